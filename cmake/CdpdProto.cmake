@@ -1,0 +1,17 @@
+# cdpd_proto(DIR name …): protobuf-c code for DIR/cdpd/v1/NAME.proto, as the library cdpd_proto.
+# Include as "cdpd/v1/event.pb-c.h".
+function(cdpd_proto dir)
+  set(out ${CMAKE_BINARY_DIR}/proto)
+  file(MAKE_DIRECTORY ${out})
+  foreach(name ${ARGN})
+    set(proto ${CMAKE_SOURCE_DIR}/${dir}/cdpd/v1/${name}.proto)
+    set(base ${out}/cdpd/v1/${name}.pb-c)
+    add_custom_command(OUTPUT ${base}.c ${base}.h
+      COMMAND ${PROTOC_C} --proto_path=${CMAKE_SOURCE_DIR}/${dir} --c_out=${out} ${proto}
+      DEPENDS ${proto} VERBATIM)
+    list(APPEND sources ${base}.c)
+  endforeach()
+  add_library(cdpd_proto STATIC ${sources})
+  target_include_directories(cdpd_proto SYSTEM PUBLIC ${out})
+  target_link_libraries(cdpd_proto PUBLIC PkgConfig::PROTOBUF_C)
+endfunction()

@@ -1,0 +1,1 @@
+typedef int cdpd_empty;
