@@ -1,0 +1,12 @@
+/* position_wait: a read after a write. ?min_position= holds a request back until the fold has passed that position, for
+ * at most config.min_position_wait_ms; then 503 not_yet_applied. */
+#pragma once
+
+#include "api/internal.h"
+
+/* Calls `next` at once or when the fold is there; or answers itself: 400 (not a position), 410 gone (another store's), 503. */
+void position_gate(struct api_worker *worker, struct http_request *req, api_handler_fn next);
+/* The fold committed: lets those go whose position is applied. On the worker's thread. */
+void position_waiters_wake(struct api_worker *worker);
+/* The loop has ended and the requests with it. */
+void position_waiters_drop(struct api_worker *worker);

@@ -1,0 +1,148 @@
+/* config: the daemon's whole configuration as one immutable struct.
+ *
+ * conf/cdpd.yaml documents every key for people; core/config/schema.c holds the table that checks
+ * it. A config is parsed whole or refused whole, never changed after config_load, reference-counted,
+ * and swapped by pointer on reload. Threads hold a reference while they use one. */
+#pragma once
+
+#include "base/log.h"
+#include "config/tree.h"
+
+enum source_kind { SOURCE_BROWSER, SOURCE_MOBILE, SOURCE_SERVER, SOURCE_WEBHOOK };
+
+/* What a source may do beyond sending behavioural events. Stored with each event as its rights at ingest. */
+enum source_right {
+	RIGHT_ALIAS = 1 << 0,        /* send alias */
+	RIGHT_DECLARED = 1 << 1,     /* write declared (zero-party) data */
+	RIGHT_LINK_KNOWN = 1 << 2,   /* link two people who are both already known */
+	RIGHT_TIME = 1 << 3,         /* its clock is trusted: no skew correction (servers) */
+};
+
+struct conf_source {
+	struct str id; /* [a-z0-9_-]{1,64}, unique */
+	enum source_kind kind;
+	struct str *write_keys;
+	size_t write_key_count;
+	struct str *origins; /* allowed Origin values; none: any */
+	size_t origin_count;
+	struct str default_country; /* ISO 3166-1 alpha-2 or empty */
+	int16_t utc_offset_min;     /* from `utc_offset: "+03:00"`: when neither the event nor geo tells */
+	uint32_t rights;            /* enum source_right; server and webhook sources have all by default */
+	uint32_t events_per_second; /* limit for each key; 0: none */
+};
+
+struct conf_listener {
+	struct str host;       /* numeric address */
+	uint16_t port;         /* 0: any free port, printed */
+	struct str unix_path;  /* instead of host and port: "unix:/run/cdpd.sock" */
+	bool is_tls, is_loopback, is_admin; /* admin: serves /metrics and /v1/admin */
+};
+
+struct conf_namespace {
+	struct str name;      /* "user_id", "email", … */
+	struct str from;      /* field: userId, anonymousId, groupId, traits.email, … */
+	uint16_t max_per_profile;
+	bool is_known;        /* names a person rather than a device: user_id, email, phone … */
+};
+
+struct conf_feature {
+	struct str name;  /* [a-z0-9_]{1,64} */
+	struct str type;  /* count, sum, first, last, or a feature plugin's name */
+	struct str event; /* only events of this name (track) or type; empty: every event */
+	struct str field; /* path of the input: properties.total, context.campaign …; empty for count */
+};
+
+struct conf_instance { /* an enricher or a destination: one instance of a plugin */
+	struct str name;             /* defaults to the plugin's name */
+	struct str plugin;
+	const struct node *options;  /* NULL or a map; checked by the plugin's own table */
+	int line;
+};
+
+struct conf_limits {
+	uint32_t connections;            /* open connections, all listeners: 10000 */
+	uint32_t connections_per_ip;     /* 1000; loopback is exempt */
+	uint32_t requests_per_connection;/* 100000 */
+	size_t body_bytes;               /* 5 MB, decompressed: 413 beyond */
+	size_t event_bytes;              /* 64 KB: the event is rejected singly */
+	uint32_t batch_events;           /* 2500: those beyond are rejected singly */
+	uint32_t header_timeout_ms;      /* 10 s, absolute */
+	uint32_t body_timeout_ms;        /* 10 s of grace … */
+	uint32_t body_min_rate;          /* … and then at least this many bytes per second: 1024 */
+	uint32_t idle_timeout_ms;        /* 75 s between requests */
+	uint32_t write_timeout_ms;       /* 30 s without progress while we have bytes to send */
+	uint32_t events_per_second_per_ip; /* 0: none */
+};
+
+struct conf_journal {
+	uint64_t segment_bytes;   /* seal at: 1 GiB (1 MiB … 64 GiB) */
+	int64_t segment_age_us;   /* or at: 1 day */
+	int64_t retention_us;     /* 0: for ever; trims sealed segments behind the checkpoint */
+	uint64_t retention_bytes; /* 0: no limit */
+	size_t queue_bytes;       /* un-acked payload bytes held: 64 MB → 429 overloaded beyond */
+	uint64_t disk_free_min;   /* refuse writes (503) when the file system has less free: 512 MB */
+	uint64_t ballast_bytes;   /* preallocated, given up when the fold needs pages: 64 MB */
+	uint64_t rejects_bytes;   /* detail budget of rejects per segment: 16 MB */
+	int64_t clock_jump_us;    /* hold due actions past such a jump: 1 h */
+};
+
+struct config {
+	struct str file; /* where it was read from, for texts */
+	struct str store_path;
+	struct conf_listener *listeners;
+	size_t listener_count;
+	struct str tls_certificate, tls_key; /* PEM files; empty: no TLS listeners */
+	struct str tls_min_version;          /* "1.2" (default) or "1.3" */
+	struct str public_url;               /* "https://cdp.example.com" without a trailing slash; empty: from the first listener */
+	struct str *trusted_proxies;         /* CIDR: whose X-Forwarded-For is believed */
+	size_t trusted_proxy_count;
+	uint32_t io_threads;                 /* 0: one per processor, at most 8 */
+	struct str tokens_file;              /* bootstrap tokens */
+	enum log_level log_level;
+	enum log_format log_format;
+
+	struct conf_limits limits;
+	struct conf_journal journal;
+	int64_t dedup_window_us; /* 7 days */
+	uint64_t dedup_max_ids;  /* 20 M */
+
+	struct conf_namespace *namespaces; /* strongest first; defaults in conf/cdpd.yaml */
+	size_t namespace_count;
+	uint16_t max_fragments;            /* of one profile: 50 */
+	struct str *blocked_identifiers;   /* lower case; compared without case */
+	size_t blocked_identifier_count;
+
+	struct conf_source *sources;
+	size_t source_count;
+	struct conf_feature *features;
+	size_t feature_count;
+
+	struct str plugin_path;            /* folder of *.so; default: beside the executable */
+	struct conf_instance *enrichers;
+	size_t enricher_count;
+	struct conf_instance *destinations;
+	size_t destination_count;
+	int64_t changes_retention_us;      /* of the change feed: 7 days */
+	uint32_t min_position_wait_ms;     /* bound of ?min_position=: 5 s */
+	uint32_t drain_timeout_ms;         /* of a stop: 10 s */
+};
+
+struct config_override {
+	struct str path, value; /* --set path=value */
+};
+
+/* Reads, overrides, checks. On failure *errors holds every complaint, one per line, each
+ * "file:line: what, did you mean …?", malloc'd (free it); *out is NULL then. The result starts with one reference. */
+MUST_USE int config_load(const char *path, const struct config_override *overrides, size_t count,
+                         const struct config **out, char **errors);
+const struct config *config_ref(const struct config *config); /* thread-safe */
+void config_unref(const struct config *config);
+
+/* What of `next` cannot be taken over while running (listeners, store.path, threads …): the first such
+ * key's path, or NULL when a reload may go on. */
+const char *config_needs_restart(const struct config *running, const struct config *next);
+
+const char *source_kind_name(enum source_kind kind);
+/* Source by write key, or NULL. O(1): an index is built at load. */
+const struct conf_source *config_source_by_key(const struct config *config, struct str key);
+const struct conf_source *config_source_by_id(const struct config *config, struct str id);

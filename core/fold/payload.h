@@ -1,0 +1,12 @@
+/* payload: the protobuf payloads that the fold itself writes and reads: definitions, clock acts, quarantines. */
+#pragma once
+
+#include "base/arena.h"
+
+/* Text in the arena. ERR_NOMEM. */
+MUST_USE int payload_write_definition(struct arena *arena, struct str text, uint64_t since_seq, struct str *out);
+/* ERR_CORRUPT: not a definition, or its hash does not fit its text. */
+MUST_USE int payload_read_definition(struct arena *arena, struct str payload, struct str *text);
+MUST_USE int payload_read_clock(struct arena *arena, struct str payload, bool *is_held);
+MUST_USE int payload_write_quarantine(struct arena *arena, uint64_t seq, struct str plugin, struct str reason,
+                                      struct str *out);

@@ -1,0 +1,67 @@
+/* ingest: from the bytes of one request to a settled answer: credentials → dialect → validation → sync enrichers
+ * → journal → result. It knows nothing of sockets or HTTP: core/api puts a face on it.
+ *
+ * A request lives in one ingest_batch: one arena, one owner, moved to the journal and back. Everything runs on the loop's thread
+ * that submitted, except the journal's commit. */
+#pragma once
+
+#include "event/event.h"
+#include "journal/journal.h"
+#include "plugin/enrich.h"
+
+struct ingest;        /* shared by all threads; owns limits and the live config */
+struct ingest_worker; /* one per loop: JSON reader, enricher instances, free batches */
+
+MUST_USE int ingest_new(struct journal *journal, const struct config *config, struct ingest **out);
+void ingest_free(struct ingest *ingest);
+void ingest_set_config(struct ingest *ingest, const struct config *config); /* any thread; takes a reference */
+/* `enrichers`: this loop's own chain (taken), or NULL. */
+MUST_USE int ingest_worker_new(struct ingest *ingest, struct loop *loop, struct enrich_chain *enrichers, struct ingest_worker **out);
+void ingest_worker_free(struct ingest_worker *worker);
+
+/* How the body is to be read. One file per dialect: core/ingest/segment.c, native.c … */
+enum ingest_dialect {
+	DIALECT_SEGMENT_ONE,    /* one Segment message; `route_type` says which when the body does not */
+	DIALECT_SEGMENT_BATCH,  /* {"batch":[…],"sentAt":…,"context":…,"writeKey":…} */
+	DIALECT_NATIVE_JSON,    /* object, array or NDJSON */
+	DIALECT_NATIVE_PROTOBUF /* cdpd.v1.PublishRequest */
+};
+
+struct ingest_request {
+	enum ingest_dialect dialect;
+	enum event_type route_type;     /* 0: the body must say */
+	struct str authorization;       /* header value, or empty */
+	struct str write_key_header;    /* X-Write-Key */
+	struct str write_key_query;     /* ?writeKey= */
+	struct str origin;              /* browser's Origin, or empty */
+	struct str client_ip, user_agent;
+	struct str body;                /* decompressed, followed by BUF_SLACK readable bytes; copied where kept */
+	int64_t received_at_us;
+};
+
+struct ingest_rejection {
+	uint32_t index;
+	struct str message_id;
+	enum problem code;
+	struct str pointer, message;
+};
+
+struct ingest_result {
+	enum problem problem;    /* NONE: accepted (perhaps partly); else the whole request failed */
+	struct str message, pointer;
+	int retry_after_s;       /* 0: no advice */
+	uint32_t accepted;
+	const struct ingest_rejection *rejections;
+	size_t rejection_count;
+	uint64_t position_seq;   /* 0: none */
+	int64_t limit_remaining; /* events left this second for this key; -1: no limit */
+	int64_t limit;
+};
+
+/* `done` is called exactly once, on the worker's loop, after the commit (or at once for refusals that store nothing); result is valid during the
+ * call. If the asker went away first, call ingest_cancel with the returned handle: the events still count, `done` is not called. */
+typedef void (*ingest_done_fn)(void *ctx, const struct ingest_result *result);
+struct ingest_batch;
+/* NULL: `done` has already been called. */
+struct ingest_batch *ingest_submit(struct ingest_worker *worker, const struct ingest_request *request, ingest_done_fn done, void *ctx);
+void ingest_cancel(struct ingest_batch *batch);

@@ -1,0 +1,30 @@
+/* net: listeners, connections and N io threads. Bytes in, requests to the router's handlers, bytes out. It knows no
+ * events, people or plugins. */
+#pragma once
+
+#include "net/http.h"
+
+struct net;
+
+struct net_options {
+	const struct config *config; /* listeners, limits, TLS, proxies */
+	struct router *router;       /* borrowed; complete before net_start */
+	/* Called once on each io thread's loop before it runs, and once after: makes what handlers find as http_worker(). */
+	int (*worker_start)(void *ctx, struct loop *loop, void **worker);
+	void (*worker_stop)(void *ctx, void *worker);
+	void *ctx;
+};
+
+/* Binds every listener (SO_REUSEPORT, one socket per io thread); ERR_IO with the cause logged. */
+MUST_USE int net_new(const struct net_options *options, struct net **out);
+MUST_USE int net_start(struct net *net);
+/* Stops accepting, closes idle connections, lets requests in progress finish, then closes all after timeout_ms. */
+void net_drain(struct net *net, int timeout_ms);
+void net_stop(struct net *net); /* joins the threads */
+void net_free(struct net *net);
+/* New limits, certificates and proxies; listeners stay. ERR_INVALID keeps the old certificate. */
+MUST_USE int net_reload(struct net *net, const struct config *config);
+/* "http://127.0.0.1:8080" of listener i, with the port that was really bound; NULL past the last. */
+const char *net_url(const struct net *net, size_t index);
+size_t net_loop_count(const struct net *net);
+struct loop *net_loop(const struct net *net, size_t index);

@@ -1,0 +1,167 @@
+/* people: the profiles/ environment. Identifiers, fragments, links, profiles, their event chains (through
+ * outcomes) and the change feed. One writer (the fold's thread) applies events in journal order; any number of
+ * readers look at committed snapshots. It must not know the journal, the network or who asks.
+ *
+ * A fragment is what was learned through one identifier; a profile is a connected component of fragments
+ * (docs/architecture.md, "People"). Layout of the rows: core/profile/row.h. */
+#pragma once
+
+#include "base/hash.h"
+#include "event/event.h"
+#include "profile/change.h"
+#include "profile/feature.h"
+#include "profile/outcome.h"
+#include "store/store.h"
+
+struct people;
+
+struct fragment_id {
+	uint8_t bytes[16]; /* keyed hash of "namespace:value"; the key lies in the env and travels with backups */
+};
+#define FRAGMENT_ID_TEXT_SIZE 33 /* 32 hex digits and NUL */
+void fragment_id_format(const struct fragment_id *id, char out[FRAGMENT_ID_TEXT_SIZE]);
+MUST_USE int fragment_id_parse(struct str text, struct fragment_id *out);
+
+#define PEOPLE_TRAITS_MAX 500         /* of one fragment; excess is refused and counted */
+#define PEOPLE_FRAGMENT_BYTES_MAX 32768
+#define PEOPLE_ATTEMPTS_MAX 200       /* link attempts kept under one fragment; the overflow is counted in its row */
+
+/* Opens or creates `store_path`/profiles. ERR_FORMAT from a newer cdpd. */
+MUST_USE int people_open(const char *store_path, struct people **out);
+void people_close(struct people *people);
+/* Where the fold stands: every record below is in the checkpoint. Any thread; newest committed. */
+uint64_t people_applied(const struct people *people);      /* next seq to fold */
+int64_t people_applied_t(const struct people *people);
+/* The journal's epoch the checkpoint belongs to: set once, ERR_FOREIGN when it differs later. Before the fold starts. */
+MUST_USE int people_bind_epoch(struct people *people, uint64_t epoch);
+uint64_t people_epoch(const struct people *people);
+void people_verdicts(const struct people *people, uint64_t counts[OUTCOME_VERDICT_COUNT]); /* for ever, events only */
+
+/* ── definitions ─────────────────────────────────────────────────────────── */
+
+struct identity_namespace {
+	struct str name, from;
+	uint16_t max_per_profile;
+	bool is_known;
+};
+/* Everything that decides how an event is folded; made from the config, or from a definition record's text. */
+struct definitions {
+	struct identity_namespace *namespaces; /* strongest first */
+	size_t namespace_count;
+	struct str *blocked; /* lower case */
+	size_t blocked_count;
+	uint16_t max_fragments;
+	struct feature_def *features;
+	size_t feature_count;
+	int64_t dedup_window_us;
+	uint64_t dedup_max_ids;
+};
+/* Canonical JSON text of the config's definitions: equal definitions give equal text. */
+MUST_USE int definitions_write(const struct config *config, struct buf *out);
+/* Borrows the arena. Feature plugins are looked up by type name in the registry (profile/feature.h). ERR_INVALID, ERR_NOT_FOUND (a feature type
+ * nobody registered). */
+MUST_USE int definitions_parse(struct str text, struct arena *arena, struct definitions *out);
+
+/* ── writing: the fold's thread only ─────────────────────────────────────── */
+
+struct apply_result {
+	enum outcome_verdict verdict; /* applied or refused */
+	enum outcome_reason reason;
+	struct fragment_id fragment;  /* that the event went into */
+	uint64_t previous_seq;        /* its chain: the fragment's previous event, 0: none */
+};
+
+/* One write transaction with a cache of decoded rows. Between begin and commit/abort. */
+MUST_USE int people_begin(struct people *people);
+struct store_txn *people_txn(struct people *people); /* for the fold's own tables (dedup) */
+struct store_env *people_env(struct people *people);
+/* Replaces the active definitions (in the checkpoint too). `seq`: the definition record's position. */
+MUST_USE int people_define(struct people *people, struct str text, uint64_t seq);
+const struct definitions *people_definitions(const struct people *people); /* active; valid until people_define */
+struct str people_definitions_text(const struct people *people);           /* canonical text, empty at first */
+/* Identity, traits, features, first/last seen, changes. Does not write the outcome. The event's JSON parts are parsed inside.
+ * Memory comes from the transaction's arena. Errors are the store's: nothing of the txn may be committed then. */
+MUST_USE int people_apply(struct people *people, const struct cdpd_event *event, uint64_t seq, int64_t t, struct apply_result *out);
+MUST_USE int people_put_outcome(struct people *people, uint64_t seq, const struct outcome *outcome);
+/* Upper estimate of dirty pages a commit would write now, cached rows included. The fold commits at a cap. */
+size_t people_pages(const struct people *people);
+/* Writes the cached rows, the changes, the counters and applied = next_seq in one durable transaction. */
+MUST_USE int people_commit(struct people *people, uint64_t next_seq, int64_t t);
+void people_abort(struct people *people);
+/* Deletes outcomes below `seq` and changes older than `t`, at most `max_rows` (in the open transaction). */
+MUST_USE int people_trim(struct people *people, uint64_t outcomes_below, int64_t changes_before_t, size_t max_rows);
+
+/* ── reading: any thread, one reader object per thread ───────────────────── */
+
+struct people_reader; /* a read transaction's slot, reset between uses */
+MUST_USE int people_reader_new(struct people *people, struct people_reader **out);
+void people_reader_free(struct people_reader *reader);
+/* Takes the newest snapshot; at most 100 ms until people_read_end. *applied is the snapshot's next seq to fold. */
+MUST_USE int people_read_begin(struct people_reader *reader, uint64_t *applied);
+void people_read_end(struct people_reader *reader);
+
+enum provenance { PROVENANCE_DECLARED, PROVENANCE_OBSERVED, PROVENANCE_INFERRED, PROVENANCE_COUNT }; /* strongest first */
+const char *provenance_name(enum provenance provenance);
+
+struct profile_trait {
+	struct str name, value; /* value: JSON text */
+	enum provenance provenance;
+	int64_t updated_at;     /* event time */
+	struct str source;      /* source id */
+	bool is_winner;         /* false: a losing value, still readable */
+};
+struct profile_feature {
+	struct str name, type, value; /* value: JSON text at the time of reading */
+	uint64_t since_seq;           /* counts events from here on */
+};
+struct profile_identifier {
+	struct str namespace_, value;
+	struct fragment_id fragment;
+	uint64_t first_seq;
+	int64_t first_seen, last_seen;
+	uint64_t event_count, chain_head;
+};
+struct profile {
+	struct fragment_id id, requested_id; /* differ when the reference was joined into another profile */
+	struct profile_identifier *identifiers; /* strongest first */
+	size_t identifier_count;                /* = fragments */
+	struct profile_trait *traits;           /* winners by name, losers after their winner when asked for */
+	size_t trait_count;
+	struct profile_feature *features;
+	size_t feature_count;
+	int64_t first_seen, last_seen;
+	uint64_t event_count;
+	uint64_t refused_traits; /* over the bounds, never stored */
+};
+enum profile_part { /* what to fill beyond ids */
+	PROFILE_IDENTIFIERS = 1, PROFILE_TRAITS = 2, PROFILE_FEATURES = 4, PROFILE_LOSERS = 8,
+	PROFILE_ALL = PROFILE_IDENTIFIERS | PROFILE_TRAITS | PROFILE_FEATURES
+};
+/* `ref`: "namespace:value" or "id:<32 hex>". ERR_NOT_FOUND; ERR_INVALID. Inside read_begin/end; the result lives in the arena. */
+MUST_USE int people_get(struct people_reader *reader, struct str ref, unsigned parts, int64_t now, struct arena *arena, struct profile *out);
+
+/* A person's events, newest first: positions below `below_seq` (0: newest) by walking the chains of the profile's fragments. */
+struct chain_item {
+	uint64_t seq;
+	struct outcome outcome;
+};
+MUST_USE int people_chain(struct people_reader *reader, const struct profile *profile, uint64_t below_seq, size_t limit,
+                          struct arena *arena, struct chain_item **items, size_t *count);
+
+/* Every link attempt of the profile's fragments, in position order. */
+struct link_row {
+	struct str a, b;       /* "namespace:value" */
+	uint64_t seq;          /* first position */
+	int64_t t;
+	struct str rule;       /* "same_event", "alias" … */
+	bool is_linked;
+	struct str reason;     /* of a refusal: unique_conflict, too_many_fragments, namespace_limit, blocked_value, not_allowed */
+};
+MUST_USE int people_links(struct people_reader *reader, const struct profile *profile, struct arena *arena, struct link_row **rows, size_t *count);
+
+MUST_USE int people_get_outcome(struct people_reader *reader, uint64_t seq, struct outcome *out); /* ERR_NOT_FOUND */
+/* Outcomes from `seq` on, for exporters. `fn` non-zero stops. */
+MUST_USE int people_outcomes(struct people_reader *reader, uint64_t seq, size_t max, int (*fn)(void *ctx, uint64_t seq, const struct outcome *outcome), void *ctx);
+/* Changes with sequence > after, in order, copied into the arena. ERR_GONE when `after` is behind retention; OK with *count 0 at the end. */
+MUST_USE int people_changes(struct people_reader *reader, uint64_t after, size_t max, struct arena *arena, struct change **changes, size_t *count);
+uint64_t people_last_change(const struct people *people); /* newest committed */

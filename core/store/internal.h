@@ -1,0 +1,51 @@
+/* What the files of core/store share, and nobody else sees. */
+#pragma once
+
+#include <lmdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "store/store.h"
+
+struct store_txn {
+	struct store_env *env;
+	MDB_txn *mdb; /* NULL: the env's writer slot is free */
+	int status;   /* sticky: the first error of a call */
+	bool is_writable;
+	unsigned open_cursors;
+	uint64_t dirty_bytes; /* an estimate from above of what this transaction has dirtied */
+};
+
+struct store_env {
+	MDB_env *mdb;
+	char *path;
+	dev_t device;
+	ino_t inode;
+	struct store_env *next_open; /* the registry of open envs */
+	bool is_read_only;
+	atomic_bool has_panicked;
+	struct store_txn writer;
+};
+
+struct store_cursor {
+	struct store_txn *txn;
+	MDB_cursor *mdb;
+};
+
+#define STORE_PAGE_BYTES 4096
+
+/* LMDB's and errno's codes as ours. */
+int store_translate(int mdb_rc);
+/* Notes an error in the transaction and returns it; ERR_NOT_FOUND passes without sticking. */
+int store_note(struct store_txn *txn, int mdb_rc);
+
+static inline MDB_val store_to_val(struct str text)
+{
+	return (MDB_val){text.len, (void *)(uintptr_t)text.ptr};
+}
+
+static inline struct str store_from_val(MDB_val val)
+{
+	return str_of(val.mv_data, val.mv_size);
+}
