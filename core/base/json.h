@@ -1,8 +1,9 @@
 /* json: strict RFC 8259 reading behind a C face (simdjson's DOM, one parser per reader).
  *
  * A document lives in its reader until the next parse; values and strings borrow from it.
- * Depth is at most JSON_MAX_DEPTH. UTF-8 is checked. Numbers that fit neither int64, uint64
- * nor a finite double make the document invalid. Duplicate keys are kept; json_get finds the first. */
+ * Depth is at most JSON_MAX_DEPTH (an empty array or object adds none). UTF-8 is checked; a \u escape
+ * of a lone surrogate reads as U+FFFD. Numbers that fit neither int64, uint64 nor a finite double make
+ * the document invalid. Duplicate keys are kept; json_get finds the first. */
 #pragma once
 
 #include "base/arena.h"

@@ -2,7 +2,10 @@
  *
  * Every function that can fail returns an `int` holding one of these codes (0 is
  * success) and is marked MUST_USE. Codes of other libraries (LMDB, OpenSSL, errno) are
- * translated in the one file that wraps the library and never travel further. */
+ * translated in the one file that wraps the library and never travel further.
+ *
+ * The room base is what every other room stands on: text, memory, time, threads' loops, JSON, metrics and
+ * logs. It knows no event, no person and no configuration, and includes no other room. */
 #pragma once
 
 #include <stdbool.h>

@@ -2,7 +2,10 @@
  *
  * conf/cdpd.yaml documents every key for people; core/config/schema.c holds the table that checks
  * it. A config is parsed whole or refused whole, never changed after config_load, reference-counted,
- * and swapped by pointer on reload. Threads hold a reference while they use one. */
+ * and swapped by pointer on reload. Threads hold a reference while they use one.
+ *
+ * The room knows how a configuration is written and what its values may be; it knows nothing of what the
+ * daemon does with them, of no plugin's options and of no data. */
 #pragma once
 
 #include "base/log.h"
@@ -63,8 +66,8 @@ struct conf_limits {
 	uint32_t connections;            /* open connections, all listeners: 10000 */
 	uint32_t connections_per_ip;     /* 1000; loopback is exempt */
 	uint32_t requests_per_connection;/* 100000 */
-	size_t body_bytes;               /* 5 MB, decompressed: 413 beyond */
-	size_t event_bytes;              /* 64 KB: the event is rejected singly */
+	size_t body_bytes;               /* 5 MiB, decompressed: 413 beyond */
+	size_t event_bytes;              /* 64 KiB: the event is rejected singly */
 	uint32_t batch_events;           /* 2500: those beyond are rejected singly */
 	uint32_t header_timeout_ms;      /* 10 s, absolute */
 	uint32_t body_timeout_ms;        /* 10 s of grace … */
@@ -79,10 +82,10 @@ struct conf_journal {
 	int64_t segment_age_us;   /* or at: 1 day */
 	int64_t retention_us;     /* 0: for ever; trims sealed segments behind the checkpoint */
 	uint64_t retention_bytes; /* 0: no limit */
-	size_t queue_bytes;       /* un-acked payload bytes held: 64 MB → 429 overloaded beyond */
-	uint64_t disk_free_min;   /* refuse writes (503) when the file system has less free: 512 MB */
-	uint64_t ballast_bytes;   /* preallocated, given up when the fold needs pages: 64 MB */
-	uint64_t rejects_bytes;   /* detail budget of rejects per segment: 16 MB */
+	size_t queue_bytes;       /* un-acked payload bytes held: 64 MiB → 429 overloaded beyond */
+	uint64_t disk_free_min;   /* refuse writes (503) when the file system has less free: 512 MiB */
+	uint64_t ballast_bytes;   /* preallocated, given up when the fold needs pages: 64 MiB */
+	uint64_t rejects_bytes;   /* detail budget of rejects per segment: 16 MiB */
 	int64_t clock_jump_us;    /* hold due actions past such a jump: 1 h */
 };
 
@@ -117,7 +120,7 @@ struct config {
 	struct conf_feature *features;
 	size_t feature_count;
 
-	struct str plugin_path;            /* folder of *.so; default: beside the executable */
+	struct str plugin_path;            /* folder of *.so; default: "plugins" beside the executable; never empty */
 	struct conf_instance *enrichers;
 	size_t enricher_count;
 	struct conf_instance *destinations;

@@ -1,0 +1,33 @@
+#include "base/hash.h"
+
+#include <pthread.h>
+#include <sodium.h>
+
+_Static_assert(HASH_KEY_SIZE == crypto_shorthash_KEYBYTES, "SipHash takes 16-byte keys");
+_Static_assert(HASH_KEY_SIZE == crypto_shorthash_siphashx24_KEYBYTES, "SipHash takes 16-byte keys");
+_Static_assert(sizeof(struct hash128) == crypto_shorthash_siphashx24_BYTES, "128 bits");
+_Static_assert(sizeof(uint64_t) == crypto_shorthash_BYTES, "64 bits");
+
+uint64_t hash64(const struct hash_key *key, const void *data, size_t len)
+{
+	uint64_t hash;
+	(void)crypto_shorthash((unsigned char *)&hash, data, len, key->bytes);
+	return hash;
+}
+
+void hash128(const struct hash_key *key, const void *data, size_t len, struct hash128 *out)
+{
+	(void)crypto_shorthash_siphashx24(out->bytes, data, len, key->bytes);
+}
+
+static void init_sodium(void)
+{
+	CHECK(sodium_init() >= 0);
+}
+
+void random_bytes(void *out, size_t len)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	(void)pthread_once(&once, init_sodium);
+	randombytes_buf(out, len);
+}

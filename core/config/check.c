@@ -1,0 +1,175 @@
+#include "config/check.h"
+
+#include <unistd.h>
+
+#include "config/index.h"
+#include "config/units.h"
+
+#define DEFAULT_LISTENER "127.0.0.1:8080"
+
+static int line_of(const struct node *root, const char *path)
+{
+	const struct node *node = node_at(root, str_from(path));
+	return node ? node->line : root->line;
+}
+
+static int line_of_item(const struct node *root, const char *path, size_t index)
+{
+	const struct node *list = node_at(root, str_from(path));
+	const struct node *item = list && list->kind == NODE_LIST ? list->children : NULL;
+	while (item && index--) item = item->next;
+	return item ? item->line : line_of(root, path);
+}
+
+/* ── listeners ─────────────────────────────────────────────────────────────── */
+
+static struct conf_listener *find_listener(struct config *config, const struct conf_listener *wanted)
+{
+	for (size_t i = 0; i < config->listener_count; i++) {
+		struct conf_listener *l = &config->listeners[i];
+		bool is_free_port = !l->unix_path.len && l->port == 0; /* each becomes another port */
+		if (!is_free_port && l->port == wanted->port && str_eq(l->host, wanted->host) &&
+		    str_eq(l->unix_path, wanted->unix_path))
+			return l;
+	}
+	return NULL;
+}
+
+static void add_listeners(struct reading *r, const struct node *root, struct config *config, const char *key,
+			  const struct str *texts, size_t count)
+{
+	bool is_admin_key = strcmp(key, "listen.admin") == 0;
+	for (size_t i = 0; i < count; i++) {
+		struct conf_listener made;
+		CHECK(unit_read_listener(texts[i], &made)); /* the schema has checked it */
+		struct conf_listener *same = find_listener(config, &made);
+		if (same && is_admin_key) {
+			same->is_admin = true;
+		} else if (same) {
+			complain(r->complaints, line_of(root, key), "%s: %.*s is listed twice", key, STR_ARG(texts[i]));
+		} else {
+			made.is_tls = strcmp(key, "listen.https") == 0;
+			made.is_admin = is_admin_key || made.is_loopback;
+			config->listeners[config->listener_count++] = made;
+		}
+	}
+}
+
+static void make_listeners(struct reading *r, const struct node *root, struct draft *draft)
+{
+	static struct str fallback[] = {{DEFAULT_LISTENER, sizeof DEFAULT_LISTENER - 1}};
+	struct config *config = &draft->config;
+	size_t count = draft->http_count + draft->https_count + draft->admin_count;
+	if (count == 0) {
+		draft->http = fallback;
+		draft->http_count = count = 1;
+	}
+	config->listeners = arena_array(r->arena, struct conf_listener, count);
+	if (!config->listeners) {
+		r->complaints->status = ERR_NOMEM;
+		return;
+	}
+	add_listeners(r, root, config, "listen.http", draft->http, draft->http_count);
+	add_listeners(r, root, config, "listen.https", draft->https, draft->https_count);
+	add_listeners(r, root, config, "listen.admin", draft->admin, draft->admin_count);
+	bool has_tls = config->tls_certificate.len && config->tls_key.len;
+	if (draft->https_count && !has_tls)
+		complain(r->complaints, line_of(root, "listen.https"),
+			 "listen.https needs tls.certificate and tls.key");
+	else if (!config->tls_certificate.len != !config->tls_key.len)
+		complain(r->complaints, line_of(root, "tls"), "tls needs both certificate and key");
+}
+
+static bool is_public(const struct config *config)
+{
+	for (size_t i = 0; i < config->listener_count; i++)
+		if (!config->listeners[i].is_loopback) return true;
+	return false;
+}
+
+/* ── sources ───────────────────────────────────────────────────────────────── */
+
+static void check_keys(struct reading *r, const struct node *root, const struct config *config)
+{
+	struct index seen;
+	size_t count = 0;
+	bool reaches_out = is_public(config);
+	for (size_t i = 0; i < config->source_count; i++) count += config->sources[i].write_key_count;
+	if (index_init(&seen, r->arena, count) != OK) {
+		r->complaints->status = ERR_NOMEM;
+		return;
+	}
+	for (size_t i = 0; i < config->source_count; i++) {
+		const struct conf_source *source = &config->sources[i];
+		for (size_t k = 0; k < source->write_key_count; k++) {
+			struct str key = source->write_keys[k];
+			const struct conf_source *other = index_add(&seen, key, source);
+			if (other)
+				complain(r->complaints, line_of_item(root, "sources", i),
+					 "sources[%zu]: write key '%.*s' is taken by source '%.*s'", i, STR_ARG(key),
+					 STR_ARG(other->id));
+			if (reaches_out && str_starts(key, STR("demo-")))
+				complain(r->complaints, line_of_item(root, "sources", i),
+					 "sources[%zu]: write key '%.*s' is a demo credential, which only loopback "
+					 "listeners may serve",
+					 i, STR_ARG(key));
+		}
+	}
+}
+
+/* ── texts that are kept in one spelling ───────────────────────────────────── */
+
+static void lower_blocked(struct reading *r, struct config *config)
+{
+	for (size_t i = 0; i < config->blocked_identifier_count; i++) {
+		struct str *text = &config->blocked_identifiers[i];
+		char *copy = arena_alloc(r->arena, text->len + 1);
+		if (!copy) {
+			r->complaints->status = ERR_NOMEM;
+			return;
+		}
+		for (size_t k = 0; k < text->len; k++) {
+			char c = text->ptr[k];
+			copy[k] = c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+		}
+		copy[text->len] = '\0';
+		text->ptr = copy;
+	}
+}
+
+static void strip_slash(struct str *url)
+{
+	while (url->len && url->ptr[url->len - 1] == '/') url->len--;
+}
+
+/* Plugins lie beside the executable unless told otherwise. */
+static void default_plugin_path(struct reading *r, struct config *config)
+{
+	char path[4096];
+	if (config->plugin_path.len) return;
+	ssize_t len = readlink("/proc/self/exe", path, sizeof path);
+	const char *slash = len > 0 ? memrchr(path, '/', (size_t)len) : NULL;
+	int rc = arena_printf(r->arena, &config->plugin_path, "%.*s/plugins", slash ? (int)(slash - path) : 1,
+			      slash ? path : ".");
+	if (rc != OK) r->complaints->status = rc;
+}
+
+void check_draft(struct reading *reading, const struct node *root, struct draft *draft)
+{
+	struct config *config = &draft->config;
+	make_listeners(reading, root, draft);
+	check_keys(reading, root, config);
+	lower_blocked(reading, config);
+	strip_slash(&config->public_url);
+	default_plugin_path(reading, config);
+	if (config->limits.event_bytes > config->limits.body_bytes)
+		complain(reading->complaints, line_of(root, "limits.event_bytes"),
+			 "limits.event_bytes must not be above limits.body_bytes");
+	if (config->namespace_count == 0)
+		complain(reading->complaints, line_of(root, "identity.namespaces"),
+			 "identity.namespaces must not be empty");
+	if (config->namespace_count > 32)
+		complain(reading->complaints, line_of(root, "identity.namespaces"), "identity.namespaces: at most 32");
+	if (config->feature_count > 256)
+		complain(reading->complaints, line_of(root, "features"), "features: at most 256");
+}

@@ -1,0 +1,205 @@
+#include "config/schema.h"
+
+#include "config/names.h"
+#include "config/read_value.h"
+
+/* Where a row's value goes. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): types, members and designators take none */
+#define FIELD(type, member)         .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
+#define FIELDS(type, member, n)     .offset = offsetof(type, member), .count_offset = offsetof(type, n)
+#define IN(member)                  FIELD(struct draft, config.member)
+#define RANGE(default_, min_, max_) .fallback = default_, .min = min_, .max = max_
+/* NOLINTEND(bugprone-macro-parentheses) */
+
+/* ── sources ───────────────────────────────────────────────────────────────── */
+
+static const char *const kinds[] = {"browser", "mobile", "server", "webhook", NULL};
+static const char *const rights[] = {"alias", "declared", "link_known", "time", NULL};
+#define ALL_RIGHTS (RIGHT_ALIAS | RIGHT_DECLARED | RIGHT_LINK_KNOWN | RIGHT_TIME)
+
+_Static_assert(SOURCE_BROWSER == 0 && SOURCE_WEBHOOK == 3, "kinds[] is in the enum's order");
+_Static_assert(RIGHT_ALIAS == 1 && RIGHT_DECLARED == 2 && RIGHT_LINK_KNOWN == 4 && RIGHT_TIME == 8, "rights[] is too");
+
+#define SOURCE(member) FIELD(struct conf_source, member)
+static const struct key source_keys[] = {
+    {"id", KEY_TEXT, SOURCE(id), .flags = KEY_REQUIRED | KEY_UNIQUE, .check = name_check_id},
+    {"kind", KEY_CHOICE, SOURCE(kind), .flags = KEY_REQUIRED, .choices = kinds},
+    {"write_keys", KEY_TEXTS, FIELDS(struct conf_source, write_keys, write_key_count), .check = name_check_write_key},
+    {"origins", KEY_TEXTS, FIELDS(struct conf_source, origins, origin_count), .check = name_check_origin},
+    {"default_country", KEY_TEXT, SOURCE(default_country), .check = name_check_country},
+    {"utc_offset", KEY_OFFSET, SOURCE(utc_offset_min)},
+    {"may", KEY_FLAGS, SOURCE(rights), .choices = rights},
+    {"events_per_second", KEY_INT, SOURCE(events_per_second), RANGE("0", "0", "100000000")},
+};
+
+static void check_source(struct reading *r, const struct node *node, const char *where, void *item)
+{
+	struct conf_source *source = item;
+	const struct node *may = node_child(node, STR("may")), *keys = node_child(node, STR("write_keys"));
+	bool is_ours = source->kind == SOURCE_SERVER || source->kind == SOURCE_WEBHOOK;
+	if (is_ours && (!may || node_is_absent(may))) source->rights = ALL_RIGHTS;
+	bool has_keys = keys && !node_is_absent(keys) && (keys->kind != NODE_LIST || keys->child_count);
+	/* A webhook may be known by its id and its own secret instead. */
+	if (!has_keys && source->kind != SOURCE_WEBHOOK)
+		complain(r->complaints, node->line, "%s needs 'write_keys'", where);
+}
+
+static const struct table source_table = {
+    .keys = source_keys,
+    .count = COUNT_OF(source_keys),
+    .item_size = sizeof(struct conf_source),
+    .check = check_source,
+};
+
+/* ── identity and features ─────────────────────────────────────────────────── */
+
+#define NAMESPACE(member) FIELD(struct conf_namespace, member)
+static const struct key namespace_keys[] = {
+    {"name", KEY_TEXT, NAMESPACE(name), .flags = KEY_REQUIRED | KEY_UNIQUE, .check = name_check_word},
+    {"from", KEY_TEXT, NAMESPACE(from), .flags = KEY_REQUIRED, .check = name_check_field},
+    {"max", KEY_INT, NAMESPACE(max_per_profile), RANGE("5", "1", "1000")},
+    {"known", KEY_BOOL, NAMESPACE(is_known), .fallback = "false"},
+};
+static const struct table namespace_table = {
+    .keys = namespace_keys,
+    .count = COUNT_OF(namespace_keys),
+    .item_size = sizeof(struct conf_namespace),
+};
+
+#define DEFAULT_NAMESPACES \
+	"[{name: user_id, from: userId, max: 1, known: true}," \
+	" {name: email, from: traits.email, max: 5, known: true}," \
+	" {name: anonymous_id, from: anonymousId, max: 45, known: false}]"
+
+/* What broken clients and half-filled forms send for everybody. */
+#define DEFAULT_BLOCKED \
+	"['null', nil, none, undefined, nan, n/a, na, '(not set)', unknown, guest, anonymous, 'true', 'false', '0', " \
+	"'-1'," \
+	" '[object object]', '00000000-0000-0000-0000-000000000000', '00000000000000000000000000000000']"
+
+#define FEATURE(member) FIELD(struct conf_feature, member)
+static const struct key feature_keys[] = {
+    {"name", KEY_TEXT, FEATURE(name), .flags = KEY_REQUIRED | KEY_UNIQUE, .check = name_check_word},
+    {"type", KEY_TEXT, FEATURE(type), .flags = KEY_REQUIRED, .check = name_check_id},
+    {"event", KEY_TEXT, FEATURE(event), .check = name_check_event},
+    {"field", KEY_TEXT, FEATURE(field), .check = name_check_field},
+};
+
+static void check_feature(struct reading *r, const struct node *node, const char *where, void *item)
+{
+	static const char *const of_a_field[] = {"sum", "first", "last"};
+	const struct conf_feature *feature = item;
+	if (str_eq(feature->type, STR("count")) && feature->field.len)
+		complain(r->complaints, node->line, "%s: a count takes no 'field'", where);
+	for (size_t i = 0; i < COUNT_OF(of_a_field); i++)
+		if (str_eq(feature->type, str_from(of_a_field[i])) && !feature->field.len)
+			complain(r->complaints, node->line, "%s: type %s needs 'field'", where, of_a_field[i]);
+}
+
+static const struct table feature_table = {
+    .keys = feature_keys,
+    .count = COUNT_OF(feature_keys),
+    .item_size = sizeof(struct conf_feature),
+    .check = check_feature,
+};
+
+/* ── enrichers and destinations ────────────────────────────────────────────── */
+
+#define INSTANCE(member) FIELD(struct conf_instance, member)
+static const struct key instance_keys[] = {
+    {"name", KEY_TEXT, INSTANCE(name), .flags = KEY_UNIQUE, .check = name_check_id},
+    {"plugin", KEY_TEXT, INSTANCE(plugin), .flags = KEY_REQUIRED, .check = name_check_id},
+    {"options", KEY_NODE, INSTANCE(options)},
+};
+
+static int *instance_line(void *item)
+{
+	return &((struct conf_instance *)item)->line;
+}
+
+static void name_instance(struct reading *r, const struct node *node, const char *where, void *item)
+{
+	struct conf_instance *instance = item;
+	(void)r, (void)node, (void)where;
+	if (instance->name.len == 0) instance->name = instance->plugin;
+}
+
+static const struct table instance_table = {
+    .keys = instance_keys,
+    .count = COUNT_OF(instance_keys),
+    .item_size = sizeof(struct conf_instance),
+    .short_form = "plugin",
+    .line_of = instance_line,
+    .check = name_instance,
+};
+
+/* ── the whole ─────────────────────────────────────────────────────────────── */
+
+static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+static const char *const formats[] = {"logfmt", "json", NULL};
+
+#define TEXTS_IN(member, n) FIELDS(struct draft, config.member, config.n)
+
+static const struct key root_keys[] = {
+    {"store.path", KEY_TEXT, IN(store_path), .fallback = "/var/lib/cdpd", .flags = KEY_RESTART},
+
+    {"listen.http", KEY_TEXTS, FIELDS(struct draft, http, http_count), .flags = KEY_RESTART,
+     .check = name_check_listener},
+    {"listen.https", KEY_TEXTS, FIELDS(struct draft, https, https_count), .flags = KEY_RESTART,
+     .check = name_check_listener},
+    {"listen.admin", KEY_TEXTS, FIELDS(struct draft, admin, admin_count), .flags = KEY_RESTART,
+     .check = name_check_listener},
+    {"tls.certificate", KEY_TEXT, IN(tls_certificate)},
+    {"tls.key", KEY_TEXT, IN(tls_key)},
+    {"tls.min_version", KEY_TEXT, IN(tls_min_version), .fallback = "1.2", .check = name_check_tls_version},
+    {"public_url", KEY_TEXT, IN(public_url), .check = name_check_url},
+    {"trusted_proxies", KEY_TEXTS, TEXTS_IN(trusted_proxies, trusted_proxy_count), .check = name_check_network},
+    {"io_threads", KEY_INT, IN(io_threads), RANGE("0", "0", "64"), .flags = KEY_RESTART},
+    {"tokens_file", KEY_TEXT, IN(tokens_file)},
+    {"log.level", KEY_CHOICE, IN(log_level), .fallback = "info", .choices = levels},
+    {"log.format", KEY_CHOICE, IN(log_format), .fallback = "logfmt", .choices = formats},
+
+    {"limits.connections", KEY_INT, IN(limits.connections), RANGE("10000", "1", "1000000")},
+    {"limits.connections_per_ip", KEY_INT, IN(limits.connections_per_ip), RANGE("1000", "1", "1000000")},
+    {"limits.requests_per_connection", KEY_INT, IN(limits.requests_per_connection), RANGE("100000", "1", "1000000000")},
+    {"limits.body_bytes", KEY_BYTES, IN(limits.body_bytes), RANGE("5MiB", "1KiB", "256MiB")},
+    {"limits.event_bytes", KEY_BYTES, IN(limits.event_bytes), RANGE("64KiB", "256B", "1MiB")},
+    {"limits.batch_events", KEY_INT, IN(limits.batch_events), RANGE("2500", "1", "100000")},
+    {"limits.header_timeout", KEY_MS, IN(limits.header_timeout_ms), RANGE("10s", "100ms", "10m")},
+    {"limits.body_timeout", KEY_MS, IN(limits.body_timeout_ms), RANGE("10s", "100ms", "10m")},
+    {"limits.body_min_rate", KEY_BYTES, IN(limits.body_min_rate), RANGE("1KiB", "0", "1GiB")},
+    {"limits.idle_timeout", KEY_MS, IN(limits.idle_timeout_ms), RANGE("75s", "100ms", "1h")},
+    {"limits.write_timeout", KEY_MS, IN(limits.write_timeout_ms), RANGE("30s", "100ms", "10m")},
+    {"limits.events_per_second_per_ip", KEY_INT, IN(limits.events_per_second_per_ip), RANGE("0", "0", "100000000")},
+
+    {"journal.segment_bytes", KEY_BYTES, IN(journal.segment_bytes), RANGE("1GiB", "1MiB", "64GiB")},
+    {"journal.segment_age", KEY_US, IN(journal.segment_age_us), RANGE("1d", "1s", "365d")},
+    {"journal.retention", KEY_US, IN(journal.retention_us), RANGE("0", "0", "36500d")},
+    {"journal.retention_bytes", KEY_BYTES, IN(journal.retention_bytes), RANGE("0", "0", "1024TiB")},
+    {"journal.queue_bytes", KEY_BYTES, IN(journal.queue_bytes), RANGE("64MiB", "64KiB", "16GiB")},
+    {"journal.disk_free_min", KEY_BYTES, IN(journal.disk_free_min), RANGE("512MiB", "0", "16TiB")},
+    {"journal.ballast", KEY_BYTES, IN(journal.ballast_bytes), RANGE("64MiB", "0", "64GiB")},
+    {"journal.rejects_bytes", KEY_BYTES, IN(journal.rejects_bytes), RANGE("16MiB", "0", "1GiB")},
+    {"journal.clock_jump", KEY_US, IN(journal.clock_jump_us), RANGE("1h", "1s", "365d")},
+
+    {"dedup.window", KEY_US, IN(dedup_window_us), RANGE("7d", "1s", "365d")},
+    {"dedup.max_ids", KEY_INT, IN(dedup_max_ids), RANGE("20000000", "1000", "1000000000")},
+
+    {"identity.namespaces", KEY_ITEMS, TEXTS_IN(namespaces, namespace_count), .fallback = DEFAULT_NAMESPACES,
+     .items = &namespace_table},
+    {"identity.max_fragments", KEY_INT, IN(max_fragments), RANGE("50", "1", "1000")},
+    {"identity.blocked", KEY_TEXTS, TEXTS_IN(blocked_identifiers, blocked_identifier_count),
+     .fallback = DEFAULT_BLOCKED},
+
+    {"sources", KEY_ITEMS, TEXTS_IN(sources, source_count), .items = &source_table},
+    {"features", KEY_ITEMS, TEXTS_IN(features, feature_count), .items = &feature_table},
+    {"plugins.path", KEY_TEXT, IN(plugin_path), .flags = KEY_RESTART},
+    {"enrichers", KEY_ITEMS, TEXTS_IN(enrichers, enricher_count), .flags = KEY_RESTART, .items = &instance_table},
+    {"destinations", KEY_ITEMS, TEXTS_IN(destinations, destination_count), .items = &instance_table},
+
+    {"changes.retention", KEY_US, IN(changes_retention_us), RANGE("7d", "1m", "365d")},
+    {"changes.min_position_wait", KEY_MS, IN(min_position_wait_ms), RANGE("5s", "0", "1m")},
+    {"drain_timeout", KEY_MS, IN(drain_timeout_ms), RANGE("10s", "0", "10m")},
+};
+
+const struct table schema_root = {.keys = root_keys, .count = COUNT_OF(root_keys)};

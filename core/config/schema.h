@@ -1,0 +1,14 @@
+/* schema: every key of a configuration, its type, range, default and place, as tables. */
+#pragma once
+
+#include "config/config.h"
+#include "config/read.h"
+
+/* A config on its way from the tree: with what only the way needs. */
+struct draft {
+	struct config config;
+	struct str *http, *https, *admin; /* listen.*: become config.listeners */
+	size_t http_count, https_count, admin_count;
+};
+
+extern const struct table schema_root; /* reads a struct draft */

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Plays one day of a small shop and its community into cdpd over HTTP, as a website's SDK would.
+
+Everything is derived from the date, so playing the same day twice changes nothing: cdpd knows each
+messageId. Prints a progress bar; exits 1 with the server's own words when an event is refused."""
+
+import base64
+import datetime
+import http.client
+import json
+import random
+import sys
+import urllib.parse
+
+WRITE_KEY = "demo-write-key"
+PEOPLE = ["anna", "boris", "chen", "dina", "emil", "fatima", "georg", "hana", "ivan", "julia", "karl", "lena"]
+PRODUCTS = [("G-32", "Board game", 27.5), ("T-07", "Green tea", 6.25), ("C-11", "Cup", 12.0), ("B-90", "Blanket", 49.9)]
+
+
+class Day:
+    """The events of one day, in order, each a dict in Segment's shape."""
+
+    def __init__(self, date):
+        self.start = datetime.datetime.combine(date, datetime.time(7), datetime.timezone.utc)
+        self.date = date.isoformat()
+        self.random = random.Random(self.date)
+        self.events = []
+
+    def add(self, minute, key, type_, person=None, visitor=None, **fields):
+        when = self.start + datetime.timedelta(minutes=minute)
+        event = {"type": type_, "messageId": f"day-{self.date}-{key}", "timestamp": when.isoformat().replace("+00:00", "Z")}
+        if person:
+            event["userId"] = person
+        if visitor:
+            event["anonymousId"] = visitor
+        event.update(fields)
+        self.events.append((minute, event))
+
+    def browse(self, minute, who, visitor, pages):
+        for n in range(pages):
+            sku, name, price = self.random.choice(PRODUCTS)
+            url = f"https://shop.example/p/{sku}"
+            if n == 0:
+                url += "?utm_source=newsletter&utm_medium=email&utm_campaign=autumn&gclid=demo"
+            page = {"url": url, "path": f"/p/{sku}", "title": name}
+            self.add(minute + n, f"{who}-page-{n}", "page", visitor=visitor, name="Product", properties=page, context={"page": page})
+            self.add(minute + n, f"{who}-view-{n}", "track", visitor=visitor, event="Product Viewed",
+                     properties={"sku": sku, "name": name, "price": price}, context={"page": page})
+
+    def order(self, minute, who, number, visitor):
+        sku, name, price = self.random.choice(PRODUCTS)
+        quantity = self.random.randint(1, 3)
+        self.add(minute, f"{who}-order-{number}", "track", person=who, visitor=visitor, event="Order Completed",
+                 properties={"order_id": f"{self.date}-{who}-{number}", "total": round(price * quantity, 2), "currency": "EUR",
+                             "products": [{"sku": sku, "name": name, "price": price, "quantity": quantity}]})
+
+    def person(self, who, index):
+        visitor = f"visitor-{who}"
+        minute = index * 11
+        self.browse(minute, who, visitor, pages=4 + index % 4)
+        self.add(minute + 15, f"{who}-sign-up", "identify", person=who, visitor=visitor,
+                 traits={"email": f"{who}@example.com", "name": who.title(), "plan": "premium" if index % 3 == 0 else "free", "city": "Riga"})
+        self.add(minute + 16, f"{who}-signed-up", "track", person=who, visitor=visitor, event="Signed Up", properties={"method": "email"})
+        self.add(minute + 20, f"{who}-survey", "track", person=who, visitor=visitor, event="Survey Answered",
+                 properties={"survey": "welcome", "question": "favourite", "answer": self.random.choice(PRODUCTS)[1]})
+        for number in range(1, 2 + (index % 3 != 1)):
+            self.order(minute + 25 + number * 30, who, number, visitor)
+        self.add(minute + 200, f"{who}-mail", "track", person=who, event="Email Opened",
+                 properties={"email_id": "autumn-1", "email_subject": "Autumn tea", "campaign_id": "autumn"})
+        for n in range(index % 4):
+            self.add(minute + 210 + n * 7, f"{who}-chat-{n}", "track", person=who, event="Message Posted",
+                     properties={"chat": "tea-lovers", "length": self.random.randint(10, 300)})
+
+    def play(self):
+        for index, who in enumerate(PEOPLE):
+            self.person(who, index)
+        for index in range(20):
+            self.browse(self.random.randint(0, 400), f"passer-{index}", f"visitor-passer-{index}", pages=2)
+        self.events.sort(key=lambda pair: pair[0])
+        return [event for _, event in self.events]
+
+
+class Client:
+    def __init__(self, url):
+        parts = urllib.parse.urlsplit(url)
+        self.connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
+        self.headers = {"Authorization": "Basic " + base64.b64encode(f"{WRITE_KEY}:".encode()).decode(), "Content-Type": "application/json"}
+
+    def post(self, path, body):
+        self.connection.request("POST", path, json.dumps(body), self.headers)
+        response = self.connection.getresponse()
+        answer = json.loads(response.read())
+        if response.status != 200 or answer.get("rejected"):
+            sys.exit(f"cdpd refused events ({response.status}): {json.dumps(answer)}")
+        return response.getheader("X-Cdpd-Position")
+
+
+def wait_applied(client, position):
+    """A read with min_position waits until the fold has passed the last event."""
+    client.connection.request("GET", f"/v1/profiles/user_id:anna?min_position={position}", headers={"Authorization": "Bearer demo-read-token"})
+    response = client.connection.getresponse()
+    response.read()
+    if response.status != 200:
+        sys.exit(f"the profile cannot be read back ({response.status})")
+
+
+def progress(done, total):
+    if sys.stdout.isatty():
+        filled = done * 40 // total
+        print(f"\ra day of a small shop [{'#' * filled}{'.' * (40 - filled)}] {done}/{total} events", end="", flush=True)
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit("usage: quickstart_day.py URL")
+    client = Client(sys.argv[1])
+    events = Day(datetime.datetime.now(datetime.timezone.utc).date() - datetime.timedelta(days=1)).play()
+    position, done = None, 0
+    while done < len(events):
+        batch = events[done:done + 10]
+        if done % 30 == 0:  # some clients send one by one, some in batches
+            for event in batch:
+                position = client.post("/v1/" + event["type"], event)
+        else:
+            position = client.post("/v1/batch", {"batch": batch})
+        done += len(batch)
+        progress(done, len(events))
+    wait_applied(client, position)
+    print(("\r" if sys.stdout.isatty() else "") + f"a day of a small shop: {len(events)} events sent, all durable and applied" + " " * 20)
+
+
+if __name__ == "__main__":
+    main()
