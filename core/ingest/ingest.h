@@ -13,10 +13,12 @@ struct ingest;        /* shared by all threads; owns limits and the live config 
 struct ingest_worker; /* one per loop: JSON reader, enricher instances, free batches */
 
 MUST_USE int ingest_new(struct journal *journal, const struct config *config, struct ingest **out);
-void ingest_free(struct ingest *ingest);
+void ingest_free(struct ingest *ingest); /* after every worker ended and the journal was stopped */
 void ingest_set_config(struct ingest *ingest, const struct config *config); /* any thread; takes a reference */
-/* `enrichers`: this loop's own chain (taken), or NULL. */
-MUST_USE int ingest_worker_new(struct ingest *ingest, struct loop *loop, struct enrich_chain *enrichers, struct ingest_worker **out);
+/* `enrichers`: this loop's own chain (taken, on failure too), or NULL. */
+MUST_USE int ingest_worker_new(struct ingest *ingest, struct loop *loop, struct enrich_chain *enrichers,
+			       struct ingest_worker **out);
+/* When its loop no longer runs. The journal may still hold batches of it; they are ingest's then, and nobody is answered. */
 void ingest_worker_free(struct ingest_worker *worker);
 
 /* How the body is to be read. One file per dialect: core/ingest/segment.c, native.c … */
@@ -29,13 +31,13 @@ enum ingest_dialect {
 
 struct ingest_request {
 	enum ingest_dialect dialect;
-	enum event_type route_type;     /* 0: the body must say */
-	struct str authorization;       /* header value, or empty */
-	struct str write_key_header;    /* X-Write-Key */
-	struct str write_key_query;     /* ?writeKey= */
-	struct str origin;              /* browser's Origin, or empty */
+	enum event_type route_type;  /* 0: the body must say */
+	struct str authorization;    /* header value, or empty */
+	struct str write_key_header; /* X-Write-Key */
+	struct str write_key_query;  /* ?writeKey= */
+	struct str origin;           /* browser's Origin, or empty */
 	struct str client_ip, user_agent;
-	struct str body;                /* decompressed, followed by BUF_SLACK readable bytes; copied where kept */
+	struct str body; /* decompressed, followed by BUF_SLACK readable bytes; copied where kept */
 	int64_t received_at_us;
 };
 
@@ -47,13 +49,14 @@ struct ingest_rejection {
 };
 
 struct ingest_result {
-	enum problem problem;    /* NONE: accepted (perhaps partly); else the whole request failed */
+	enum problem problem; /* NONE: accepted (perhaps partly); else the whole request failed */
 	struct str message, pointer;
-	int retry_after_s;       /* 0: no advice */
+	int retry_after_s; /* 0: no advice */
 	uint32_t accepted;
 	const struct ingest_rejection *rejections;
 	size_t rejection_count;
-	uint64_t position_seq;   /* 0: none */
+	uint64_t position_seq; /* 0: none */
+	uint64_t position_epoch;
 	int64_t limit_remaining; /* events left this second for this key; -1: no limit */
 	int64_t limit;
 };
@@ -63,5 +66,6 @@ struct ingest_result {
 typedef void (*ingest_done_fn)(void *ctx, const struct ingest_result *result);
 struct ingest_batch;
 /* NULL: `done` has already been called. */
-struct ingest_batch *ingest_submit(struct ingest_worker *worker, const struct ingest_request *request, ingest_done_fn done, void *ctx);
+struct ingest_batch *ingest_submit(struct ingest_worker *worker, const struct ingest_request *request,
+				   ingest_done_fn done, void *ctx);
 void ingest_cancel(struct ingest_batch *batch);

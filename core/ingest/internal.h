@@ -23,11 +23,11 @@
 struct ingest {
 	struct journal *journal;
 	struct limits *limits;
-	pthread_mutex_t lock; /* config */
+	pthread_mutex_t lock; /* config, orphans */
 	const struct config *config;
-	_Atomic uint64_t generation; /* +1 with each config */
+	_Atomic uint64_t generation;  /* +1 with each config */
+	struct ingest_batch *orphans; /* under lock: what the journal held when its worker ended */
 	struct metric *accepted, *rejected;
-	struct metric *refused[PROBLEM_COUNT]; /* whole requests turned away unrecorded; registered when first needed */
 };
 
 #define ID_POOL 64
@@ -62,6 +62,7 @@ struct ingest_batch {
 	size_t entry_count, entry_capacity;
 	struct journal_reject *rejects;
 	size_t reject_count, reject_capacity;
+	struct ingest_rejection *rejections; /* the same, for the answer; made before the journal is asked */
 	uint32_t received;
 	bool is_single; /* a refusal of its one event is the answer's own status */
 
@@ -90,6 +91,8 @@ MUST_USE int batch_expect(struct ingest_batch *batch, size_t events); /* room fo
 void batch_accept(struct ingest_batch *batch, struct str payload);    /* in the batch's arena */
 /* Copies. ERR_NOMEM: the batch's arena is used up. */
 MUST_USE int batch_reject(struct ingest_batch *batch, const struct journal_reject *reject);
+/* Room for the answer to all rejects. ERR_NOMEM: refuse the request whole. */
+MUST_USE int batch_finish(struct ingest_batch *batch);
 /* Hands the batch to the journal or answers at once; true when `done` will be called later. */
 bool batch_settle(struct ingest_batch *batch);
 
@@ -124,12 +127,13 @@ struct span { /* in worker->text, which may move */
 struct draft {
 	struct cdpd_event event;
 	struct span properties, traits, context, extra;
-	size_t extra_hashed_len;  /* the rest of extra is what SDKs refresh on a retry */
-	size_t size;              /* bytes as minified JSON, about */
-	const struct json *root;  /* says the same as the texts, or NULL */
-	struct str raw;           /* as sent, when the dialect has it */
-	const struct json *shown; /* else what the excerpt is made of, or NULL */
+	size_t extra_hashed_len;     /* the rest of extra is what SDKs refresh on a retry */
+	size_t size;                 /* bytes as minified JSON, about */
+	const struct json *root;     /* says the same as the texts, or NULL */
+	struct str raw;              /* as sent, when the dialect has it */
+	const struct json *shown;    /* else what the excerpt is made of, or NULL */
 	bool has_ip, has_user_agent; /* in its context */
+	bool is_sent_stale;          /* its SDK resends with the sentAt of the first attempt */
 	struct fault fault;
 };
 /* Sets the draft's fault; always ERR_INVALID. */
@@ -137,8 +141,18 @@ int draft_fault(struct draft *draft, enum problem problem, struct str pointer, s
 
 /* Who is asking, when headers did not say: `body_key` may be empty. OK: events may follow. Else the batch is refused. */
 MUST_USE int intake_identify(struct intake *in, struct str body_key);
+/* A source that was not told its offset has 0, as one in UTC has: either way the event's is unknown, which reads as UTC. */
+static inline int16_t source_utc_offset(const struct conf_source *source)
+{
+	return source->utc_offset_min ? source->utc_offset_min : UTC_OFFSET_UNKNOWN;
+}
+
 /* Refuses the request whole; always ERR_REFUSED. Text is copied. */
 int intake_refuse(struct intake *in, enum problem problem, struct str pointer, struct str message);
+/* What json_parse's phrase means for the sender. */
+enum problem intake_problem_of_json(const char *why);
+/* The body as one document. OK, ERR_INVALID with *why, or ERR_REFUSED. */
+MUST_USE int intake_parse(struct intake *in, struct json *root, const char **why);
 /* The body holds so many events: makes room. ERR_REFUSED past the excess. */
 MUST_USE int intake_expect(struct intake *in, size_t events, struct str pointer);
 
