@@ -5,7 +5,7 @@
 
 /* One byte of feed, then epoch, seq and a checksum, big endian, as unpadded base64url. */
 enum { AT_FEED = 0, AT_EPOCH = 1, AT_SEQ = 9, AT_CHECK = 17, POSITION_SIZE = 21 };
-#define POSITION_TEXT_LEN (POSITION_SIZE / 3 * 4)
+#define POSITION_TEXT_LEN ((size_t)POSITION_SIZE / 3 * 4)
 _Static_assert(POSITION_TEXT_LEN < POSITION_TEXT_SIZE, "the text must fit its buffer");
 _Static_assert(BASE64_SIZE(POSITION_SIZE) <= POSITION_TEXT_SIZE, "the encoder must not overrun");
 

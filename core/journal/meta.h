@@ -4,8 +4,8 @@
 
 #include "journal/journal.h"
 
-#define META_FORMAT 1
-#define META_SIZE_MAX 2014 /* stays inside its leaf page */
+#define META_FORMAT          1
+#define META_SIZE_MAX        2014 /* stays inside its leaf page */
 #define DEFINITION_HASH_SIZE 32
 
 struct journal_meta {
@@ -13,12 +13,12 @@ struct journal_meta {
 	uint64_t first_seq; /* oldest retained */
 	uint64_t next_seq;
 	uint64_t next_reject_id;
-	uint64_t reject_bytes;  /* details kept in this segment */
+	uint64_t reject_bytes; /* details kept in this segment */
 	int64_t last_t;
-	int64_t created_t;      /* of this segment */
-	int64_t clock_jump_us;  /* while is_clock_held: by how much */
+	int64_t created_t;     /* of this segment */
+	int64_t clock_jump_us; /* while is_clock_held: by how much */
 	bool is_clock_held;
-	uint64_t definition_seq; /* the newest definition record; 0: none yet */
+	uint64_t definition_seq;                       /* the newest definition record; 0: none yet */
 	uint8_t definition_hash[DEFINITION_HASH_SIZE]; /* SHA-256 of its payload */
 	struct journal_counters counters;
 };

@@ -25,8 +25,8 @@ MUST_USE int queue_push(struct append_queue *queue, struct journal_append *appen
 /* A chain of what is there, at most about max_bytes and max_count but at least one append; waits up to
  * timeout_us for the first. NULL: none in time, or poked, or closed and empty. */
 struct journal_append *queue_take(struct append_queue *queue, size_t max_bytes, size_t max_count, int64_t timeout_us,
-                                  size_t *bytes);
+				  size_t *bytes);
 void queue_settled(struct append_queue *queue, size_t bytes, size_t count); /* these no longer count */
-void queue_poke(struct append_queue *queue);                              /* ends a wait */
+void queue_poke(struct append_queue *queue);                                /* ends a wait */
 void queue_close(struct append_queue *queue);
 bool queue_is_drained(struct append_queue *queue); /* closed, and nothing left to take */

@@ -79,8 +79,8 @@ static int read_format(struct store_env *env, uint32_t known)
 {
 	MDB_txn *txn;
 	MDB_dbi main_db;
-	MDB_stat stat;
-	MDB_val key = store_to_val(FORMAT_KEY), value;
+	MDB_stat stat = {0};
+	MDB_val key = store_to_val(FORMAT_KEY), value = {0};
 	int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
 	if (rc != 0) return store_translate(rc);
 	rc = mdb_dbi_open(txn, NULL, 0, &main_db);
