@@ -12,10 +12,16 @@ struct feature_def {
 	struct str name, type;
 	struct str event;  /* filter: a track's event name, or a type name such as "page"; empty: all */
 	struct str field;  /* path of the input; empty: none */
-	const struct cdpd_feature_type *impl;
+	uint32_t state_version; /* of the type, when the definition was written */
+	const struct cdpd_feature_type *impl; /* NULL: not registered (any more), the feature rests */
 	uint64_t since_seq;
 };
 
 /* count, sum, first, last are registered from the start; plugins add theirs before the fold starts. Not thread-safe. */
 MUST_USE int feature_type_register(struct str name, const struct cdpd_feature_type *type);
 const struct cdpd_feature_type *feature_type_find(struct str name); /* NULL: unknown */
+
+/* For a look after a crash: while a type's `add` runs, `note` holds the type's name (NUL-terminated, cut to `size`), else "".
+ * NULL: nobody asks. Set before the fold starts; written by its thread. */
+void feature_watch(char *note, size_t size);
+void feature_note(struct str type);

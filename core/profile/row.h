@@ -18,12 +18,12 @@
 #include "base/arena.h"
 #include "profile/people.h"
 
-#define ROW_DECIDED_MAX     8   /* link decisions remembered in the row */
-#define ROW_IDENTIFIER_MAX  336 /* "namespace:value": 64 + 1 + 255, rounded up */
-#define ROW_NAMESPACE_MAX   64
-#define TRAIT_NAME_MAX      255
-#define TRAIT_VALUE_MAX     8192 /* JSON text of one value; longer is refused and counted */
-#define ROW_TIME_NONE       INT64_MIN /* last seen: only inactive events so far */
+#define ROW_DECIDED_MAX    8   /* link decisions remembered in the row */
+#define ROW_IDENTIFIER_MAX 336 /* "namespace:value": 64 + 1 + 255, rounded up */
+#define ROW_NAMESPACE_MAX  64
+#define TRAIT_NAME_MAX     255
+#define TRAIT_VALUE_MAX    8192      /* JSON text of one value; longer is refused and counted */
+#define ROW_TIME_NONE      INT64_MIN /* last seen: only inactive events so far */
 
 /* When, by whom and in which message a value was told: shared by all traits of one event. */
 struct stamp {
@@ -42,7 +42,7 @@ struct row_feature {
 	uint64_t key;   /* of feature, type, state version and the position it counts from */
 	uint8_t *state; /* not aligned unless `room` */
 	uint32_t len;
-	uint32_t room;  /* bytes that may be written at `state`; 0: borrowed, copy before writing */
+	uint32_t room; /* bytes that may be written at `state`; 0: borrowed, copy before writing */
 };
 
 struct row_member {
@@ -59,34 +59,35 @@ struct row_decided { /* a link attempt whose verdict stands in `links` */
 struct row {
 	struct fragment_id id;
 	bool is_merged;
-	bool has_merged;            /* a fragment's: its profile has a merged row beside this one */
-	bool is_cold_decoded;       /* members and traits are filled in; else `cold` holds their bytes */
-	struct str cold;            /* the cold section as stored; meaningful until a trait or member changes */
+	bool has_merged;      /* a fragment's: its profile has a merged row beside this one */
+	bool is_cold_decoded; /* members and traits are filled in; else `cold` holds their bytes */
+	struct str cold;      /* the cold section as stored; meaningful until a trait or member changes */
 	bool is_cold_changed;
-	struct str identifier;      /* "namespace:value"; empty in a merged row */
+	struct str identifier; /* "namespace:value"; empty in a merged row */
 	uint64_t created_seq;
 	int64_t first_seen, last_seen;
 	uint64_t event_count, chain_head;
 	struct fragment_id profile; /* strongest fragment of the component */
 	uint64_t refused_traits;
-	uint64_t attempt_count;     /* link attempts kept under this fragment, and those over the cap */
+	uint64_t attempt_count; /* link attempts kept under this fragment, and those over the cap */
 	uint64_t attempt_overflow;
-	uint64_t decided_version;   /* identity rules the decisions were made by */
+	uint64_t decided_version; /* identity rules the decisions were made by */
 	uint8_t decided_count;
 	struct row_decided decided[ROW_DECIDED_MAX];
 	struct row_feature *features; /* ordered by key */
 	size_t feature_count, feature_room;
-	struct row_member *members;   /* merged rows: strongest first */
+	struct row_member *members; /* merged rows: strongest first */
 	size_t member_count;
-	struct row_trait *traits;     /* ordered by name, then class */
+	struct row_trait *traits; /* ordered by name, then class */
 	size_t trait_count, trait_room;
-	size_t trait_bytes;           /* what the traits take, encoded (from above) */
+	size_t trait_bytes; /* what the traits take, encoded (from above) */
 };
 
 void row_init(struct row *row, const struct fragment_id *id, bool is_merged);
 
 /* Both borrow `bytes`; arrays live in the arena. ERR_CORRUPT, ERR_NOMEM. */
-MUST_USE int row_decode_hot(struct str bytes, struct arena *arena, const struct fragment_id *id, bool is_merged, struct row *out);
+MUST_USE int row_decode_hot(struct str bytes, struct arena *arena, const struct fragment_id *id, bool is_merged,
+			    struct row *out);
 MUST_USE int row_decode_cold(struct str bytes, struct arena *arena, struct row *row);
 
 /* Upper bounds of the encoded sections, and the encoders, which return the length. */

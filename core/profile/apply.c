@@ -1,0 +1,228 @@
+#include "profile/feature_eval.h"
+#include "profile/link.h"
+#include "profile/trait.h"
+
+/* One event on its way into its person. */
+struct application {
+	struct people *people;
+	struct link_context context;
+	struct row *rows[2]; /* the fragment's, and its profile's merged row */
+	size_t row_count;
+	struct slot *head; /* of its profile */
+};
+
+/* ── identity ────────────────────────────────────────────────────────────── */
+
+static const struct identifier *pick_strongest(const struct identifiers *identifiers)
+{
+	for (size_t i = 0; i < identifiers->count; i++)
+		if (!identifiers->items[i].is_blocked) return &identifiers->items[i];
+	return NULL;
+}
+
+/* An alias' previousId names the visitor of that anonymous id when there is one, else a user. */
+static int link_previous(struct application *app)
+{
+	struct people *people = app->people;
+	struct identifier anonymous, user;
+	struct slot *slot;
+	struct row *row;
+	struct str previous = app->context.event->previous_id;
+	const struct hash_key *key = &people->key;
+	if (identifier_in(people->plan, key, PART_ANONYMOUS_ID, previous, &people->identifiers, &anonymous)) {
+		int rc = cache_slot(&people->cache, &anonymous.id, &slot);
+		if (!rc) rc = cache_row(&people->cache, slot, false, &row);
+		if (rc != ERR_NOT_FOUND) return rc ? rc : link_try(people, &app->context, &anonymous, LINK_ALIAS);
+	}
+	if (!identifier_in(people->plan, key, PART_USER_ID, previous, &people->identifiers, &user)) return OK;
+	return link_try(people, &app->context, &user, LINK_ALIAS);
+}
+
+static int link_others(struct application *app, const struct identifier *strongest)
+{
+	const struct identifiers *identifiers = &app->people->identifiers;
+	const struct cdpd_event *event = app->context.event;
+	for (size_t i = 0; i < identifiers->count; i++) {
+		const struct identifier *other = &identifiers->items[i];
+		if (other == strongest) continue;
+		int rc = link_try(app->people, &app->context, other, LINK_SAME_EVENT);
+		if (rc) return rc;
+	}
+	return event->type == EVENT_ALIAS && event->previous_id.len ? link_previous(app) : OK;
+}
+
+/* Fragments that this event made and that did not join anybody known are new persons. */
+static int announce_new(struct application *app)
+{
+	struct people *people = app->people;
+	const struct link_context *context = &app->context;
+	for (size_t i = 0; i < context->created_count; i++) {
+		struct slot *slot = context->created[i];
+		struct component component;
+		if (!fragment_id_eq(&slot->fragment.row->profile, &slot->id)) continue;
+		int rc = component_of(people, slot, &component);
+		if (!rc && !component_existed(&component, context->seq)) {
+			rc = component_announce(people, CHANGE_PROFILE, &slot->id, component.members, component.count,
+						context->seq, context->t);
+		}
+		if (rc) return rc;
+	}
+	return OK;
+}
+
+/* The rows the event goes into. */
+static int open_rows(struct application *app)
+{
+	struct people *people = app->people;
+	struct row *row = app->context.strongest->fragment.row, *merged;
+	app->rows[0] = row;
+	app->row_count = 1;
+	app->head = app->context.strongest;
+	if (fragment_id_eq(&row->profile, &row->id) && !row->has_merged) return OK;
+	int rc = cache_slot(&people->cache, &row->profile, &app->head);
+	if (!rc) rc = cache_row(&people->cache, app->head, true, &merged);
+	if (rc) return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+	app->rows[app->row_count++] = merged;
+	return cache_dirty(&people->cache, app->head, true);
+}
+
+/* ── what the event says ─────────────────────────────────────────────────── */
+
+static void see(struct row *row, const struct cdpd_event *event)
+{
+	if (event->event_time_us < row->first_seen) row->first_seen = event->event_time_us;
+	if (!(event->flags & EVENT_INACTIVE) && event->event_time_us > row->last_seen)
+		row->last_seen = event->event_time_us;
+	row->event_count++;
+}
+
+static int put_trait(struct application *app, const struct row_trait *trait)
+{
+	enum trait_put put;
+	struct arena *arena = &app->people->cache.arena;
+	if (trait->name.len == 0) return OK;
+	int rc = trait_put(app->rows[0], trait, true, arena, &put);
+	if (rc || put == TRAIT_LOST) return rc;
+	if (put == TRAIT_TAKEN) cache_grow(&app->people->cache, app->row_count * (trait->name.len + trait->value.len));
+	if (app->row_count == 1) return OK;
+	if (put == TRAIT_TAKEN) return trait_put(app->rows[1], trait, false, arena, &put);
+	app->rows[1]->refused_traits++;
+	return OK;
+}
+
+/* Every member of `object` that is not in `over` too. */
+static int put_object(struct application *app, struct json object, const struct json *over, struct stamp *stamp)
+{
+	struct people *people = app->people;
+	struct json_iter it;
+	struct json value, hidden;
+	struct str name;
+	bool is_declared = app->context.event->flags & EVENT_DECLARED;
+	for (json_iter_start(object, &it); json_next_member(&it, &name, &value);) {
+		if (over && json_get(*over, name, &hidden)) continue;
+		buf_clear(&people->json);
+		int rc = json_write(&people->json, value);
+		if (rc) return rc;
+		struct row_trait trait = {.name = name,
+					  .value = buf_str(&people->json),
+					  .stamp = stamp,
+					  .provenance = is_declared ? PROVENANCE_DECLARED : PROVENANCE_OBSERVED};
+		rc = put_trait(app, &trait);
+		if (rc) return rc;
+	}
+	return OK;
+}
+
+static int make_stamp(struct application *app, struct stamp **out)
+{
+	struct arena *arena = &app->people->cache.arena;
+	const struct cdpd_event *event = app->context.event;
+	struct stamp *stamp = arena_new(arena, struct stamp);
+	if (!stamp) return ERR_NOMEM;
+	stamp->time = event->event_time_us;
+	int rc = arena_str(arena, event->source_id, &stamp->source);
+	if (!rc) rc = arena_str(arena, event->message_id, &stamp->message_id);
+	*out = stamp;
+	return rc;
+}
+
+static int decode_traits(struct application *app)
+{
+	struct cache *cache = &app->people->cache;
+	int rc = cache_cold(cache, app->context.strongest, false);
+	return rc || app->row_count == 1 ? rc : cache_cold(cache, app->head, true);
+}
+
+/* Traits of an identify lie over those of its context. */
+static int apply_traits(struct application *app)
+{
+	struct event_view *view = &app->people->view;
+	struct event_field in_context = {PART_CONTEXT, STR("traits")};
+	struct json traits, context;
+	struct stamp *stamp;
+	int rc_traits = event_view_root(view, PART_TRAITS, &traits);
+	int rc_context = event_view_get(view, &in_context, &context);
+	if (rc_traits == ERR_NOMEM || rc_context == ERR_NOMEM) return ERR_NOMEM;
+	if (!rc_context && json_type(context) != JSON_OBJECT) rc_context = ERR_NOT_FOUND;
+	if (rc_traits && rc_context) return OK;
+	int rc = decode_traits(app);
+	if (!rc) rc = make_stamp(app, &stamp);
+	if (!rc && !rc_traits) rc = put_object(app, traits, NULL, stamp);
+	if (!rc && !rc_context) rc = put_object(app, context, rc_traits ? NULL : &traits, stamp);
+	return rc;
+}
+
+static int apply_content(struct application *app)
+{
+	struct people *people = app->people;
+	uint64_t refused = 0;
+	for (size_t i = 0; i < app->row_count; i++) {
+		see(app->rows[i], app->context.event);
+		features_drop_unknown(people->plan, app->rows[i]);
+	}
+	int rc = features_apply(people->plan, &people->view, app->rows, app->row_count, &people->cache.arena, &refused);
+	if (refused) metric_add(people->refused_inputs, refused);
+	if (rc || app->context.event->type != EVENT_IDENTIFY) return rc;
+	return apply_traits(app);
+}
+
+static int apply(struct application *app, const struct identifier *strongest, struct apply_result *out)
+{
+	struct people *people = app->people;
+	int rc = fragment_take(people, strongest, &app->context, &app->context.strongest);
+	if (!rc) rc = link_others(app, strongest);
+	if (!rc && app->context.created_count) rc = announce_new(app);
+	if (!rc) rc = open_rows(app);
+	if (!rc) rc = apply_content(app);
+	if (rc) return rc;
+	struct row *row = app->rows[0];
+	out->fragment = row->id;
+	out->previous_seq = row->chain_head;
+	row->chain_head = app->context.seq;
+	rc = cache_dirty(&people->cache, app->context.strongest, false);
+	return rc ? rc : cache_view(&people->cache, app->head, app->context.seq, app->context.t);
+}
+
+int people_apply(struct people *people, const struct cdpd_event *event, uint64_t seq, int64_t t,
+		 struct apply_result *out)
+{
+	struct application app;
+	app.people = people;
+	app.context.event = event;
+	app.context.seq = seq;
+	app.context.t = t;
+	app.context.created_count = 0;
+	*out = (struct apply_result){.verdict = OUTCOME_REFUSED, .reason = OUTCOME_REASON_NO_IDENTIFIER};
+	CHECK(people->txn);
+	if (!people->plan) return OK;
+	event_view_set(&people->view, event);
+	int rc = identifiers_collect(people->plan, &people->key, &people->view, &people->identifiers);
+	if (rc) return rc;
+	if (people->identifiers.count == 0) return OK;
+	out->reason = OUTCOME_REASON_BLOCKED_IDENTIFIER;
+	const struct identifier *strongest = pick_strongest(&people->identifiers);
+	if (!strongest) return OK;
+	out->verdict = OUTCOME_APPLIED;
+	out->reason = OUTCOME_REASON_NONE;
+	return apply(&app, strongest, out);
+}

@@ -1,0 +1,13 @@
+/* change_row: the rows of the `changes` database, keyed by their number in the feed. Bodies are split so that they
+ * normally stay inline; only a single trait value larger than that uses an overflow page, which is
+ * harmless there (appended in order, deleted in order). */
+#pragma once
+
+#include "profile/change.h"
+#include "store/store.h"
+
+#define CHANGE_BODY_USUAL 1900 /* a body is closed when it is longer */
+
+MUST_USE int change_append(struct store_txn *txn, store_db changes, const struct change *change);
+/* `body` borrows the value. ERR_CORRUPT, ERR_FORMAT. */
+MUST_USE int change_decode(struct str key, struct str value, struct change *out);

@@ -1,0 +1,229 @@
+#include "profile/plan.h"
+
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "profile/feature_types.h"
+#include "profile/row.h"
+
+/* Not secret: it only has to be the same everywhere and for ever. */
+static const struct hash_key feature_hash_key = {"cdpd feature key"};
+
+static uint8_t *put_part(uint8_t *at, struct str text)
+{
+	uint32_t len = (uint32_t)text.len;
+	memcpy(at, &len, sizeof len);
+	memcpy(at + sizeof len, text.ptr, text.len);
+	return at + sizeof len + text.len;
+}
+
+static int make_key(struct arena *arena, const struct feature_def *def, uint64_t *out)
+{
+	struct str parts[] = {def->name, def->type, def->event, def->field};
+	size_t size = sizeof def->state_version + sizeof def->since_seq;
+	for (size_t i = 0; i < COUNT_OF(parts); i++) size += sizeof(uint32_t) + parts[i].len;
+	uint8_t *bytes = arena_alloc(arena, size), *at = bytes;
+	if (!bytes) return ERR_NOMEM;
+	for (size_t i = 0; i < COUNT_OF(parts); i++) at = put_part(at, parts[i]);
+	memcpy(at, &def->state_version, sizeof def->state_version);
+	memcpy(at + sizeof def->state_version, &def->since_seq, sizeof def->since_seq);
+	*out = hash64(&feature_hash_key, bytes, size);
+	return OK;
+}
+
+static int make_feature(struct plan *plan, const struct feature_def *def, struct plan_feature *out)
+{
+	*out = (struct plan_feature){.def = *def};
+	int rc = event_field_parse(def->field, &out->field);
+	if (!rc) rc = make_key(&plan->arena, def, &out->key);
+	if (def->event.len == 0)
+		out->filter = PLAN_EVERY;
+	else
+		out->filter = event_type_from_name(def->event, &out->type) ? PLAN_TYPE : PLAN_NAME;
+	out->wants_text = def->impl != &feature_count && def->impl != &feature_sum;
+	return rc;
+}
+
+static int order_features(const void *a, const void *b)
+{
+	const struct plan_feature *x = a, *y = b;
+	return x->key < y->key ? -1 : x->key > y->key;
+}
+
+static int make_features(struct plan *plan)
+{
+	const struct definitions *definitions = &plan->definitions;
+	plan->feature_count = definitions->feature_count;
+	plan->features = arena_array(&plan->arena, struct plan_feature, plan->feature_count + 1);
+	if (!plan->features) return ERR_NOMEM;
+	for (size_t i = 0; i < plan->feature_count; i++) {
+		int rc = make_feature(plan, &definitions->features[i], &plan->features[i]);
+		if (rc) return rc;
+	}
+	qsort(plan->features, plan->feature_count, sizeof *plan->features, order_features);
+	for (size_t i = 1; i < plan->feature_count; i++)
+		if (plan->features[i].key == plan->features[i - 1].key) return ERR_INVALID; /* the same one twice */
+	return OK;
+}
+
+static struct str first_step(struct str path)
+{
+	const char *dot = memchr(path.ptr, '.', path.len);
+	return dot ? (struct str){path.ptr, (size_t)(dot - path.ptr)} : path;
+}
+
+static int make_namespaces(struct plan *plan)
+{
+	const struct definitions *definitions = &plan->definitions;
+	plan->namespace_count = definitions->namespace_count;
+	plan->namespaces = arena_array(&plan->arena, struct plan_namespace, plan->namespace_count + 1);
+	if (!plan->namespaces) return ERR_NOMEM;
+	for (size_t i = 0; i < plan->namespace_count; i++) {
+		struct plan_namespace *ns = &plan->namespaces[i];
+		ns->rule = definitions->namespaces[i];
+		int rc = event_field_parse(ns->rule.from, &ns->field);
+		if (rc) return rc;
+		if (plan_namespace_find(plan, ns->rule.name) < i) return ERR_INVALID; /* named twice */
+		ns->is_trait = ns->field.part == PART_TRAITS;
+		ns->first_step = first_step(ns->field.path);
+	}
+	return OK;
+}
+
+static int order_text(const void *a, const void *b)
+{
+	return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+static int make_blocked(struct plan *plan)
+{
+	const struct definitions *definitions = &plan->definitions;
+	plan->blocked = arena_array(&plan->arena, struct str, definitions->blocked_count + 1);
+	if (!plan->blocked) return ERR_NOMEM;
+	for (size_t i = 0; i < definitions->blocked_count; i++) {
+		size_t len = definitions->blocked[i].len;
+		plan->blocked[i] = definitions->blocked[i];
+		plan->blocked_lengths |= UINT64_C(1) << (len < 63 ? len : 63);
+	}
+	qsort(plan->blocked, definitions->blocked_count, sizeof *plan->blocked, order_text);
+	return OK;
+}
+
+static int build(struct plan *plan, struct str text, const uint64_t *since, size_t since_count, bool is_lenient)
+{
+	int rc = arena_str(&plan->arena, text, &plan->text);
+	if (!rc) rc = definitions_parse_text(plan->text, &plan->arena, is_lenient, &plan->definitions);
+	if (rc) return rc;
+	for (size_t i = 0; i < plan->definitions.feature_count; i++)
+		plan->definitions.features[i].since_seq = i < since_count ? since[i] : plan->seq;
+	rc = make_features(plan);
+	if (!rc) rc = make_namespaces(plan);
+	return rc ? rc : make_blocked(plan);
+}
+
+int plan_new(struct str text, uint64_t seq, uint64_t identity_seq, const uint64_t *since, size_t since_count,
+	     enum plan_strictness strictness, struct plan **out)
+{
+	*out = NULL;
+	struct plan *plan = calloc(1, sizeof *plan);
+	if (!plan) return ERR_NOMEM;
+	arena_init(&plan->arena, 4096, 0);
+	plan->seq = seq;
+	plan->identity_seq = identity_seq;
+	int rc = build(plan, text, since, since_count, strictness == PLAN_LENIENT);
+	if (rc) {
+		plan_free(plan);
+		return rc;
+	}
+	*out = plan;
+	return OK;
+}
+
+void plan_free(struct plan *plan)
+{
+	if (!plan) return;
+	arena_fini(&plan->arena);
+	free(plan);
+}
+
+static bool is_same_identity(const struct definitions *a, const struct definitions *b)
+{
+	if (a->namespace_count != b->namespace_count || a->blocked_count != b->blocked_count ||
+	    a->max_fragments != b->max_fragments)
+		return false;
+	for (size_t i = 0; i < a->namespace_count; i++) {
+		const struct identity_namespace *x = &a->namespaces[i], *y = &b->namespaces[i];
+		if (!str_eq(x->name, y->name) || !str_eq(x->from, y->from) || x->is_known != y->is_known ||
+		    x->max_per_profile != y->max_per_profile)
+			return false;
+	}
+	for (size_t i = 0; i < a->blocked_count; i++)
+		if (!str_eq(a->blocked[i], b->blocked[i])) return false;
+	return true;
+}
+
+/* Where an unchanged feature began to count; `seq` when it is new. */
+static uint64_t inherited_since(const struct plan *old, const struct feature_def *def, uint64_t seq)
+{
+	for (size_t i = 0; old && i < old->definitions.feature_count; i++) {
+		const struct feature_def *was = &old->definitions.features[i];
+		if (str_eq(was->name, def->name) && str_eq(was->type, def->type) &&
+		    was->state_version == def->state_version && str_eq(was->event, def->event) &&
+		    str_eq(was->field, def->field))
+			return was->since_seq;
+	}
+	return seq;
+}
+
+int plan_succeed(const struct plan *old, struct str text, uint64_t seq, struct plan **out)
+{
+	struct arena arena;
+	struct definitions definitions;
+	*out = NULL;
+	arena_init(&arena, 4096, 0);
+	int rc = definitions_parse_text(text, &arena, false, &definitions);
+	uint64_t *since = rc ? NULL : arena_array(&arena, uint64_t, definitions.feature_count + 1);
+	if (!rc && !since) rc = ERR_NOMEM;
+	for (size_t i = 0; !rc && i < definitions.feature_count; i++)
+		since[i] = inherited_since(old, &definitions.features[i], seq);
+	if (!rc) {
+		bool is_same = old && is_same_identity(&old->definitions, &definitions);
+		rc = plan_new(text, seq, is_same ? old->identity_seq : seq, since, definitions.feature_count,
+			      PLAN_STRICT, out);
+	}
+	arena_fini(&arena);
+	return rc;
+}
+
+size_t plan_namespace_find(const struct plan *plan, struct str name)
+{
+	for (size_t i = 0; i < plan->namespace_count; i++)
+		if (str_eq(plan->namespaces[i].rule.name, name)) return i;
+	return plan->namespace_count;
+}
+
+const struct plan_feature *plan_feature_find(const struct plan *plan, uint64_t key)
+{
+	size_t low = 0, high = plan->feature_count;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (plan->features[middle].key < key)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < plan->feature_count && plan->features[low].key == key ? &plan->features[low] : NULL;
+}
+
+bool plan_is_blocked(const struct plan *plan, struct str value)
+{
+	char lower[EVENT_IDENTIFIER_MAX];
+	if (!(plan->blocked_lengths & (UINT64_C(1) << (value.len < 63 ? value.len : 63)))) return false;
+	if (value.len > sizeof lower) return false;
+	for (size_t i = 0; i < value.len; i++) {
+		char c = value.ptr[i];
+		lower[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+	}
+	struct str key = {lower, value.len};
+	return bsearch(&key, plan->blocked, plan->definitions.blocked_count, sizeof key, order_text) != NULL;
+}

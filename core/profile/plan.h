@@ -1,0 +1,59 @@
+/* plan: definitions made ready for the fold: identifier fields parsed, features filtered and keyed. Immutable once
+ * made; the writer and each reader hold their own. */
+#pragma once
+
+#include "profile/event_view.h"
+#include "profile/people.h"
+
+#define PLAN_NAMESPACES_MAX 32
+#define PLAN_FEATURES_MAX   256
+
+struct plan_namespace {
+	struct identity_namespace rule;
+	struct event_field field;
+	bool is_trait;         /* from traits.<path>: a person's trait, so never read from a group event */
+	struct str first_step; /* of the path: an object whose text lacks it cannot hold a value there */
+};
+
+enum plan_filter { PLAN_EVERY, PLAN_TYPE, PLAN_NAME };
+struct plan_feature {
+	struct feature_def def; /* impl NULL: no such type here; the feature rests */
+	uint64_t key;           /* of its states in rows */
+	enum plan_filter filter;
+	enum event_type type;
+	struct event_field field;
+	bool wants_text; /* the type reads a number's text too */
+};
+
+struct plan {
+	struct arena arena;
+	struct str text; /* canonical definitions */
+	struct definitions definitions;
+	struct plan_namespace *namespaces; /* strongest first */
+	size_t namespace_count;
+	struct plan_feature *features; /* ordered by key */
+	size_t feature_count;
+	struct str *blocked;      /* sorted */
+	uint64_t blocked_lengths; /* bit n: a blocked value of n bytes exists (63: or longer) */
+	uint64_t seq;             /* position of the definition record */
+	uint64_t identity_seq;    /* since when the identity rules are as they are: their version */
+};
+
+/* How far a feature type that is not registered may go. */
+enum plan_strictness { PLAN_STRICT /* ERR_NOT_FOUND */, PLAN_LENIENT /* its feature rests */ };
+
+/* From canonical text; since[i] is the position feature i (in the text's order) counts from. ERR_INVALID, ERR_NOT_FOUND, ERR_NOMEM. */
+MUST_USE int plan_new(struct str text, uint64_t seq, uint64_t identity_seq, const uint64_t *since, size_t since_count,
+		      enum plan_strictness strictness, struct plan **out);
+/* The plan for `text` taking over from `old` (may be NULL) at position `seq`: unchanged features keep counting from where they
+ * began, unchanged identity rules keep their version. */
+MUST_USE int plan_succeed(const struct plan *old, struct str text, uint64_t seq, struct plan **out);
+void plan_free(struct plan *plan);
+
+/* Index of the namespace in the plan, namespace_count when it is not one of them: its strength. */
+size_t plan_namespace_find(const struct plan *plan, struct str name);
+const struct plan_feature *plan_feature_find(const struct plan *plan, uint64_t key);
+bool plan_is_blocked(const struct plan *plan, struct str value);
+
+/* definitions.c: parses into the arena; with `is_lenient` unknown feature types get impl NULL. */
+MUST_USE int definitions_parse_text(struct str text, struct arena *arena, bool is_lenient, struct definitions *out);

@@ -1,0 +1,40 @@
+/* room: struct people, known only inside core/profile. Everything but the atomics belongs to the fold's thread. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "base/metric.h"
+#include "profile/cache.h"
+#include "profile/checkpoint.h"
+#include "profile/identity.h"
+
+struct tables {
+	store_db rows, links, outcomes, changes, meta;
+};
+
+struct people {
+	struct store_env *env;
+	struct tables tables;
+	struct hash_key key;
+
+	struct store_txn *txn; /* open between begin and commit or abort */
+	struct checkpoint committed;
+	struct checkpoint working;  /* of the open transaction */
+	struct plan *plan;          /* active; NULL before the first definition */
+	struct plan *previous_plan; /* to go back to when the transaction that changed it is aborted */
+	bool has_new_plan;
+	struct cache cache;
+	struct event_view view;
+	struct identifiers identifiers; /* of the event being applied */
+	struct buf json;                /* scratch: a trait's value, a change's body */
+	struct metric *refused_inputs;
+
+	/* Newest committed, for any thread. */
+	_Atomic uint64_t applied, last_change, epoch;
+	_Atomic int64_t applied_t;
+	_Atomic uint64_t verdicts[OUTCOME_VERDICT_COUNT];
+};
+
+void fragment_id_make(const struct hash_key *key, struct str identifier, struct fragment_id *out);
+/* Appends to the feed; `change->seq` is given here. */
+MUST_USE int people_append_change(struct people *people, struct change *change);

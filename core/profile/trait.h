@@ -1,0 +1,25 @@
+/* trait: the traits of a row. There is one value for each name and provenance class: the newest event time wins, ties
+ * go to the larger messageId, then source, then value, so the order of arrival never decides. Between classes nothing
+ * is lost: the strongest class is shown, the others stay readable.
+ *
+ * A JSON null is a value like any other: it replaces the older one and is shown as null. */
+#pragma once
+
+#include "profile/row.h"
+
+enum trait_put {
+	TRAIT_TAKEN,   /* the row changed */
+	TRAIT_LOST,    /* a newer value stands, or the same one */
+	TRAIT_REFUSED, /* over a bound; counted in the row */
+};
+
+/* Puts a value into a row whose cold section is decoded. Name and value are copied when taken, the stamp must live in `arena`
+ * already. `is_bounded`: fragments hold PEOPLE_TRAITS_MAX and PEOPLE_FRAGMENT_BYTES_MAX. ERR_NOMEM. */
+MUST_USE int trait_put(struct row *row, const struct row_trait *trait, bool is_bounded, struct arena *arena,
+		       enum trait_put *out);
+/* Merges the traits of `from` into merged row `into`; both decoded, both living as long as `arena`. */
+MUST_USE int traits_merge(struct row *into, const struct row *from, struct arena *arena);
+/* The row's winner of that name (its strongest class), or NULL. */
+const struct row_trait *trait_winner(const struct row *row, struct str name);
+/* Index of the first trait of the next name after index `i`. */
+size_t trait_next_name(const struct row *row, size_t i);
