@@ -1,5 +1,4 @@
-/* census: how many connections are open, in all and from each address. Thread-safe; touched only when a connection
- * opens or closes. */
+/* census: how many connections are open, in all and from each address, and how much they hold. Thread-safe. */
 #pragma once
 
 #include "net/ip.h"
@@ -12,8 +11,11 @@ void census_free(struct census *census);
 /* Counts one more; ERR_BUSY past max_total, ERR_REFUSED past max_per_ip (ip NULL: exempt; IPv6 counts by /64),
  * ERR_NOMEM. */
 MUST_USE int census_enter(struct census *census, const struct ip *ip, uint32_t max_total, uint32_t max_per_ip,
-                          struct census_entry **entry);
+			  struct census_entry **entry);
 void census_leave(struct census *census, struct census_entry *entry); /* entry NULL: was exempt */
 size_t census_total(struct census *census);
+/* Bytes of bodies that connections hold, all together: lock-free. The new sum is returned. */
+size_t census_hold(struct census *census, size_t bytes);
+void census_let_go(struct census *census, size_t bytes);
 /* Waits until none is open; false after timeout_ms. */
 bool census_wait_empty(struct census *census, int timeout_ms);

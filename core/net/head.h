@@ -6,9 +6,9 @@
 
 #include "base/problem.h"
 
-#define HEAD_LINE_MAX (8 * 1024)   /* request line: 414 */
-#define HEAD_BYTES_MAX (16 * 1024) /* whole block, CRLFs included: 431 */
-#define HEAD_FIELDS_MAX 64         /* 431 */
+#define HEAD_LINE_MAX   ((size_t)8 * 1024)  /* request line: 414 */
+#define HEAD_BYTES_MAX  ((size_t)16 * 1024) /* whole block, CRLFs included: 431 */
+#define HEAD_FIELDS_MAX 64                  /* 431 */
 
 struct text_ref {
 	uint32_t off, len;
@@ -24,18 +24,26 @@ struct head_field {
 };
 
 /* Fields with a meaning to the server; others are found by name. */
-enum head_known { HEAD_HOST, HEAD_CONTENT_LENGTH, HEAD_TRANSFER_ENCODING, HEAD_CONNECTION, HEAD_EXPECT,
-                  HEAD_CONTENT_ENCODING, HEAD_ORIGIN, HEAD_KNOWN_COUNT };
+enum head_known {
+	HEAD_HOST,
+	HEAD_CONTENT_LENGTH,
+	HEAD_TRANSFER_ENCODING,
+	HEAD_CONNECTION,
+	HEAD_EXPECT,
+	HEAD_CONTENT_ENCODING,
+	HEAD_ORIGIN,
+	HEAD_KNOWN_COUNT
+};
 
 struct head {
-	unsigned method;        /* enum http_method */
-	uint8_t minor;          /* HTTP/1.minor */
+	unsigned method; /* enum http_method */
+	uint8_t minor;   /* HTTP/1.minor */
 	bool is_chunked;
 	bool has_length;
-	bool wants_close;       /* Connection: close */
-	bool wants_keep_alive;  /* Connection: keep-alive */
-	bool wants_continue;    /* Expect: 100-continue */
-	bool has_other_expect;  /* Expect: anything else: 417 */
+	bool wants_close;      /* Connection: close */
+	bool wants_keep_alive; /* Connection: keep-alive */
+	bool wants_continue;   /* Expect: 100-continue */
+	bool has_other_expect; /* Expect: anything else: 417 */
 	uint64_t content_length;
 	struct text_ref path, query;
 	uint8_t known[HEAD_KNOWN_COUNT]; /* index of the first such field plus one; 0: absent */

@@ -13,28 +13,39 @@
 
 struct http_request;
 
-enum http_method { HTTP_GET = 1, HTTP_HEAD = 2, HTTP_POST = 4, HTTP_PUT = 8, HTTP_DELETE = 16, HTTP_OPTIONS = 32, HTTP_OTHER = 64 };
+enum http_method {
+	HTTP_GET = 1,
+	HTTP_HEAD = 2,
+	HTTP_POST = 4,
+	HTTP_PUT = 8,
+	HTTP_DELETE = 16,
+	HTTP_OPTIONS = 32,
+	HTTP_OTHER = 64
+};
 
 /* What a request holds; valid until it was answered or aborted. Header names are compared without case. */
 enum http_method http_method(const struct http_request *req);
-struct str http_path(const struct http_request *req);   /* raw, without the query */
-struct str http_query(const struct http_request *req);  /* raw, after '?', or empty */
+struct str http_path(const struct http_request *req);  /* raw, without the query */
+struct str http_query(const struct http_request *req); /* raw, after '?', or empty */
 /* Percent-decoded, '+' is a space; false when absent. Lives in the request's arena. */
 bool http_query_get(struct http_request *req, struct str name, struct str *value);
 /* Path segments captured by the route's {name}s, percent-decoded, in order. */
 struct str http_path_param(const struct http_request *req, size_t index);
 struct str http_header(const struct http_request *req, struct str name); /* first, or empty */
-struct str http_body(const struct http_request *req); /* followed by BUF_SLACK readable bytes */
-struct str http_client_ip(const struct http_request *req); /* of the peer, or of X-Forwarded-For behind trusted proxies */
+struct str http_body(const struct http_request *req);                    /* followed by BUF_SLACK readable bytes */
+struct str http_client_ip(
+    const struct http_request *req); /* of the peer, or of X-Forwarded-For behind trusted proxies */
 bool http_is_admin_listener(const struct http_request *req);
 bool http_is_tls(const struct http_request *req);
 struct str http_local_authority(const struct http_request *req); /* "127.0.0.1:8080" of the listener that took it */
-struct arena *http_arena(struct http_request *req);     /* dies with the request */
+struct arena *http_arena(struct http_request *req);              /* dies with the request */
 struct loop *http_loop(const struct http_request *req);
-void *http_worker(const struct http_request *req);      /* net_options.worker_ctx of this loop */
+void *http_worker(const struct http_request *req); /* net_options.worker_ctx of this loop */
 int64_t http_received_at_us(const struct http_request *req);
 
-/* Called at most once, when the client has left before the answer was complete. */
+/* Called at most once, when the client has left before the answer was complete; the request and its arena are gone when
+ * it returns. Who does not ask keeps the request, arena included, until it answers: what other threads still work on may
+ * then live in the arena. */
 void http_on_abort(struct http_request *req, void (*fn)(void *ctx), void *ctx);
 
 /* Answering. Headers set before http_reply are copied. Content-Length, Date, Connection and CORS are the server's work. */
@@ -51,29 +62,32 @@ struct http_stream_events {
 	void (*on_close)(void *ctx); /* the client left or the server drains; the stream is gone after it returns */
 };
 /* The request is gone; the stream takes its place. NULL when the client has left (on_abort was called). */
-struct http_stream *http_stream_begin(struct http_request *req, int status, struct str content_type, const struct http_stream_events *events, void *ctx);
+struct http_stream *http_stream_begin(struct http_request *req, int status, struct str content_type,
+				      const struct http_stream_events *events, void *ctx);
 MUST_USE int http_stream_write(struct http_stream *stream, struct str data); /* ERR_TOO_LARGE past HTTP_STREAM_BUFFER */
 size_t http_stream_room(const struct http_stream *stream);
 void http_stream_end(struct http_stream *stream); /* on_close is not called */
-#define HTTP_STREAM_BUFFER (256 * 1024)
+#define HTTP_STREAM_BUFFER ((size_t)256 * 1024)
 
 /* ── routes ──────────────────────────────────────────────────────────────── */
 
 enum cors_class { CORS_NONE, CORS_INGEST /* any origin, credentials */, CORS_PERSON /* allow-listed origins */ };
 
 struct route {
-	unsigned methods;        /* OR of http_method; OPTIONS and HEAD (where GET) are added by the router */
-	const char *path;        /* "/v1/profiles/{ref}/events": {x} is one segment; matched with and without a trailing slash */
+	unsigned methods; /* OR of http_method; OPTIONS and HEAD (where GET) are added by the router */
+	const char
+	    *path; /* "/v1/profiles/{ref}/events": {x} is one segment; matched with and without a trailing slash */
 	enum cors_class cors;
-	size_t body_cap;         /* 0: the config's limits.body_bytes */
-	bool admin_only;         /* 404 on listeners that are not admin listeners */
+	size_t body_cap; /* 0: the config's limits.body_bytes */
+	bool admin_only; /* 404 on listeners that are not admin listeners */
 	void (*handler)(struct http_request *req, void *ctx);
 	void *ctx;
-	const char *scope;       /* documentation and the scope test: the token scope, "write_key" or "" */
+	const char *scope; /* documentation and the scope test: the token scope, "write_key" or "" */
 };
 struct router;
 MUST_USE int router_new(struct router **out);
 void router_free(struct router *router);
-MUST_USE int router_add(struct router *router, const struct route *route); /* the struct is copied, strings are borrowed for ever */
+MUST_USE int router_add(struct router *router,
+			const struct route *route); /* the struct is copied, strings are borrowed for ever */
 /* For tests and documentation: calls fn for each route in the order added. */
 void router_each(const struct router *router, void (*fn)(void *ctx, const struct route *route), void *ctx);

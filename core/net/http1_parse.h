@@ -30,17 +30,17 @@ enum http1_result http1_head_parse(struct http1_head_parser *parser, const char 
 
 /* ── body ────────────────────────────────────────────────────────────────── */
 
-#define BODY_EXTENSION_MAX 256          /* of one chunk */
-#define BODY_EXTENSIONS_MAX (4 * 1024)  /* of all chunks of a body */
-#define BODY_TRAILERS_MAX (4 * 1024)
+#define BODY_EXTENSION_MAX  256        /* of one chunk */
+#define BODY_EXTENSIONS_MAX (4 * 1024) /* of all chunks of a body */
+#define BODY_TRAILERS_MAX   (4 * 1024)
 
 struct http1_body {
 	uint8_t step;
-	uint8_t digits;       /* of the chunk size so far */
+	uint8_t digits; /* of the chunk size so far */
 	bool is_chunked;
 	uint32_t extension, extensions, trailer;
-	uint64_t left;        /* bytes of the length or of the chunk still to come */
-	uint64_t total, cap;  /* body bytes so far; the most allowed */
+	uint64_t left;       /* bytes of the length or of the chunk still to come */
+	uint64_t total, cap; /* body bytes so far; the most allowed */
 	struct http1_refusal refusal;
 };
 
