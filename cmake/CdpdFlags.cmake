@@ -9,7 +9,7 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_C_VISIBILITY_PRESET hidden)
 set(CMAKE_CXX_VISIBILITY_PRESET hidden)
 
-target_compile_definitions(cdpd_flags INTERFACE _GNU_SOURCE)
+target_compile_definitions(cdpd_flags INTERFACE _GNU_SOURCE CDPD_VERSION="${PROJECT_VERSION}")
 target_compile_options(cdpd_flags INTERFACE
   -Wall -Wextra -Wshadow -Wconversion -Werror -fno-strict-aliasing -fno-omit-frame-pointer
   $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes;-Wstrict-prototypes;-Wvla>)
@@ -25,4 +25,8 @@ elseif(CDPD_SANITIZE STREQUAL "thread")
   target_link_options(cdpd_flags INTERFACE -fsanitize=thread)
 elseif(NOT CDPD_SANITIZE STREQUAL "")
   message(FATAL_ERROR "CDPD_SANITIZE must be address, thread or empty")
+endif()
+
+if(CDPD_FUZZ) # coverage for libFuzzer in every room
+  target_compile_options(cdpd_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()

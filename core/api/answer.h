@@ -10,7 +10,7 @@ struct answer {
 	struct http_request *req; /* the loop's; NULL: the client left */
 	int (*work)(struct answer *answer, struct read_thread *thread);
 	struct arena arena; /* parameters and what `work` leaves for the reply */
-	void *params;	    /* in the arena */
+	void *params;       /* in the arena */
 	struct api *api;
 
 	/* The answer, made by `work`. */

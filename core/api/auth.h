@@ -26,15 +26,16 @@ struct token; /* valid as long as its set */
  *
  *   tokens: [{name: crm, token: …, scopes: [profiles:read], expires: 2027-01-01T00:00:00Z}]
  *
- * ERR_INVALID (the file), ERR_REFUSED (demo- credentials while a listener is not loopback); logged with file:line. Warns when others than the
- * owner may read the file, unless all it holds are demo- tokens. */
-MUST_USE int token_set_load(const struct config *config, struct token_set **out);
+ * ERR_INVALID (the file), ERR_REFUSED (demo- credentials while a listener is not loopback); *errors is then malloc'd text, "file:line: …", or
+ * NULL. Warns when others than the owner may read the file, unless all it holds are demo- tokens. */
+MUST_USE int token_set_load(const struct config *config, struct token_set **out, char **errors);
 void token_set_free(struct token_set *set);
 size_t token_set_count(const struct token_set *set);
 
 enum token_verdict { TOKEN_OK, TOKEN_UNKNOWN, TOKEN_EXPIRED, TOKEN_LACKS_SCOPE };
 /* Looks at every token of the set whatever it finds: the time tells nothing. *token is set unless UNKNOWN. */
-enum token_verdict token_check(const struct token_set *set, struct str secret, enum scope scope, int64_t now_us, const struct token **token);
+enum token_verdict token_check(const struct token_set *set, struct str secret, enum scope scope, int64_t now_us,
+			       const struct token **token);
 struct str token_name(const struct token *token);
 
 /* The secret of "Authorization: Bearer …"; empty when there is none. */

@@ -6,17 +6,19 @@
 
 #include "api/internal.h"
 
-#define FEED_BATCH	  (64u << 10)
-#define FEED_PULLS_MAX	  4    /* in the read pool at once, of one worker: requests get their turn too */
-#define FEEDS_MAX	  1024 /* of one worker */
-#define FEED_HEARTBEAT_S  15
-#define FEED_MESSAGE_MAX  (4u << 20) /* one event in the stream */
+#define FEED_BATCH       (64u << 10)
+#define FEED_PULLS_MAX   4    /* in the read pool at once, of one worker: requests get their turn too */
+#define FEEDS_MAX        1024 /* of one worker */
+#define FEED_HEARTBEAT_S 15
+#define FEED_FROM_START \
+	UINT64_MAX /* as a cursor: from the oldest there is; `fill` sets it to that, and fetches nothing yet */
+#define FEED_MESSAGE_MAX (4u << 20) /* one event in the stream */
 
 struct feed_pull {
 	const void *params; /* the feed's; not changed while it lives */
 	struct api *api;
-	uint64_t cursor;    /* everything up to it was sent or passed over; moved by fill */
-	struct buf *out;    /* appended to: at most about FEED_BATCH bytes */
+	uint64_t cursor; /* everything up to it was sent or passed over; moved by fill */
+	struct buf *out; /* appended to: at most about FEED_BATCH bytes */
 	const atomic_bool *is_cancelled;
 };
 
@@ -31,10 +33,12 @@ struct feed_kind {
 /* Takes the request over: 410 when `cursor` is past retention, else a stream from there. `arena` (taken, heap) holds params. */
 void feed_start(struct api_worker *worker, struct http_request *req, const struct feed_kind *kind, struct arena *arena,
 		const void *params, uint64_t cursor);
-/* Last-Event-ID, else ?since=, else *cursor stays. False: it has answered. */
-MUST_USE bool feed_cursor(struct api_worker *worker, struct http_request *req, const struct feed_kind *kind, uint64_t *cursor);
+/* Last-Event-ID, else ?since= (a cursor, or "start"), else *cursor stays. False: it has answered. */
+MUST_USE bool feed_cursor(struct api_worker *worker, struct http_request *req, const struct feed_kind *kind,
+			  uint64_t *cursor);
 /* For fill: "id: …\nevent: …\ndata: " and, after the one line of JSON, the empty line. */
-MUST_USE int feed_message_begin(struct buf *out, struct api *api, enum position_feed feed, uint64_t seq, const char *event);
+MUST_USE int feed_message_begin(struct buf *out, struct api *api, enum position_feed feed, uint64_t seq,
+				const char *event);
 MUST_USE int feed_message_end(struct buf *out);
 
 struct feed_hub; /* all feeds of one worker */

@@ -14,11 +14,12 @@
 #include "api/read_pool.h"
 #include "base/json.h"
 #include "base/metric.h"
+#include "event/position.h"
 
 #define API_SCRATCH_BYTES (8u << 20) /* of one read on an io thread */
 #define API_OUTPUT_BYTES  (16u << 20)
 #define API_BUF_KEEP      (256u << 10) /* output memory an io thread keeps between requests */
-#define API_WAITERS_MAX   1024	       /* requests of one io thread waiting for a position */
+#define API_WAITERS_MAX   1024         /* requests of one io thread waiting for a position */
 
 extern const struct str MIME_JSON, MIME_TEXT, MIME_METRICS, MIME_YAML, MIME_EVENT_STREAM;
 
@@ -57,9 +58,9 @@ struct api_worker {
 	struct ingest_worker *ingest;
 	struct people_reader *reader; /* for single rows: begin, copy, end */
 	struct json_reader *json;     /* for bodies of this room's own routes */
-	struct arena scratch;	      /* reset at the start of each read */
-	struct buf out;		      /* the answer being made */
-	struct read_owner jobs;	      /* this thread's jobs in the read pool */
+	struct arena scratch;         /* reset at the start of each read */
+	struct buf out;               /* the answer being made */
+	struct read_owner jobs;       /* this thread's jobs in the read pool */
 
 	struct live *live; /* as of live_generation: api_worker_live */
 	uint64_t live_generation;

@@ -11,8 +11,8 @@
 #include "journal/journal.h"
 #include "profile/people.h"
 
-#define READ_THREADS	   2
-#define READ_QUEUE_MAX	   256
+#define READ_THREADS       2
+#define READ_QUEUE_MAX     256
 #define READ_SCRATCH_BYTES (64u << 20)
 
 /* What a pool thread lends to the job it works on. */
@@ -26,9 +26,10 @@ struct read_thread {
 
 struct read_job {
 	struct read_job *next; /* the pool's */
-	void (*work)(struct read_job *job, struct read_thread *thread); /* on a pool thread; skipped when cancelled in time */
-	void (*done)(struct read_job *job); /* on the sender's loop, exactly once for each OK of submit */
-	atomic_bool is_cancelled;	    /* a long `work` looks at it now and then */
+	void (*work)(struct read_job *job,
+		     struct read_thread *thread); /* on a pool thread; skipped when cancelled in time */
+	void (*done)(struct read_job *job);       /* on the sender's loop, exactly once for each OK of submit */
+	atomic_bool is_cancelled;                 /* a long `work` looks at it now and then */
 
 	/* the pool's */
 	struct read_owner *owner;
@@ -40,7 +41,7 @@ struct read_job {
 struct read_owner {
 	struct loop *loop;
 	struct read_job *jobs; /* submitted, not yet done */
-	size_t in_pool;	       /* of those, not yet posted back; under the pool's lock */
+	size_t in_pool;        /* of those, not yet posted back; under the pool's lock */
 	bool is_settled;       /* takes no more */
 };
 

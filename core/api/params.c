@@ -1,0 +1,71 @@
+#include "api/params.h"
+
+void param_refuse(struct http_request *req, struct str name, const char *why)
+{
+	struct str message = STR_NONE;
+	if (arena_printf(http_arena(req), &message, "%.*s: %s", STR_ARG(name), why) != OK) message = STR_NONE;
+	http_reply_problem(req, PROBLEM_INVALID_PARAMETER, message, STR_NONE);
+}
+
+bool param_limit(struct http_request *req, size_t *limit)
+{
+	struct str text;
+	uint64_t value = LIST_LIMIT_DEFAULT;
+	if (http_query_get(req, STR("limit"), &text) &&
+	    (str_to_u64(text, &value) != OK || value < 1 || value > LIST_LIMIT_MAX)) {
+		param_refuse(req, STR("limit"), "a number from 1 to 500");
+		return false;
+	}
+	*limit = (size_t)value;
+	return true;
+}
+
+/* position_parse says "foreign" for another feed and for another store alike: only the latter is gone. */
+static bool is_of_another_feed(struct api *api, enum position_feed feed, struct str text)
+{
+	const enum position_feed feeds[] = {POSITION_JOURNAL, POSITION_CHANGES, POSITION_EVENTS};
+	uint64_t seq;
+	for (size_t i = 0; i < COUNT_OF(feeds); i++)
+		if (feeds[i] != feed && position_parse(feeds[i], journal_epoch(api->journal), text, &seq) == OK)
+			return true;
+	return false;
+}
+
+bool param_position(struct api *api, struct http_request *req, enum position_feed feed, struct str name,
+		    struct str text, uint64_t *seq)
+{
+	int rc = position_parse(feed, journal_epoch(api->journal), text, seq);
+	if (rc == OK) return true;
+	if (rc == ERR_FOREIGN && is_of_another_feed(api, feed, text))
+		param_refuse(
+		    req, name,
+		    "that is a position of another feed (journal positions, event cursors and change cursors differ)");
+	else if (rc == ERR_FOREIGN)
+		http_reply_problem(req, PROBLEM_GONE,
+				   STR("that position is from another store or from before a restore"), STR_NONE);
+	else
+		param_refuse(req, name, "not a position");
+	return false;
+}
+
+bool param_cursor(struct api *api, struct http_request *req, uint64_t *seq)
+{
+	struct str text;
+	*seq = 0;
+	if (!http_query_get(req, STR("cursor"), &text)) return true;
+	return param_position(api, req, POSITION_EVENTS, STR("cursor"), text, seq);
+}
+
+bool param_text(struct http_request *req, struct str name, size_t max, struct arena *arena, struct str *out)
+{
+	struct str text;
+	*out = STR_NONE;
+	if (!http_query_get(req, name, &text)) return true;
+	if (text.len > max) {
+		param_refuse(req, name, "too long");
+		return false;
+	}
+	if (arena_str(arena, text, out) == OK) return true;
+	http_reply_problem(req, PROBLEM_INTERNAL, STR_NONE, STR_NONE);
+	return false;
+}

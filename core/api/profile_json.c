@@ -1,0 +1,123 @@
+#include "api/profile_json.h"
+
+void profile_write_id(struct json_out *out, const uint8_t id[16])
+{
+	struct fragment_id fragment;
+	char text[FRAGMENT_ID_TEXT_SIZE];
+	memcpy(fragment.bytes, id, sizeof fragment.bytes);
+	fragment_id_format(&fragment, text);
+	jo_str(out, str_of(text, FRAGMENT_ID_TEXT_SIZE - 1));
+}
+
+void profile_write_ids(struct json_out *out, const struct profile *profile)
+{
+	jo_key(out, STR("id"));
+	profile_write_id(out, profile->id.bytes);
+	if (memcmp(&profile->id, &profile->requested_id, sizeof profile->id) == 0) return;
+	jo_key(out, STR("requestedId"));
+	profile_write_id(out, profile->requested_id.bytes);
+}
+
+static void write_time(struct json_out *out, struct str key, int64_t us)
+{
+	jo_key(out, key);
+	if (us)
+		jo_time(out, us);
+	else
+		jo_null(out);
+}
+
+static void write_identifier(struct json_out *out, const struct profile_identifier *id)
+{
+	jo_object(out);
+	jo_key(out, STR("namespace"));
+	jo_str(out, id->namespace_);
+	jo_key(out, STR("value"));
+	jo_str(out, id->value);
+	write_time(out, STR("firstSeen"), id->first_seen);
+	write_time(out, STR("lastSeen"), id->last_seen);
+	jo_key(out, STR("events"));
+	jo_uint(out, id->event_count);
+	jo_end_object(out);
+}
+
+void profile_write_identifiers(struct json_out *out, const struct profile *profile)
+{
+	jo_key(out, STR("identifiers"));
+	jo_array(out);
+	for (size_t i = 0; i < profile->identifier_count; i++) write_identifier(out, &profile->identifiers[i]);
+	jo_end_array(out);
+}
+
+static void write_trait_value(struct json_out *out, const struct profile_trait *trait)
+{
+	jo_key(out, STR("value"));
+	jo_raw(out, trait->value);
+	jo_key(out, STR("provenance"));
+	jo_str(out, str_from(provenance_name(trait->provenance)));
+	write_time(out, STR("updatedAt"), trait->updated_at);
+	jo_key(out, STR("source"));
+	jo_str(out, trait->source);
+}
+
+/* The winner and the losers that follow it; returns how many rows that were. */
+static size_t write_trait(struct json_out *out, const struct profile_trait *traits, size_t count)
+{
+	size_t n = 1;
+	jo_key(out, traits[0].name);
+	jo_object(out);
+	write_trait_value(out, &traits[0]);
+	if (count > 1 && !traits[1].is_winner) {
+		jo_key(out, STR("others"));
+		jo_array(out);
+		for (; n < count && !traits[n].is_winner; n++) {
+			jo_object(out);
+			write_trait_value(out, &traits[n]);
+			jo_end_object(out);
+		}
+		jo_end_array(out);
+	}
+	jo_end_object(out);
+	return n;
+}
+
+void profile_write_traits(struct json_out *out, const struct profile *profile)
+{
+	jo_key(out, STR("traits"));
+	jo_object(out);
+	for (size_t i = 0; i < profile->trait_count;)
+		i += write_trait(out, &profile->traits[i], profile->trait_count - i);
+	jo_end_object(out);
+}
+
+void profile_write_features(struct json_out *out, const struct profile *profile)
+{
+	jo_key(out, STR("features"));
+	jo_object(out);
+	for (size_t i = 0; i < profile->feature_count; i++) {
+		jo_key(out, profile->features[i].name);
+		jo_raw(out, profile->features[i].value);
+	}
+	jo_end_object(out);
+}
+
+void profile_write(struct json_out *out, const struct profile *profile, struct str position)
+{
+	jo_object(out);
+	profile_write_ids(out, profile);
+	profile_write_identifiers(out, profile);
+	profile_write_traits(out, profile);
+	profile_write_features(out, profile);
+	/* Segments and consents are not computed by this version. */
+	jo_key(out, STR("segments"));
+	jo_raw(out, STR("[]"));
+	jo_key(out, STR("consents"));
+	jo_raw(out, STR("[]"));
+	write_time(out, STR("firstSeen"), profile->first_seen);
+	write_time(out, STR("lastSeen"), profile->last_seen);
+	jo_key(out, STR("fragments"));
+	jo_uint(out, profile->identifier_count);
+	jo_key(out, STR("position"));
+	jo_str(out, position);
+	jo_end_object(out);
+}

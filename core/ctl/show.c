@@ -1,0 +1,360 @@
+#include "ctl/show.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "ctl/print.h"
+
+#define VALUE_MAX 60
+
+static bool list_at(struct json root, const char *key, struct json *list)
+{
+	return json_get(root, str_from(key), list) && json_count(*list) > 0;
+}
+
+/* "2026-11-21T20:49:59.801234Z" is more than a person reads: to the second. */
+static void cell_time(struct table *table, struct json row, const char *path)
+{
+	struct str text = json_text_at(row, path);
+	if (text.len >= 19)
+		table_cell_f(table, "%.10s %.8s", text.ptr, text.ptr + 11);
+	else
+		table_cell(table, STR("-"));
+}
+
+static void cell_or_dash(struct table *table, struct str text)
+{
+	table_cell(table, text.len ? text : STR("-"));
+}
+
+/* ── status ──────────────────────────────────────────────────────────────── */
+
+static void show_counters(struct json root)
+{
+	(void)printf("Events    %" PRId64 " received = %" PRId64 " applied + %" PRId64 " duplicate + %" PRId64
+		     " rejected + %" PRId64 " erased + %" PRId64 " pending%s\n",
+		     json_int_at(root, "events.received"), json_int_at(root, "events.applied"),
+		     json_int_at(root, "events.duplicate"), json_int_at(root, "events.rejected"),
+		     json_int_at(root, "events.erased"), json_int_at(root, "events.pending"),
+		     json_bool_at(root, "balanced") ? "" : "   NOT BALANCED: report this");
+}
+
+static void show_rejected_by(struct json root)
+{
+	struct json reasons, value;
+	struct json_iter it;
+	struct str reason;
+	if (!json_get_path(root, STR("journal.rejectedBy"), &reasons) || !json_count(reasons)) return;
+	(void)printf("          rejected before the journal:");
+	for (json_iter_start(reasons, &it); json_next_member(&it, &reason, &value);) {
+		int64_t count = 0;
+		(void)json_int(value, &count);
+		(void)printf(" %.*s %" PRId64, STR_ARG(reason), count);
+	}
+	(void)putchar('\n');
+}
+
+static void show_journal(struct json root)
+{
+	char bytes[32];
+	struct str refusal = json_text_at(root, "journal.refusal");
+	format_bytes((uint64_t)json_int_at(root, "journal.bytes"), bytes);
+	(void)printf("Journal   positions %" PRId64 " to %" PRId64 ", %s on disk, ", json_int_at(root, "journal.first"),
+		     json_int_at(root, "journal.next") - 1, bytes);
+	if (refusal.len)
+		(void)printf("REFUSING WRITES: %.*s\n", STR_ARG(refusal));
+	else
+		(void)printf("taking writes\n");
+	if (json_bool_at(root, "journal.clockHeld"))
+		(void)printf("          THE CLOCK JUMPED: due actions are held until someone confirms (POST "
+			     "/v1/admin/clock/confirm)\n");
+}
+
+static void show_fold(struct json root)
+{
+	char window[32];
+	int64_t pending = json_int_at(root, "fold.pending");
+	format_seconds(json_int_at(root, "fold.dedupWindowSeconds"), window);
+	if (pending)
+		(void)printf("Fold      %" PRId64 " records behind", pending);
+	else
+		(void)printf("Fold      caught up");
+	(void)printf(", %" PRId64 " message ids remembered (window %s)%s\n", json_int_at(root, "fold.dedupIds"), window,
+		     json_bool_at(root, "fold.ready") ? "" : ", still preparing");
+}
+
+void show_status(struct json root, const char *url)
+{
+	char uptime[32], resident[32], anonymous[32];
+	struct str version = json_text_at(root, "version");
+	format_seconds(json_int_at(root, "uptimeSeconds"), uptime);
+	format_bytes((uint64_t)json_int_at(root, "memory.residentBytes"), resident);
+	format_bytes((uint64_t)json_int_at(root, "memory.anonymousBytes"), anonymous);
+	(void)printf("cdpd %.*s at %s, up %s\n\n", STR_ARG(version), url, uptime);
+	show_counters(root);
+	show_rejected_by(root);
+	show_journal(root);
+	show_fold(root);
+	(void)printf("Memory    %s resident, %s of it anonymous\n", resident, anonymous);
+	struct json list;
+	if (!list_at(root, "destinations", &list)) return;
+	(void)printf("\nDestinations\n");
+	show_destinations(root);
+}
+
+void show_destinations(struct json root)
+{
+	static const char *const TITLES[] = {"NAME",    "PLUGIN",  "STATE",        "LAG",        "DELIVERED", "DROPPED",
+					     "RETRIES", "EXPIRED", "LAST SUCCESS", "LAST ERROR", NULL};
+	struct json list, row;
+	struct json_iter it;
+	if (!list_at(root, "destinations", &list)) {
+		(void)printf("No destinations are configured.\n");
+		return;
+	}
+	struct table *table = table_new(TITLES);
+	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+		table_cell(table, json_text_at(row, "name"));
+		table_cell(table, json_text_at(row, "plugin"));
+		table_cell(table, json_bool_at(row, "failing") ? STR("failing") : STR("ok"));
+		table_cell_f(table, "%" PRId64, json_int_at(row, "lag"));
+		table_cell_f(table, "%" PRId64, json_int_at(row, "delivered"));
+		table_cell_f(table, "%" PRId64, json_int_at(row, "dropped"));
+		table_cell_f(table, "%" PRId64, json_int_at(row, "retries"));
+		table_cell_f(table, "%" PRId64, json_int_at(row, "expiredRecords"));
+		cell_time(table, row, "lastSuccessAt");
+		cell_or_dash(table, json_text_at(row, "lastError"));
+	}
+	table_print(table, stdout, 2);
+}
+
+static void cell_list(struct table *table, struct json row, const char *key)
+{
+	struct json list, item;
+	struct json_iter it;
+	struct str text;
+	struct buf joined;
+	buf_init(&joined, 4096);
+	int rc = OK;
+	if (list_at(row, key, &list))
+		for (json_iter_start(list, &it); json_next_element(&it, &item) && rc == OK;) {
+			if (joined.len) rc = buf_append_str(&joined, STR(", "));
+			if (rc == OK && json_str(item, &text)) rc = buf_append_str(&joined, text);
+		}
+	cell_or_dash(table, buf_str(&joined));
+	buf_fini(&joined);
+}
+
+void show_sources(struct json root)
+{
+	static const char *const TITLES[] = {"SOURCE", "KIND", "KEYS", "MAY", "ORIGINS", "EVENTS/S", NULL};
+	struct json list, row;
+	struct json_iter it;
+	struct table *table = table_new(TITLES);
+	if (list_at(root, "sources", &list))
+		for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+			table_cell(table, json_text_at(row, "id"));
+			table_cell(table, json_text_at(row, "kind"));
+			table_cell_f(table, "%" PRId64, json_int_at(row, "writeKeys"));
+			cell_list(table, row, "may");
+			cell_list(table, row, "origins");
+			int64_t limit = json_int_at(row, "eventsPerSecond");
+			if (limit)
+				table_cell_f(table, "%" PRId64, limit);
+			else
+				table_cell(table, STR("no limit"));
+		}
+	if (!table_rows(table)) (void)printf("No sources are configured.\n");
+	table_print(table, stdout, 0);
+}
+
+/* ── a person ────────────────────────────────────────────────────────────── */
+
+static void show_identifiers(struct json root)
+{
+	static const char *const TITLES[] = {"IDENTIFIER", "EVENTS", "FIRST SEEN", "LAST SEEN", NULL};
+	struct json list, row;
+	struct json_iter it;
+	if (!list_at(root, "identifiers", &list)) return;
+	struct table *table = table_new(TITLES);
+	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+		struct str name = json_text_at(row, "namespace"), value = json_text_at(row, "value");
+		table_cell_f(table, "%.*s:%.*s", (int)(name.len < 64 ? name.len : 64), name.ptr,
+			     (int)(value.len < 160 ? value.len : 160), value.ptr);
+		table_cell_f(table, "%" PRId64, json_int_at(row, "events"));
+		cell_time(table, row, "firstSeen");
+		cell_time(table, row, "lastSeen");
+	}
+	table_print(table, stdout, 2);
+}
+
+static void show_traits(struct json root)
+{
+	static const char *const TITLES[] = {"TRAIT", "VALUE", "PROVENANCE", "SOURCE", "UPDATED", NULL};
+	struct json map, row, value;
+	struct json_iter it;
+	struct str name;
+	if (!list_at(root, "traits", &map)) return;
+	struct table *table = table_new(TITLES);
+	for (json_iter_start(map, &it); json_next_member(&it, &name, &row);) {
+		table_cell(table, name);
+		if (json_get(row, STR("value"), &value))
+			table_cell_json(table, value, VALUE_MAX);
+		else
+			table_cell(table, STR("-"));
+		table_cell(table, json_text_at(row, "provenance"));
+		cell_or_dash(table, json_text_at(row, "source"));
+		cell_time(table, row, "updatedAt");
+	}
+	(void)putchar('\n');
+	table_print(table, stdout, 2);
+}
+
+static void show_features(struct json root)
+{
+	static const char *const TITLES[] = {"FEATURE", "VALUE", NULL};
+	struct json map, value;
+	struct json_iter it;
+	struct str name;
+	if (!list_at(root, "features", &map)) return;
+	struct table *table = table_new(TITLES);
+	for (json_iter_start(map, &it); json_next_member(&it, &name, &value);) {
+		table_cell(table, name);
+		table_cell_json(table, value, VALUE_MAX);
+	}
+	(void)putchar('\n');
+	table_print(table, stdout, 2);
+}
+
+void show_profile(struct json root)
+{
+	struct str id = json_text_at(root, "id"), requested = json_text_at(root, "requestedId");
+	(void)printf("Profile %.*s", STR_ARG(id));
+	if (requested.len) (void)printf(" (asked for %.*s, which was joined into it)", STR_ARG(requested));
+	(void)printf("\n\n");
+	show_identifiers(root);
+	show_traits(root);
+	show_features(root);
+}
+
+/* What an event is called: its name for tracks and pages, else its type. */
+static struct str event_title(struct json event)
+{
+	struct str title = json_text_at(event, "event");
+	return title.len ? title : json_text_at(event, "name");
+}
+
+void show_events(struct json root)
+{
+	static const char *const TITLES[] = {"TIME", "TYPE", "EVENT", "SOURCE", "MESSAGE ID", NULL};
+	struct json list, event;
+	struct json_iter it;
+	(void)putchar('\n');
+	if (!list_at(root, "events", &list)) {
+		(void)printf("  no events\n");
+		return;
+	}
+	struct table *table = table_new(TITLES);
+	for (json_iter_start(list, &it); json_next_element(&it, &event);) {
+		cell_time(table, event, "timestamp");
+		table_cell(table, json_text_at(event, "type"));
+		cell_or_dash(table, event_title(event));
+		table_cell(table, json_text_at(event, "sourceId"));
+		table_cell(table, json_text_at(event, "messageId"));
+	}
+	table_print(table, stdout, 2);
+	if (json_text_at(root, "next").len) (void)printf("  … older ones with --limit\n");
+}
+
+/* ── events and rejects ──────────────────────────────────────────────────── */
+
+static void line(const char *title, struct str text)
+{
+	if (!text.len) return;
+	(void)printf("  %-12s", title);
+	print_text(stdout, text);
+	(void)putchar('\n');
+}
+
+static void show_traced_event(struct json event)
+{
+	struct str verdict = json_text_at(event, "outcome.verdict");
+	struct json list, row;
+	struct json_iter it;
+	(void)printf("In the journal: %.*s\n", STR_ARG(verdict));
+	line("reason", json_text_at(event, "outcome.reason"));
+	line("type", json_text_at(event, "type"));
+	line("event", event_title(event));
+	line("source", json_text_at(event, "sourceId"));
+	line("event time", json_text_at(event, "timestamp"));
+	line("received", json_text_at(event, "receivedAt"));
+	line("position", json_text_at(event, "position"));
+	line("duplicate of", json_text_at(event, "outcome.duplicateOf"));
+	line("profile", json_text_at(event, "profile"));
+	if (!list_at(event, "destinations", &list)) return;
+	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+		struct str name = json_text_at(row, "name"), state = json_text_at(row, "state");
+		(void)printf("  %-12s%.*s: %.*s\n", "destination", STR_ARG(name), STR_ARG(state));
+	}
+}
+
+static void show_reject(struct json row)
+{
+	struct str code = json_text_at(row, "code");
+	(void)printf("Refused before the journal: %.*s\n", STR_ARG(code));
+	line("why", json_text_at(row, "message"));
+	line("where", json_text_at(row, "pointer"));
+	line("source", json_text_at(row, "source"));
+	line("at", json_text_at(row, "at"));
+	line("as sent", json_text_at(row, "excerpt"));
+}
+
+void show_trace(struct json root)
+{
+	struct json list, row;
+	struct json_iter it;
+	if (list_at(root, "events", &list))
+		for (json_iter_start(list, &it); json_next_element(&it, &row);) show_traced_event(row);
+	if (list_at(root, "rejects", &list))
+		for (json_iter_start(list, &it); json_next_element(&it, &row);) show_reject(row);
+	if (!json_bool_at(root, "found"))
+		(void)printf("No trace of it in the retained journal, nor among the rejects kept.\n");
+}
+
+void show_rejects(struct json root)
+{
+	static const char *const TITLES[] = {"AT", "STAGE", "CODE", "SOURCE", "MESSAGE ID", "WHERE", "WHY", NULL};
+	struct json list, row;
+	struct json_iter it;
+	if (!list_at(root, "rejects", &list)) {
+		(void)printf("Nothing was rejected.\n");
+		return;
+	}
+	struct table *table = table_new(TITLES);
+	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+		struct str why = json_text_at(row, "message");
+		cell_time(table, row, "at");
+		table_cell(table, json_text_at(row, "stage"));
+		table_cell(table, json_text_at(row, "code"));
+		cell_or_dash(table, json_text_at(row, "source"));
+		cell_or_dash(table, json_text_at(row, "messageId"));
+		cell_or_dash(table, json_text_at(row, "pointer"));
+		cell_or_dash(table, why.len ? why : json_text_at(row, "outcome.reason"));
+	}
+	table_print(table, stdout, 0);
+}
+
+void show_tail_event(struct json event)
+{
+	struct str at = json_text_at(event, "receivedAt"), verdict = json_text_at(event, "outcome.verdict");
+	struct str user = json_text_at(event, "userId"), type = json_text_at(event, "type");
+	if (!user.len) user = json_text_at(event, "anonymousId");
+	(void)printf("%.*s  %-10.*s %-9.*s", at.len >= 19 ? 19 : (int)at.len, at.ptr, STR_ARG(verdict), STR_ARG(type));
+	print_text(stdout, event_title(event));
+	(void)printf("  ");
+	print_text(stdout, user);
+	(void)printf("  ");
+	print_text(stdout, json_text_at(event, "messageId"));
+	(void)putchar('\n');
+	(void)fflush(stdout);
+}
