@@ -223,8 +223,8 @@ static const struct step {
 } steps[] = {
 	{"data directory", start_store, stop_store},
 	{"journal", open_journal, close_journal},
-	{"profiles", open_people, close_people},
 	{"feature plugins", register_features, NULL},
+	{"profiles", open_people, close_people},
 	{"ingest", make_ingest, free_ingest},
 	{"journal thread", start_journal, stop_journal},
 	{"fold", make_fold, free_fold},

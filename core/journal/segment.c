@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define SEGMENT_AHEAD_BYTES (16u << 20) /* well under a second of the fastest writing */
 #define SEGMENT_READERS 128
 #define SEGMENT_DBS     3
 #define HALF_MADE       "new" /* the name under which one is built */
@@ -45,6 +46,7 @@ static int open_at(struct segment *segment, const char *path, uint64_t map_bytes
 	    .max_readers = SEGMENT_READERS,
 	    .read_only = read_only,
 	    .format = SEGMENT_FORMAT,
+	    .ahead_bytes = read_only ? 0 : SEGMENT_AHEAD_BYTES,
 	};
 	int rc = store_open(path, &options, &segment->env);
 	if (rc == OK) rc = store_db_open(segment->env, "records", STORE_DB_INTEGER_KEY, &segment->records);

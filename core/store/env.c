@@ -149,6 +149,7 @@ int store_open(const char *path, const struct store_options *options, struct sto
 		return rc;
 	}
 	rc = open_env(env, options);
+	if (rc == OK && options->ahead_bytes) rc = ahead_start(path, options->ahead_bytes, &env->ahead);
 	if (rc != OK) {
 		store_close(env);
 		return rc;
@@ -161,6 +162,7 @@ void store_close(struct store_env *env)
 {
 	if (!env) return;
 	CHECK(!env->writer.mdb);
+	ahead_stop(env->ahead, env->ahead ? store_used_bytes(env) : 0);
 	if (env->mdb) mdb_env_close(env->mdb);
 	registry_remove(env);
 	free(env->path);
@@ -190,10 +192,9 @@ int store_db_open(struct store_env *env, const char *name, unsigned flags, store
 
 uint64_t store_used_bytes(const struct store_env *env)
 {
-	mdb_filehandle_t fd;
-	struct stat st;
-	if (mdb_env_get_fd(env->mdb, &fd) != 0 || fstat(fd, &st) != 0) return 0;
-	return (uint64_t)st.st_size;
+	MDB_envinfo info;
+	if (mdb_env_info(env->mdb, &info) != 0) return 0;
+	return ((uint64_t)info.me_last_pgno + 1) * STORE_PAGE_BYTES;
 }
 
 /* LMDB tells about readers only in text: a heading, then "pid thread txnid" lines, "-" for an idle slot. */

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+#include "store/ahead.h"
 #include "store/store.h"
 
 struct store_txn {
@@ -25,6 +26,7 @@ struct store_env {
 	struct store_env *next_open; /* the registry of open envs */
 	bool is_read_only;
 	atomic_bool has_panicked;
+	struct ahead *ahead; /* NULL: the file is not written ahead */
 	struct store_txn writer;
 };
 

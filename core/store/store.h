@@ -19,6 +19,7 @@ struct store_options {
 	uint32_t max_readers; /* 0: 1024 */
 	bool read_only;
 	uint32_t format;     /* of everything inside; kept in the env, checked at open: newer → ERR_FORMAT */
+	uint64_t ahead_bytes; /* write the file ahead of its use in pieces of that size; 0: do not. For envs that only grow */
 };
 
 /* Creates the directory (0700) and the env when missing and fsyncs the parent directory. ERR_LOCKED when this

@@ -92,6 +92,13 @@ static int judge_commit(struct store_env *env, int mdb_rc)
 	return status;
 }
 
+/* Where the commit's new pages end at most. An entry takes at most about twice its bytes (just over half a leaf, or an
+ * overflow page it does not fill); the slack is for copied branches, the tables of tables and of free pages. */
+static uint64_t write_bound(const struct store_txn *txn)
+{
+	return store_used_bytes(txn->env) + 3 * txn->dirty_bytes + ((uint64_t)1 << 20);
+}
+
 int store_commit(struct store_txn *txn)
 {
 	CHECK(txn->open_cursors == 0);
@@ -101,7 +108,9 @@ int store_commit(struct store_txn *txn)
 		return status;
 	}
 	struct store_env *env = txn->env;
+	if (env->ahead) ahead_claim(env->ahead, write_bound(txn));
 	status = judge_commit(env, mdb_txn_commit(txn->mdb));
+	if (env->ahead) ahead_used(env->ahead, store_used_bytes(env));
 	forget(txn);
 	return status;
 }

@@ -1,0 +1,156 @@
+#include "store/ahead.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/store.h"
+
+#define WRITE_BYTES   (1u << 20)
+#define ROOM_PIECES   8 /* nothing is written ahead on a disk with less room than that many pieces */
+
+struct ahead {
+	int fd;
+	char *path;
+	uint64_t piece;
+	pthread_t thread;
+	pthread_mutex_t lock; /* of the rest */
+	pthread_cond_t changed;
+	uint64_t ready;  /* below it the file is written or claimed by the writer */
+	uint64_t used;
+	bool is_armed;   /* the writer has made its first claim: before it, databases are created without one */
+	bool is_writing; /* [ready, ready + piece), without the lock */
+	bool has_failed; /* until the writer has used up what is ready */
+	bool should_stop;
+};
+
+static bool has_room(const struct ahead *ahead)
+{
+	uint64_t free_bytes;
+	return store_free_bytes(ahead->path, &free_bytes) == OK && free_bytes > ROOM_PIECES * ahead->piece;
+}
+
+static bool write_zeros(struct ahead *ahead, uint64_t from)
+{
+	static const char zeros[WRITE_BYTES];
+	if (!has_room(ahead)) return false;
+	for (uint64_t done = 0; done < ahead->piece;) {
+		uint64_t left = ahead->piece - done;
+		size_t want = left < sizeof zeros ? (size_t)left : sizeof zeros;
+		ssize_t n = pwrite(ahead->fd, zeros, want, (off_t)(from + done));
+		if (n <= 0) return false;
+		done += (uint64_t)n;
+	}
+	return fdatasync(ahead->fd) == 0;
+}
+
+static bool is_due(const struct ahead *ahead)
+{
+	return ahead->is_armed && !ahead->has_failed && ahead->ready < ahead->used + ahead->piece;
+}
+
+static void *run(void *arg)
+{
+	struct ahead *ahead = arg;
+	(void)pthread_mutex_lock(&ahead->lock);
+	while (!ahead->should_stop) {
+		if (!is_due(ahead)) {
+			(void)pthread_cond_wait(&ahead->changed, &ahead->lock);
+			continue;
+		}
+		uint64_t from = ahead->ready;
+		ahead->is_writing = true;
+		(void)pthread_mutex_unlock(&ahead->lock);
+		bool is_written = write_zeros(ahead, from);
+		(void)pthread_mutex_lock(&ahead->lock);
+		ahead->is_writing = false;
+		if (is_written) ahead->ready = from + ahead->piece;
+		ahead->has_failed = !is_written;
+		(void)pthread_cond_broadcast(&ahead->changed);
+	}
+	(void)pthread_mutex_unlock(&ahead->lock);
+	return NULL;
+}
+
+static int open_data(struct ahead *ahead, const char *path)
+{
+	char file[4096];
+	if (snprintf(file, sizeof file, "%s/data.mdb", path) >= (int)sizeof file) return ERR_TOO_LARGE;
+	ahead->fd = open(file, O_WRONLY | O_CLOEXEC);
+	return ahead->fd < 0 ? ERR_IO : OK;
+}
+
+static void release(struct ahead *ahead)
+{
+	if (ahead->fd >= 0) (void)close(ahead->fd);
+	free(ahead->path);
+	free(ahead);
+}
+
+int ahead_start(const char *path, uint64_t piece, struct ahead **out)
+{
+	*out = NULL;
+	struct ahead *ahead = calloc(1, sizeof *ahead);
+	if (!ahead) return ERR_NOMEM;
+	ahead->fd = -1;
+	ahead->piece = piece;
+	ahead->path = strdup(path);
+	int rc = ahead->path ? open_data(ahead, path) : ERR_NOMEM;
+	if (!rc) {
+		(void)pthread_mutex_init(&ahead->lock, NULL);
+		(void)pthread_cond_init(&ahead->changed, NULL);
+		if (pthread_create(&ahead->thread, NULL, run, ahead)) rc = ERR_NOMEM;
+	}
+	if (rc) {
+		release(ahead);
+		return rc;
+	}
+	(void)pthread_setname_np(ahead->thread, "cdpd-ahead");
+	*out = ahead;
+	return OK;
+}
+
+void ahead_stop(struct ahead *ahead, uint64_t used)
+{
+	if (!ahead) return;
+	(void)pthread_mutex_lock(&ahead->lock);
+	ahead->should_stop = true;
+	(void)pthread_cond_broadcast(&ahead->changed);
+	(void)pthread_mutex_unlock(&ahead->lock);
+	(void)pthread_join(ahead->thread, NULL);
+	/* Zeros that stay behind are no harm: the next opening counts them as ready. */
+	if (used && ftruncate(ahead->fd, (off_t)used)) ahead->has_failed = true;
+	(void)pthread_cond_destroy(&ahead->changed);
+	(void)pthread_mutex_destroy(&ahead->lock);
+	release(ahead);
+}
+
+/* Whatever the file is long already, by an earlier life's writing ahead too, has its blocks. */
+static void arm(struct ahead *ahead)
+{
+	struct stat st;
+	if (fstat(ahead->fd, &st) == 0) ahead->ready = (uint64_t)st.st_size;
+	ahead->is_armed = true;
+}
+
+void ahead_claim(struct ahead *ahead, uint64_t bound)
+{
+	(void)pthread_mutex_lock(&ahead->lock);
+	if (!ahead->is_armed) arm(ahead);
+	while (ahead->is_writing && bound > ahead->ready) (void)pthread_cond_wait(&ahead->changed, &ahead->lock);
+	if (bound > ahead->ready) ahead->ready = bound;
+	(void)pthread_mutex_unlock(&ahead->lock);
+}
+
+void ahead_used(struct ahead *ahead, uint64_t used)
+{
+	(void)pthread_mutex_lock(&ahead->lock);
+	CHECK(used <= ahead->ready); /* or zeros could have been written over it */
+	ahead->used = used;
+	if (used >= ahead->ready) ahead->has_failed = false;
+	if (is_due(ahead) && !ahead->is_writing) (void)pthread_cond_broadcast(&ahead->changed);
+	(void)pthread_mutex_unlock(&ahead->lock);
+}
