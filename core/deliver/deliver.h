@@ -9,21 +9,24 @@
 struct deliver;
 
 /* Refuses a cursor ahead of the journal or of another epoch. ERR_INVALID: a destination's options; logged. */
-MUST_USE int deliver_new(struct journal *journal, struct people *people, const struct config *config, struct deliver **out);
+MUST_USE int deliver_new(struct journal *journal, struct people *people, const struct config *config,
+			 struct deliver **out);
 MUST_USE int deliver_start(struct deliver *deliver);
 void deliver_wake(struct deliver *deliver); /* the fold committed; any thread */
 void deliver_stop(struct deliver *deliver); /* waits for batches in progress, bounded */
 void deliver_free(struct deliver *deliver);
-MUST_USE int deliver_reload(struct deliver *deliver, const struct config *config); /* adds, removes, recreates changed ones */
+MUST_USE int deliver_reload(struct deliver *deliver,
+			    const struct config *config); /* adds, removes, recreates changed ones */
 
 struct destination_status {
 	struct str name, plugin;
-	uint64_t cursor;     /* next seq to hand over */
-	uint64_t lag;        /* records behind the fold */
+	uint64_t cursor; /* next seq to hand over */
+	uint64_t lag;    /* records behind the fold */
 	uint64_t delivered, dropped, retries, expired_records;
 	bool is_failing;
 	struct str last_error;
 	int64_t last_success_us;
 };
 /* Copies into the arena. */
-MUST_USE int deliver_status(struct deliver *deliver, struct arena *arena, struct destination_status **out, size_t *count);
+MUST_USE int deliver_status(struct deliver *deliver, struct arena *arena, struct destination_status **out,
+			    size_t *count);

@@ -17,5 +17,5 @@ struct enrich_outcome {
  * must say the same as the event's own texts); NULL when there is no such document: the event's texts are parsed when an
  * enricher first asks. What enrichers set becomes event->enrichment in the arena: one JSON object, {"campaign":{…}}, or empty. Never
  * fails: an enricher that errs is counted and passed over, what it had set is taken back. */
-void enrich_chain_run(struct enrich_chain *chain, struct cdpd_event *event, const struct json *root, struct arena *arena,
-                      struct enrich_outcome *out);
+void enrich_chain_run(struct enrich_chain *chain, struct cdpd_event *event, const struct json *root,
+		      struct arena *arena, struct enrich_outcome *out);

@@ -1,10 +1,13 @@
-/* export: what an exporter is handed, and what it answers. core/deliver fills the batch and waits for the receipt; the
+/* handover: what an exporter is handed, and what it answers. core/deliver fills the batch and waits for the receipt; the
  * plugin sees both through the host's functions.
  *
  * A handover (batch and receipt) is shared between the destination and, while it is pending, the plugin: whoever lets go last
  * frees it, so a late answer never touches a batch that has moved on. */
 #pragma once
 
+#include <stdatomic.h>
+
+#include "base/clock.h"
 #include "plugin/instance.h"
 
 struct handover;
@@ -21,6 +24,8 @@ struct export_verdict {
 	struct str reason;         /* maybe empty */
 };
 
+#define HANDOVER_RECORDS_MAX 500
+
 /* Empty, with one reference. */
 MUST_USE int handover_new(struct handover **out);
 void handover_unref(struct handover *handover);
@@ -28,14 +33,23 @@ struct arena *handover_arena(struct handover *handover); /* for the records' tex
 MUST_USE int handover_add(struct handover *handover, const struct export_record *record); /* ERR_TOO_LARGE past 500 */
 size_t handover_count(const struct handover *handover);
 
-/* Calls export_batch, and when it answers PENDING waits until receipt_done, `deadline_us` from now (mono time: a span) or until
- * *stop is set and handover_wake was called. OK: every record has a verdict. ERR_TIMEOUT: none came; the plugin may still hold the handover, and
- * what it answers later is ignored. On the instance's thread. */
-MUST_USE int handover_run(struct handover *handover, struct cdpd_instance *instance, int64_t deadline_us, const bool *stop);
+#define HANDOVER_STOP_GRACE_US (2 * US_PER_SECOND)
+
+/* Calls export_batch, and when it answers PENDING waits until receipt_done, but no longer than `span_us`, and when *stop
+ * is set (then handover_wake) no longer than HANDOVER_STOP_GRACE_US from then. OK: every record has a verdict. ERR_TIMEOUT: none came; the
+ * plugin still holds the handover, and what it answers later is ignored. On the instance's thread. */
+MUST_USE int handover_run(struct handover *handover, struct cdpd_instance *instance, int64_t span_us,
+			  const _Atomic(bool) *stop);
 void handover_wake(struct handover *handover); /* any thread */
 /* After OK. The text lives in the handover. */
 struct export_verdict handover_verdict(const struct handover *handover, size_t index);
-/* After destroy: the plugin holds nothing any more. */
+bool handover_is_held(struct handover *handover); /* by the plugin, still */
+/* After the instance's destroy, which ends what the plugin holds. */
 void handover_reclaim(struct handover *handover);
-/* Does the plugin still hold it? */
-bool handover_is_held(struct handover *handover);
+
+/* Entries of the host's table. */
+size_t handover_sdk_count(const struct cdpd_batch *batch);
+int handover_sdk_record(const struct cdpd_batch *batch, size_t index, struct cdpd_record *out);
+int handover_sdk_set(struct cdpd_receipt *receipt, size_t index, enum cdpd_verdict verdict, int64_t retry_after_ms,
+		     const char *reason);
+int handover_sdk_done(struct cdpd_receipt *receipt, enum cdpd_verdict rest);

@@ -3,6 +3,7 @@
  * An instance has one thread at a time, its owner's: a chain's io thread or a destination's thread. */
 #pragma once
 
+#include "base/buf.h"
 #include "plugin/plugin.h"
 
 struct cdpd_instance;
@@ -11,10 +12,24 @@ struct cdpd_instance;
 
 const struct cdpd_host *plugin_host(void);
 
+/* The same plugin with the same values, secrets as read included. */
+bool plugin_conf_is_same(const struct plugin_conf *a, const struct plugin_conf *b);
+
+/* Loads and checks instances of one list, each of a plugin with `cap`. ERR_INVALID: `errors` has one complaint a line.
+ * The results borrow the arena; out[i] belongs to instances[i]. */
+struct checked_instance {
+	struct str name;
+	const struct plugin *plugin;
+	struct plugin_conf *conf;
+};
+MUST_USE int plugin_check_instances(struct arena *arena, const struct config *config,
+				    const struct conf_instance *instances, size_t count, uint32_t cap,
+				    struct checked_instance *out, struct buf *errors);
+
 /* Calls the plugin's `create`. The name is copied; `conf` is not needed afterwards. ERR_INVALID: create refused (the plugin has
  * logged why). `can_time`: the owner runs its timers. */
 MUST_USE int instance_new(const struct plugin *plugin, struct str name, const struct plugin_conf *conf, bool can_time,
-                          struct cdpd_instance **out);
+			  struct cdpd_instance **out);
 void instance_free(struct cdpd_instance *instance); /* calls `destroy`; NULL is fine */
 void *instance_self(const struct cdpd_instance *instance);
 const char *instance_name(const struct cdpd_instance *instance);

@@ -14,8 +14,8 @@ struct plugin {
 	const struct cdpd_plugin *table;
 };
 
-#define PLUGIN_NAME_MAX	   64
-#define PLUGIN_PATH_MAX	   200 /* bytes of a field path */
+#define PLUGIN_NAME_MAX    64
+#define PLUGIN_PATH_MAX    200 /* bytes of a field path */
 #define PLUGIN_STEPS_MAX   8
 #define PLUGIN_PATHS_MAX   64
 #define PLUGIN_OPTIONS_MAX 100
@@ -31,7 +31,8 @@ bool plugin_is_field_path(struct str text);
 bool plugin_path_is_under(struct str path, struct str root);
 
 /* table.c: is what a .so says of itself sound? *error static or in the arena. `stem`: the file's name without .so. */
-MUST_USE int plugin_table_check(struct arena *arena, const struct cdpd_plugin *table, struct str stem, struct str *error);
+MUST_USE int plugin_table_check(struct arena *arena, const struct cdpd_plugin *table, struct str stem,
+				struct str *error);
 /* What of the kinds this host runs; caps as text: "enrich, export". */
 struct str plugin_caps_text(struct arena *arena, uint32_t caps);
 
@@ -62,8 +63,8 @@ struct plugin_conf {
 };
 
 /* Reads one scalar for one option. ERR_INVALID with *why, a phrase such as "must be a whole number". */
-MUST_USE int option_read(struct arena *arena, const struct cdpd_option *option, struct str text, struct option_value *out,
-                         struct str *why);
+MUST_USE int option_read(struct arena *arena, const struct cdpd_option *option, struct str text,
+			 struct option_value *out, struct str *why);
 /* The same for a secret: reads the file or the variable that the text names. */
 MUST_USE int option_read_secret(struct arena *arena, struct str text, struct option_value *out, struct str *why);
 /* `types`: bits 1 << enum cdpd_option_type. NULL: no such option, or of another type. */
@@ -71,11 +72,11 @@ const struct option_value *conf_find(const struct cdpd_conf *conf, const char *n
 
 /* ── the sync chain ──────────────────────────────────────────────────────── */
 
-#define ENRICH_VALUES_MAX     64
-#define ENRICH_VALUE_MAX      4096
-#define ENRICH_BYTES_MAX      16384
-#define ENRICH_ERRORS_IN_ROW  100
-#define ENRICH_PAUSE_US	      (10 * US_PER_SECOND)
+#define ENRICH_VALUES_MAX      64
+#define ENRICH_VALUE_MAX       4096
+#define ENRICH_BYTES_MAX       16384
+#define ENRICH_ERRORS_IN_ROW   100
+#define ENRICH_PAUSE_US        (10 * US_PER_SECOND)
 #define ENRICH_DROP_REASON_MAX 100
 
 /* What the chain has set so far for one event, sorted by path; text lies in the event's arena. */
@@ -95,24 +96,24 @@ const struct enrich_value *enrich_values_get(const struct enrich_values *values,
 /* The whole as one JSON object. */
 MUST_USE int enrich_values_write(const struct enrich_values *values, struct buf *out);
 
-enum field_head { /* where a path starts */
-	FIELD_ROOT, /* any member of the message that has no own place */
-	FIELD_PROPERTIES,
-	FIELD_TRAITS,
-	FIELD_CONTEXT,
-	FIELD_ENRICHMENT,
-	FIELD_TYPE,
-	FIELD_EVENT,
-	FIELD_NAME,
-	FIELD_CATEGORY,
-	FIELD_MESSAGE_ID,
-	FIELD_USER_ID,
-	FIELD_ANONYMOUS_ID,
-	FIELD_PREVIOUS_ID,
-	FIELD_GROUP_ID,
-	FIELD_IP,
-	FIELD_USER_AGENT,
-	FIELD_SOURCE_ID,
+enum field_head {             /* where a path starts */
+		  FIELD_ROOT, /* any member of the message that has no own place */
+		  FIELD_PROPERTIES,
+		  FIELD_TRAITS,
+		  FIELD_CONTEXT,
+		  FIELD_ENRICHMENT,
+		  FIELD_TYPE,
+		  FIELD_EVENT,
+		  FIELD_NAME,
+		  FIELD_CATEGORY,
+		  FIELD_MESSAGE_ID,
+		  FIELD_USER_ID,
+		  FIELD_ANONYMOUS_ID,
+		  FIELD_PREVIOUS_ID,
+		  FIELD_GROUP_ID,
+		  FIELD_IP,
+		  FIELD_USER_AGENT,
+		  FIELD_SOURCE_ID,
 };
 struct field_path {
 	struct str text, rest; /* rest: after the head and its dot, maybe empty */
@@ -131,7 +132,7 @@ struct enrich_view {
 	struct json_reader *readers[VIEW_PARTS]; /* of the event's texts, made when first needed */
 	struct buf bufs[VIEW_PARTS];
 	struct json parts[VIEW_PARTS];
-	int part_state[VIEW_PARTS]; /* 0: not yet parsed; 1: there; -1: absent */
+	int part_state[VIEW_PARTS];  /* 0: not yet parsed; 1: there; -1: absent */
 	struct json_reader *checker; /* of JSON that plugins set */
 	struct buf scratch;
 	struct str drop_reason;
@@ -139,7 +140,8 @@ struct enrich_view {
 };
 void enrich_view_init(struct enrich_view *view);
 void enrich_view_fini(struct enrich_view *view);
-void enrich_view_begin(struct enrich_view *view, struct cdpd_event *event, const struct json *root, struct arena *arena);
+void enrich_view_begin(struct enrich_view *view, struct cdpd_event *event, const struct json *root,
+		       struct arena *arena);
 /* OK with kind NONE when absent; ERR_NOMEM. */
 MUST_USE int enrich_view_get(struct enrich_view *view, const struct field_path *path, struct cdpd_value *out);
 /* `value->text` is copied and, for JSON, checked. */
@@ -169,11 +171,12 @@ struct order_item {
 	struct str name;
 	const struct cdpd_plugin *table;
 };
-MUST_USE int enrich_order(struct arena *arena, const struct order_item *items, size_t count, size_t *order, struct str *error);
+MUST_USE int enrich_order(struct arena *arena, const struct order_item *items, size_t count, size_t *order,
+			  struct str *error);
 
 /* ── instances ───────────────────────────────────────────────────────────── */
 
-#define INSTANCE_MAGIC	     0x63647069u
+#define INSTANCE_MAGIC       0x63647069u
 #define INSTANCE_TIMERS_MAX  16
 #define INSTANCE_METRICS_MAX 32
 
@@ -199,19 +202,11 @@ struct cdpd_instance {
 	struct enrich_view *view; /* of its chain; NULL outside one */
 };
 
-/* Checks all instances of one list, collecting complaints in `errors`. */
-struct checked_instance {
-	struct str name;
-	const struct plugin *plugin;
-	struct plugin_conf *conf;
-};
-MUST_USE int plugin_check_instances(struct arena *arena, const struct config *config, const struct conf_instance *instances,
-                                    size_t count, uint32_t cap, struct checked_instance *out, struct buf *errors);
-
 /* ── looking into a file ─────────────────────────────────────────────────── */
 
-/* Gives up everything but reading files and writing to `keep_fd`. For a child that loads a stranger's .so. */
-MUST_USE int sandbox_enter(int keep_fd);
+/* Gives up everything but reading libraries and `folder`, and writing to `keep_fd`; all other file descriptors are closed. For a
+ * child that loads a stranger's .so. ERR_REFUSED: the kernel cannot. */
+MUST_USE int sandbox_enter(int keep_fd, const char *folder);
 /* Describes the plugin at `path` into `out`, from a sandboxed child. ERR_REFUSED: not a plugin, or it crashed; `out` says why. */
 MUST_USE int plugin_inspect(struct str path, struct buf *out);
 /* The text that the child writes. */

@@ -12,16 +12,18 @@
 struct plugin; /* a loaded .so */
 
 /* Loads `name` from `folder` ("<folder>/<name>.so"), once; later calls return the same. *error (static or in the arena) says why not. */
-MUST_USE int plugin_load(struct arena *arena, struct str folder, struct str name, const struct plugin **out, struct str *error);
+MUST_USE int plugin_load(struct arena *arena, struct str folder, struct str name, const struct plugin **out,
+			 struct str *error);
 const struct cdpd_plugin *plugin_info(const struct plugin *plugin);
 
 /* Checks an instance's options against the plugin's table (unknown names, types, ranges; "did you mean") and fills defaults.
  * *error is "file:line: …". */
 struct plugin_conf;
 MUST_USE int plugin_conf_check(struct arena *arena, const struct plugin *plugin, const struct conf_instance *instance,
-                               struct str file, struct plugin_conf **out, struct str *error);
+			       struct str file, struct plugin_conf **out, struct str *error);
 
-/* `cdpd plugins`: prints kind, version and options of each file, read in a sandboxed child (no network, no writes). */
+/* `cdpd plugins`: prints kind, version and options of each file, read in a sandboxed child (no network, no writes). No files: all of
+ * `folder`; an empty folder is "plugins" beside the executable. The process's exit code: 1 when any was refused. */
 int plugin_inspect_main(const char *const *files, size_t count, struct str folder);
 
 /* All instances of a config, loaded and checked (not created): cdpd -n calls it too. *errors malloc'd text, one complaint per line. */
@@ -30,4 +32,5 @@ MUST_USE int plugin_check_config(const struct config *config, char **errors);
  * feature_type_register). ERR_EXISTS from it means already known: not an error. Types without a file in the plugin path are left to whoever
  * registered them. Before the fold starts; not thread-safe. */
 MUST_USE int plugin_register_features(const struct config *config,
-                                      int (*register_fn)(struct str name, const struct cdpd_feature_type *type), char **errors);
+				      int (*register_fn)(struct str name, const struct cdpd_feature_type *type),
+				      char **errors);

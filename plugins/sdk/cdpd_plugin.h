@@ -26,7 +26,7 @@
  *      1.0", which are NULL: ask with CDPD_HAS. */
 
 #if defined(__GNUC__)
-#define CDPD_EXPORT	       __attribute__((visibility("default")))
+#define CDPD_EXPORT            __attribute__((visibility("default")))
 #define CDPD_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
 #define CDPD_EXPORT
@@ -47,13 +47,13 @@ struct cdpd_str {
 enum cdpd_error {
 	CDPD_OK = 0,
 	CDPD_ERR_NOMEM = -1,
-	CDPD_ERR_INVALID = -2,	   /* a malformed argument, or a call at the wrong time */
+	CDPD_ERR_INVALID = -2,     /* a malformed argument, or a call at the wrong time */
 	CDPD_ERR_TOO_LARGE = -3,   /* a bound was passed */
 	CDPD_ERR_NOT_FOUND = -4,   /* nothing there */
-	CDPD_ERR_DENIED = -5,	   /* not declared in `provides`, or not allowed to this plugin */
-	CDPD_ERR_BUSY = -6,	   /* a bounded queue or table is full: later */
-	CDPD_ERR_IO = -7,	   /* the outside world failed */
-	CDPD_ERR_TIMEOUT = -8,	   /* too late: a deadline has passed */
+	CDPD_ERR_DENIED = -5,      /* not declared in `provides`, or not allowed to this plugin */
+	CDPD_ERR_BUSY = -6,        /* a bounded queue or table is full: later */
+	CDPD_ERR_IO = -7,          /* the outside world failed */
+	CDPD_ERR_TIMEOUT = -8,     /* too late: a deadline has passed */
 	CDPD_ERR_UNSUPPORTED = -9, /* not for this kind of plugin */
 };
 
@@ -84,13 +84,13 @@ enum cdpd_option_type {
 };
 
 struct cdpd_option {
-	const char *name;	  /* [a-z][a-z0-9_]*, at most 64 bytes, unique in the table */
+	const char *name; /* [a-z][a-z0-9_]*, at most 64 bytes, unique in the table */
 	enum cdpd_option_type type;
-	bool is_required;	  /* then default_text is NULL */
+	bool is_required;         /* then default_text is NULL */
 	const char *default_text; /* as it would stand in the YAML; lists: "a, b"; NULL: absent (empty, 0, false) */
-	double min, max;	  /* inclusive; both 0: no limits */
-	const char *values;	  /* ENUM: "a|b|c"; otherwise NULL */
-	const char *help;	  /* one sentence for people */
+	double min, max;          /* inclusive; both 0: no limits */
+	const char *values;       /* ENUM: "a|b|c"; otherwise NULL */
+	const char *help;         /* one sentence for people */
 };
 
 struct cdpd_options {
@@ -106,7 +106,7 @@ enum cdpd_value_kind { CDPD_VALUE_NONE, CDPD_VALUE_NUMBER, CDPD_VALUE_STRING, CD
 /* One field of an event. NONE: absent or null. */
 struct cdpd_value {
 	enum cdpd_value_kind kind;
-	double number;	      /* NUMBER; BOOL: 0 or 1 */
+	double number;        /* NUMBER; BOOL: 0 or 1 */
 	struct cdpd_str text; /* STRING: decoded; JSON (an object or array) and NUMBER: as minified JSON */
 };
 
@@ -120,11 +120,11 @@ struct cdpd_paths {
 };
 
 struct cdpd_event_info {
-	uint32_t size;	        /* set by the plugin; the host fills no more */
+	uint32_t size;          /* set by the plugin; the host fills no more */
 	int16_t utc_offset_min; /* of the event's place; 32767: unknown */
 	int64_t time_us;        /* corrected event time */
 	int64_t received_us;
-	uint32_t flags;	        /* reserved */
+	uint32_t flags; /* reserved */
 };
 
 /* ── features ────────────────────────────────────────────────────────────── */
@@ -149,10 +149,14 @@ struct cdpd_feature_type {
 	uint32_t max_state;     /* bytes; at most 1024 */
 	bool exact;             /* any order of adds and merges gives the same answer */
 	bool needs_field;
-	uint32_t (*init)(void *state);                                                       /* returns the length */
-	int (*add)(void *state, uint32_t *len, const struct cdpd_feature_input *input);      /* 0; <0: input refused, state unchanged */
-	int (*merge)(void *into, uint32_t *len, const void *other, uint32_t other_len);      /* 0; <0: states cannot be merged */
-	int (*read)(const void *state, uint32_t len, int64_t now_us, char *json, uint32_t json_size); /* length of the JSON text; <0: does not fit */
+	/* Returns the state's length. */
+	uint32_t (*init)(void *state);
+	/* 0; <0: the input is refused, the state unchanged. */
+	int (*add)(void *state, uint32_t *len, const struct cdpd_feature_input *input);
+	/* 0; <0: the states cannot be merged. */
+	int (*merge)(void *into, uint32_t *len, const void *other, uint32_t other_len);
+	/* The length of the JSON text; <0: it does not fit. */
+	int (*read)(const void *state, uint32_t len, int64_t now_us, char *json, uint32_t json_size);
 };
 
 /* ── export ──────────────────────────────────────────────────────────────── */
@@ -173,15 +177,16 @@ enum cdpd_record_kind {
 
 /* One record of a batch, borrowed from it. */
 struct cdpd_record {
-	uint32_t size;		     /* set by the plugin; the host fills no more */
-	uint32_t kind;		     /* enum cdpd_record_kind; DROP or ACK kinds you do not know */
-	struct cdpd_str position;    /* opaque, URL-safe, at most 40 bytes; orders nothing, names the record */
-	struct cdpd_str delivery_id; /* the same for every attempt, also after a restart: for the other side's deduplication */
+	uint32_t size;            /* set by the plugin; the host fills no more */
+	uint32_t kind;            /* enum cdpd_record_kind; DROP or ACK kinds you do not know */
+	struct cdpd_str position; /* opaque, URL-safe, at most 40 bytes; orders nothing, names the record */
+	struct cdpd_str
+	    delivery_id; /* the same for every attempt, also after a restart: for the other side's deduplication */
 	struct cdpd_str message_id;
-	struct cdpd_str profile_id;  /* 32 hex digits: the person at the time of handing over */
-	struct cdpd_str json;	     /* the event as readers of /v1/profiles/…/events see it: one JSON object on one line */
-	int64_t time_us;	     /* corrected event time */
-	uint32_t attempt;	     /* 1: handed over for the first time since the daemon started */
+	struct cdpd_str profile_id; /* 32 hex digits: the person at the time of handing over */
+	struct cdpd_str json; /* the event as readers of /v1/profiles/…/events see it: one JSON object on one line */
+	int64_t time_us;      /* corrected event time */
+	uint32_t attempt;     /* 1: handed over for the first time since the daemon started */
 };
 
 /* ── source ──────────────────────────────────────────────────────────────── */
@@ -199,17 +204,17 @@ struct cdpd_http_header {
 };
 struct cdpd_http_request {
 	uint32_t size;
-	uint32_t timeout_ms;	 /* 0: the host's default */
+	uint32_t timeout_ms; /* 0: the host's default */
 	struct cdpd_str method, url, body;
 	const struct cdpd_http_header *headers;
 	size_t header_count;
-	size_t max_body;	 /* larger answers fail with CDPD_ERR_TOO_LARGE; 0: 1 MB */
+	size_t max_body; /* larger answers fail with CDPD_ERR_TOO_LARGE; 0: 1 MB */
 };
 struct cdpd_http_response {
 	uint32_t size;
-	int error;	         /* enum cdpd_error; not CDPD_OK: there was no answer */
-	int status;	         /* HTTP status */
-	int64_t retry_after_ms;  /* -1: not given */
+	int error;              /* enum cdpd_error; not CDPD_OK: there was no answer */
+	int status;             /* HTTP status */
+	int64_t retry_after_ms; /* -1: not given */
 	struct cdpd_str body;
 	const struct cdpd_http_header *headers; /* names in lower case */
 	size_t header_count;
@@ -221,10 +226,10 @@ typedef void (*cdpd_http_fn)(void *ctx, const struct cdpd_http_response *respons
 typedef void (*cdpd_cache_fn)(void *ctx, int error, struct cdpd_str value);
 struct cdpd_cache_request {
 	uint32_t size;
-	struct cdpd_str key;	    /* at most 255 bytes */
-	int64_t ttl_ms;		    /* of a value */
-	int64_t negative_ttl_ms;    /* of "there is none" */
-	int64_t stale_ms;	    /* how long past its ttl a value may be used while it is fetched anew */
+	struct cdpd_str key;     /* at most 255 bytes */
+	int64_t ttl_ms;          /* of a value */
+	int64_t negative_ttl_ms; /* of "there is none" */
+	int64_t stale_ms;        /* how long past its ttl a value may be used while it is fetched anew */
 	/* Asks the outside world, once however many ask for the key; answers with cache_fill. ctx: cache_get's. */
 	void (*fetch)(void *ctx, struct cdpd_cache_slot *slot, struct cdpd_str key);
 };
@@ -251,19 +256,20 @@ struct cdpd_host {
 	/* In create: a metric of the instance, cdpd_plugin_<name>{instance="…"}; name [a-z][a-z0-9_]*, at most 40 bytes, counters
 	 * end in _total. Its number (>= 0) or an error; at most 32 for an instance. */
 	int (*counter)(struct cdpd_instance *instance, const char *name, const char *help);
-	int (*histogram)(struct cdpd_instance *instance, const char *name, const char *help); /* of seconds, observed in µs */
+	int (*histogram)(struct cdpd_instance *instance, const char *name,
+			 const char *help); /* of seconds, observed in µs */
 	/* Any thread. Unknown numbers (also negative ones) are ignored. */
 	void (*count)(struct cdpd_instance *instance, int metric, uint64_t n);
 	void (*observe_us)(struct cdpd_instance *instance, int metric, int64_t us);
 
 	/* In create: the option's value, its default, or empty, 0, false. The types must be those of the table (another
 	 * name or type is logged as the plugin's error and reads as absent). Text lives during create. */
-	bool (*conf_has)(const struct cdpd_conf *conf, const char *name);               /* given or defaulted */
-	struct cdpd_str (*conf_text)(const struct cdpd_conf *conf, const char *name);   /* STRING, ENUM, SECRET */
-	int64_t (*conf_int)(const struct cdpd_conf *conf, const char *name);            /* INT; DURATION: µs; SIZE: bytes */
-	double (*conf_float)(const struct cdpd_conf *conf, const char *name);           /* FLOAT, INT */
-	bool (*conf_bool)(const struct cdpd_conf *conf, const char *name);              /* BOOL */
-	size_t (*conf_count)(const struct cdpd_conf *conf, const char *name);           /* LIST: items */
+	bool (*conf_has)(const struct cdpd_conf *conf, const char *name);             /* given or defaulted */
+	struct cdpd_str (*conf_text)(const struct cdpd_conf *conf, const char *name); /* STRING, ENUM, SECRET */
+	int64_t (*conf_int)(const struct cdpd_conf *conf, const char *name);  /* INT; DURATION: µs; SIZE: bytes */
+	double (*conf_float)(const struct cdpd_conf *conf, const char *name); /* FLOAT, INT */
+	bool (*conf_bool)(const struct cdpd_conf *conf, const char *name);    /* BOOL */
+	size_t (*conf_count)(const struct cdpd_conf *conf, const char *name); /* LIST: items */
 	struct cdpd_str (*conf_item)(const struct cdpd_conf *conf, const char *name, size_t index);
 
 	/* In create: a field path's number (>= 0) for the functions below, or CDPD_ERR_INVALID, CDPD_ERR_BUSY (more than 64). */
@@ -271,7 +277,8 @@ struct cdpd_host {
 
 	/* Own thread, inside enrich (or with a ticket's event). The value lives until enrich returns. CDPD_OK with kind NONE when absent;
 	 * CDPD_ERR_INVALID: not the event at hand, or an unknown path. */
-	int (*event_get)(struct cdpd_instance *instance, const struct cdpd_event *event, int path, struct cdpd_value *out);
+	int (*event_get)(struct cdpd_instance *instance, const struct cdpd_event *event, int path,
+			 struct cdpd_value *out);
 	int (*event_info)(struct cdpd_instance *instance, const struct cdpd_event *event, struct cdpd_event_info *out);
 	/* Sets one field under enrichment.… ; the event as sent is never changed. CDPD_ERR_DENIED: the path is not at or under one of
 	 * `provides`; CDPD_ERR_INVALID: not JSON, not finite, or a value stands where the path needs an object (or the
@@ -287,11 +294,12 @@ struct cdpd_host {
 
 	/* Any thread, while the batch lives: until export_batch returns anything but PENDING, or until receipt_done. */
 	size_t (*batch_count)(const struct cdpd_batch *batch);
-	int (*batch_record)(const struct cdpd_batch *batch, size_t index, struct cdpd_record *out); /* CDPD_ERR_NOT_FOUND */
+	int (*batch_record)(const struct cdpd_batch *batch, size_t index,
+			    struct cdpd_record *out); /* CDPD_ERR_NOT_FOUND */
 	/* Any thread, before the verdict is final. retry_after_ms counts with RETRY (0: the host's backoff); reason (may be NULL,
 	 * at most 200 bytes kept) is shown to operators for RETRY and DROP. PENDING is no verdict here. CDPD_ERR_TIMEOUT: too late. */
-	int (*receipt_set)(struct cdpd_receipt *receipt, size_t index, enum cdpd_verdict verdict, int64_t retry_after_ms,
-			   const char *reason);
+	int (*receipt_set)(struct cdpd_receipt *receipt, size_t index, enum cdpd_verdict verdict,
+			   int64_t retry_after_ms, const char *reason);
 	/* After export_batch returned PENDING (or shortly before), exactly once, from any thread: every record not named singly gets
 	 * `rest`. Batch and receipt are gone when it returns. CDPD_ERR_TIMEOUT: the deadline (30 s) had passed, the host counts all
 	 * as RETRY and hands them over again. */
@@ -310,16 +318,18 @@ struct cdpd_host {
 	int (*request_info)(const struct cdpd_request *request, struct cdpd_request_info *out);
 	struct cdpd_str (*request_header)(const struct cdpd_request *request, const char *name);
 	struct cdpd_str (*request_param)(const struct cdpd_request *request, const char *name); /* decoded */
-	int (*out_event)(struct cdpd_batch_out *out, struct cdpd_str json);   /* one event of the native JSON form */
+	int (*out_event)(struct cdpd_batch_out *out, struct cdpd_str json); /* one event of the native JSON form */
 	int (*out_reject)(struct cdpd_batch_out *out, const char *reason, struct cdpd_str excerpt);
 	int (*reply_status)(struct cdpd_reply *reply, int status);
 	int (*reply_header)(struct cdpd_reply *reply, const char *name, struct cdpd_str value);
 	int (*reply_body)(struct cdpd_reply *reply, struct cdpd_str body);
 
 	/* Not in 1.0: own thread; source, enrich_async, export. `done` is called exactly once if and only if CDPD_OK is returned. */
-	int (*http)(struct cdpd_instance *instance, const struct cdpd_http_request *request, cdpd_http_fn done, void *ctx);
+	int (*http)(struct cdpd_instance *instance, const struct cdpd_http_request *request, cdpd_http_fn done,
+		    void *ctx);
 	/* Not in 1.0: single-flight cache that survives restarts; `done` may run before cache_get returns. */
-	int (*cache_get)(struct cdpd_instance *instance, const struct cdpd_cache_request *request, cdpd_cache_fn done, void *ctx);
+	int (*cache_get)(struct cdpd_instance *instance, const struct cdpd_cache_request *request, cdpd_cache_fn done,
+			 void *ctx);
 	int (*cache_fill)(struct cdpd_cache_slot *slot, int error, struct cdpd_str value);
 
 	/* Not in 1.0: the instance's own persistent key-value space; keys at most 255 bytes, values 1,900. Own thread, not for sync
@@ -331,12 +341,12 @@ struct cdpd_host {
 
 /* ── the plugin ──────────────────────────────────────────────────────────── */
 
-enum cdpd_cap { /* each claimed one needs its callback */
-	CDPD_CAP_SOURCE = 1 << 0,       /* decode */
-	CDPD_CAP_ENRICH = 1 << 1,       /* enrich */
-	CDPD_CAP_ENRICH_ASYNC = 1 << 2, /* enrich_async */
-	CDPD_CAP_FEATURE = 1 << 3,      /* feature */
-	CDPD_CAP_EXPORT = 1 << 4,       /* export_batch */
+enum cdpd_cap {                                 /* each claimed one needs its callback */
+		CDPD_CAP_SOURCE = 1 << 0,       /* decode */
+		CDPD_CAP_ENRICH = 1 << 1,       /* enrich */
+		CDPD_CAP_ENRICH_ASYNC = 1 << 2, /* enrich_async */
+		CDPD_CAP_FEATURE = 1 << 3,      /* feature */
+		CDPD_CAP_EXPORT = 1 << 4,       /* export_batch */
 };
 
 #define CDPD_ENRICH_DROP 1 /* enrich's third answer; made by event_drop */
@@ -347,8 +357,8 @@ struct cdpd_plugin {
 	const char *name;    /* [a-z][a-z0-9_-]*, at most 64 bytes; the file is <name>.so */
 	const char *version; /* at most 32 bytes */
 	const char *summary; /* one line, at most 200 bytes */
-	uint32_t caps;	     /* enum cdpd_cap */
-	uint32_t flags;	     /* reserved: 0 */
+	uint32_t caps;       /* enum cdpd_cap */
+	uint32_t flags;      /* reserved: 0 */
 
 	/* Enrichers: the fields it reads and the enrichment.… fields it sets. The host sorts the chain by them; a cycle or
 	 * an enrichment.… input that nobody provides is refused. `needs` is what the documents call requires (a C++20 keyword). */
@@ -357,12 +367,14 @@ struct cdpd_plugin {
 
 	/* Source, enrich and export: once for each io thread for sync enrichers, else once. No two threads are ever inside one
 	 * `self`. Not CDPD_OK: the cause must have been logged; *self is ignored. May be NULL: then self is NULL. */
-	int (*create)(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *conf, void **self);
+	int (*create)(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *conf,
+		      void **self);
 	/* Last call for `self`; pending receipts and tickets are the plugin's no more when it returns. May be NULL. */
 	void (*destroy)(void *self);
 
 	/* Source. One request → events and the exact reply. CDPD_OK, or an error (500, counted). */
-	int (*decode)(void *self, const struct cdpd_request *request, struct cdpd_batch_out *out, struct cdpd_reply *reply);
+	int (*decode)(void *self, const struct cdpd_request *request, struct cdpd_batch_out *out,
+		      struct cdpd_reply *reply);
 	/* Sync enricher: on an io thread, before the journal, in microseconds, without I/O. CDPD_OK, CDPD_ENRICH_DROP, or an error: then
 	 * what it set is taken back, the event goes on and the error is counted; 100 errors in a row pause the instance for 10 s. */
 	int (*enrich)(void *self, struct cdpd_event *event);

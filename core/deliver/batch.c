@@ -1,0 +1,131 @@
+#include "base/clock.h"
+#include "base/log.h"
+#include "deliver/destination.h"
+#include "event/position.h"
+
+void batch_init(struct batch *batch)
+{
+	arena_init(&batch->arena, 65536, (size_t)32 << 20);
+	arena_init(&batch->scratch, 65536, (size_t)16 << 20);
+	buf_init(&batch->json, (size_t)8 << 20);
+}
+
+void batch_fini(struct batch *batch)
+{
+	arena_fini(&batch->arena);
+	arena_fini(&batch->scratch);
+	buf_fini(&batch->json);
+}
+
+/* ── which records: applied ones, by their outcomes ──────────────────────── */
+
+struct picking {
+	struct batch *batch;
+	uint64_t last_seq;
+	size_t rows;
+};
+
+static int pick(void *ctx, uint64_t seq, const struct outcome *outcome)
+{
+	struct picking *picking = ctx;
+	struct batch *batch = picking->batch;
+	picking->last_seq = seq;
+	picking->rows++;
+	if (outcome->verdict != OUTCOME_APPLIED) return 0;
+	batch->seqs[batch->count] = seq;
+	memcpy(batch->fragments[batch->count], outcome->fragment, sizeof batch->fragments[0]);
+	return ++batch->count == HANDOVER_RECORDS_MAX;
+}
+
+/* The person's id now; a fragment that is no more keeps its own. */
+static int name_person(struct batch *batch, struct people_reader *reader, size_t i, int64_t now)
+{
+	struct fragment_id id;
+	struct profile profile;
+	char text[FRAGMENT_ID_TEXT_SIZE], ref[FRAGMENT_ID_TEXT_SIZE + 4] = "id:";
+	memcpy(id.bytes, batch->fragments[i], sizeof id.bytes);
+	fragment_id_format(&id, ref + 3);
+	int rc = people_get(reader, str_from(ref), 0, now, &batch->scratch, &profile);
+	if (rc && rc != ERR_NOT_FOUND) return rc;
+	fragment_id_format(rc ? &id : &profile.id, text);
+	return arena_str(&batch->arena, str_from(text), &batch->records[i].profile_id);
+}
+
+static int name_people(struct batch *batch, struct people_reader *reader)
+{
+	int rc = OK;
+	int64_t now = clock_wall_us();
+	for (size_t i = 0; i < batch->count && rc == OK; i++) {
+		arena_reset(&batch->scratch);
+		rc = name_person(batch, reader, i, now);
+	}
+	return rc;
+}
+
+static int pick_records(struct batch *batch, struct people_reader *reader, uint64_t seq)
+{
+	uint64_t applied;
+	struct picking picking = {.batch = batch};
+	int rc = people_read_begin(reader, &applied);
+	if (rc) return rc;
+	rc = people_outcomes(reader, seq, GATHER_ROWS_MAX, pick, &picking);
+	if (rc == OK) rc = name_people(batch, reader);
+	people_read_end(reader);
+	bool is_cut = batch->count == HANDOVER_RECORDS_MAX || picking.rows == GATHER_ROWS_MAX;
+	batch->next_seq = is_cut ? picking.last_seq + 1 : applied > seq ? applied : seq;
+	return rc;
+}
+
+/* ── what they say ───────────────────────────────────────────────────────── */
+
+static int read_record(struct batch *batch, struct deliver_shared *shared, uint64_t seq, struct export_record *out)
+{
+	struct record record;
+	struct cdpd_event event;
+	char position[POSITION_TEXT_SIZE];
+	arena_reset(&batch->scratch);
+	int rc = journal_get(shared->journal, seq, &batch->scratch, &record);
+	if (rc) return rc;
+	if (record.kind != RECORD_EVENT) return ERR_NOT_FOUND;
+	if ((rc = event_decode(record.payload, &batch->scratch, &event))) return rc;
+	buf_clear(&batch->json);
+	if ((rc = event_write_json(&batch->json, &event, false))) return rc;
+	size_t len = position_format(POSITION_JOURNAL, (struct position){shared->epoch, seq}, position);
+	out->time_us = event.event_time_us;
+	if ((rc = arena_str(&batch->arena, buf_str(&batch->json), &out->json))) return rc;
+	if ((rc = arena_str(&batch->arena, event.message_id, &out->message_id))) return rc;
+	if ((rc = arena_str(&batch->arena, str_of(position, len), &out->position))) return rc;
+	out->delivery_id = out->position; /* one event is delivered once to a destination: its position says which */
+	return OK;
+}
+
+/* `to` is at most `from`: those before that were no events make room. */
+static void keep(struct batch *batch, size_t from, size_t to, struct export_record record)
+{
+	record.profile_id = batch->records[from].profile_id;
+	batch->seqs[to] = batch->seqs[from];
+	batch->records[to] = record;
+	batch->is_settled[to] = false;
+	batch->bytes += record.json.len;
+}
+
+int batch_gather(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader, uint64_t seq)
+{
+	arena_reset(&batch->arena);
+	batch->count = batch->bytes = 0;
+	batch->next_seq = seq;
+	int rc = pick_records(batch, reader, seq);
+	size_t picked = batch->count, kept = 0;
+	for (size_t i = 0; i < picked && rc == OK; i++) {
+		struct export_record record = {.attempt = 0};
+		if (batch->bytes >= BATCH_BYTES_MAX) {
+			batch->next_seq = batch->seqs[i];
+			break;
+		}
+		rc = read_record(batch, shared, batch->seqs[i], &record);
+		if (rc == OK) keep(batch, i, kept++, record);
+		if (rc == ERR_NOT_FOUND) rc = OK; /* an applied record that is no event: a merge, an erasure */
+	}
+	batch->count = rc == OK ? kept : 0;
+	return rc;
+}

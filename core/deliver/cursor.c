@@ -1,0 +1,177 @@
+#include "deliver/cursor.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/encode.h"
+#include "base/log.h"
+
+/* A row: format u8, 7 zero bytes, then next_seq, delivered, dropped, retries, expired_records, last_success_us, big endian. */
+#define ROW_SIZE 56
+
+struct cursors {
+	struct store_env *env;
+	store_db meta, rows;
+	pthread_mutex_t lock; /* one writer at a time */
+};
+
+static void encode(const struct cursor_row *row, uint8_t out[ROW_SIZE])
+{
+	memset(out, 0, ROW_SIZE);
+	out[0] = CURSOR_FORMAT;
+	put_be64(out + 8, row->next_seq);
+	put_be64(out + 16, row->delivered);
+	put_be64(out + 24, row->dropped);
+	put_be64(out + 32, row->retries);
+	put_be64(out + 40, row->expired_records);
+	put_be64(out + 48, (uint64_t)row->last_success_us);
+}
+
+static int decode(struct str bytes, struct cursor_row *out)
+{
+	const uint8_t *p = (const uint8_t *)bytes.ptr;
+	if (bytes.len != ROW_SIZE) return ERR_CORRUPT;
+	if (p[0] != CURSOR_FORMAT) return ERR_FORMAT;
+	*out = (struct cursor_row){
+	    .next_seq = get_be64(p + 8),
+	    .delivered = get_be64(p + 16),
+	    .dropped = get_be64(p + 24),
+	    .retries = get_be64(p + 32),
+	    .expired_records = get_be64(p + 40),
+	    .last_success_us = (int64_t)get_be64(p + 48),
+	};
+	return OK;
+}
+
+/* ── opening ─────────────────────────────────────────────────────────────── */
+
+static int bind_epoch(struct store_txn *txn, store_db meta, uint64_t epoch, const char *path)
+{
+	uint8_t bytes[8];
+	struct str stored;
+	int rc = store_get(txn, meta, STR("epoch"), &stored);
+	if (rc == ERR_NOT_FOUND) {
+		put_be64(bytes, epoch);
+		return store_put(txn, meta, STR("epoch"), str_of(bytes, sizeof bytes));
+	}
+	if (rc) return rc;
+	if (stored.len != sizeof bytes) return ERR_CORRUPT;
+	if (get_be64((const uint8_t *)stored.ptr) == epoch) return OK;
+	log_error(LOG_DELIVER,
+		  "%s belongs to another journal (epoch %016llx, the journal has %016llx): restore both from one "
+		  "backup, or move it "
+		  "away to start every destination at the oldest record",
+		  path, (unsigned long long)get_be64((const uint8_t *)stored.ptr), (unsigned long long)epoch);
+	return ERR_FOREIGN;
+}
+
+static int check_row(struct str name, struct str bytes, uint64_t journal_next, const char *path)
+{
+	struct cursor_row row;
+	int rc = decode(bytes, &row);
+	if (rc) {
+		log_error(LOG_DELIVER, "%s: the cursor of destination '%.*s' cannot be read (%s)", path, STR_ARG(name),
+			  status_str(rc));
+		return rc;
+	}
+	if (row.next_seq <= journal_next) return OK;
+	log_error(LOG_DELIVER,
+		  "%s: the cursor of destination '%.*s' is ahead of the journal (%llu, the journal ends at %llu): the "
+		  "journal lost "
+		  "records or is another one",
+		  path, STR_ARG(name), (unsigned long long)row.next_seq, (unsigned long long)journal_next);
+	return ERR_CORRUPT;
+}
+
+static int check_rows(struct store_txn *txn, store_db rows, uint64_t journal_next, const char *path)
+{
+	struct store_cursor *cursor;
+	struct str key = STR_NONE, value;
+	int rc = store_cursor_open(txn, rows, &cursor);
+	if (rc) return rc;
+	rc = store_cursor_move(cursor, STORE_FIRST, &key, &value);
+	while (rc == OK) {
+		rc = check_row(key, value, journal_next, path);
+		if (rc == OK) rc = store_cursor_move(cursor, STORE_NEXT, &key, &value);
+	}
+	store_cursor_close(cursor);
+	return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+static int verify(struct cursors *cursors, uint64_t epoch, uint64_t journal_next)
+{
+	struct store_txn *txn;
+	const char *path = store_path(cursors->env);
+	int rc = store_begin(cursors->env, true, &txn);
+	if (rc) return rc;
+	rc = bind_epoch(txn, cursors->meta, epoch, path);
+	if (rc == OK) rc = check_rows(txn, cursors->rows, journal_next, path);
+	if (rc == OK) return store_commit(txn);
+	store_abort(txn);
+	return rc;
+}
+
+int cursors_open(struct str store_path_, uint64_t epoch, uint64_t journal_next, struct cursors **out)
+{
+	static const struct store_options options = {
+	    .map_bytes = (uint64_t)1 << 30, .max_dbs = 8, .format = CURSOR_FORMAT};
+	struct arena arena;
+	struct str path;
+	*out = NULL;
+	struct cursors *cursors = calloc(1, sizeof *cursors);
+	if (!cursors) return ERR_NOMEM;
+	CHECK(pthread_mutex_init(&cursors->lock, NULL) == 0);
+	arena_init(&arena, 4096, 0);
+	int rc = arena_printf(&arena, &path, "%.*s/delivery", STR_ARG(store_path_));
+	if (rc == OK) rc = store_open(path.ptr, &options, &cursors->env);
+	if (rc)
+		log_error(LOG_DELIVER, "the delivery environment in %.*s cannot be opened (%s)", STR_ARG(store_path_),
+			  status_str(rc));
+	arena_fini(&arena);
+	if (rc == OK) rc = store_db_open(cursors->env, "meta", 0, &cursors->meta);
+	if (rc == OK) rc = store_db_open(cursors->env, "cursors", 0, &cursors->rows);
+	if (rc == OK) rc = verify(cursors, epoch, journal_next);
+	if (rc) {
+		cursors_close(cursors);
+		return rc;
+	}
+	*out = cursors;
+	return OK;
+}
+
+void cursors_close(struct cursors *cursors)
+{
+	if (!cursors) return;
+	if (cursors->env) store_close(cursors->env);
+	pthread_mutex_destroy(&cursors->lock);
+	free(cursors);
+}
+
+/* ── rows ────────────────────────────────────────────────────────────────── */
+
+int cursors_get(struct cursors *cursors, struct str name, struct cursor_row *out)
+{
+	struct store_txn *txn;
+	struct str bytes;
+	int rc = store_begin(cursors->env, false, &txn);
+	if (rc) return rc;
+	rc = store_get(txn, cursors->rows, name, &bytes);
+	if (rc == OK) rc = decode(bytes, out);
+	store_abort(txn);
+	return rc;
+}
+
+int cursors_put(struct cursors *cursors, struct str name, const struct cursor_row *row)
+{
+	uint8_t bytes[ROW_SIZE];
+	struct store_txn *txn;
+	encode(row, bytes);
+	pthread_mutex_lock(&cursors->lock);
+	int rc = store_begin(cursors->env, true, &txn);
+	if (rc == OK) {
+		(void)!store_put(txn, cursors->rows, name, str_of(bytes, sizeof bytes)); /* sticky: commit tells */
+		rc = store_commit(txn);
+	}
+	pthread_mutex_unlock(&cursors->lock);
+	return rc;
+}

@@ -1,0 +1,23 @@
+/* cursor: the delivery/ environment: how far each destination has come, durably. Rows of destinations that the config no longer names are
+ * kept: named again, they go on where they were. Any thread; writes are serialised inside. */
+#pragma once
+
+#include "store/store.h"
+
+#define CURSOR_FORMAT 1
+
+struct cursor_row {
+	uint64_t next_seq; /* to hand over */
+	uint64_t delivered, dropped, retries, expired_records;
+	int64_t last_success_us; /* 0: never */
+};
+
+struct cursors;
+
+/* Opens or creates `store_path`/delivery and binds it to the journal's epoch. ERR_FOREIGN: of another journal; ERR_CORRUPT: a cursor lies
+ * beyond `journal_next`; both logged with what to do. ERR_FORMAT: from a newer cdpd. */
+MUST_USE int cursors_open(struct str store_path, uint64_t epoch, uint64_t journal_next, struct cursors **out);
+void cursors_close(struct cursors *cursors);
+MUST_USE int cursors_get(struct cursors *cursors, struct str name, struct cursor_row *out); /* ERR_NOT_FOUND */
+/* Durable when it returns OK. ERR_PANIC: nothing can be made durable any more. */
+MUST_USE int cursors_put(struct cursors *cursors, struct str name, const struct cursor_row *row);

@@ -1,0 +1,565 @@
+#include "deliver/destination.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+
+const struct deliver_tuning deliver_tuning_default = {
+    .answer_us = 30 * US_PER_SECOND,
+    .backoff_min_us = 200 * US_PER_MS,
+    .backoff_max_us = 60 * US_PER_SECOND,
+    .stop_us = 5 * US_PER_SECOND,
+};
+
+/* ── making and ending ───────────────────────────────────────────────────── */
+
+static struct metric *metric_of(const struct destination *d, enum metric_type type, const char *name, const char *help)
+{
+	char labels[INSTANCE_NAME_MAX + 20];
+	snprintf(labels, sizeof labels, "destination=\"%.*s\"", STR_ARG(d->name));
+	return metric_get(type, name, labels, help);
+}
+
+static void make_metrics(struct destination *d)
+{
+	d->delivered =
+	    metric_of(d, METRIC_COUNTER, "cdpd_destination_delivered_total", "Records the destination acknowledged.");
+	d->dropped =
+	    metric_of(d, METRIC_COUNTER, "cdpd_destination_dropped_total", "Records the destination can never take.");
+	d->retries = metric_of(d, METRIC_COUNTER, "cdpd_destination_retries_total",
+			       "Records handed over in vain, to be tried again.");
+	d->expired = metric_of(d, METRIC_COUNTER, "cdpd_destination_expired_records_total",
+			       "Records that retention trimmed before the destination took them.");
+	d->lag = metric_of(d, METRIC_GAUGE, "cdpd_destination_lag_records",
+			   "Records between the fold and the destination's cursor.");
+	d->failing = metric_of(d, METRIC_GAUGE, "cdpd_destination_failing", "1 while the destination takes nothing.");
+}
+
+static void show_counters(const struct destination *d)
+{
+	metric_set(d->delivered, (int64_t)d->row.delivered);
+	metric_set(d->dropped, (int64_t)d->row.dropped);
+	metric_set(d->retries, (int64_t)d->row.retries);
+	metric_set(d->expired, (int64_t)d->row.expired_records);
+}
+
+static int read_conf(struct destination *d, const struct config *config, const struct conf_instance *conf)
+{
+	struct buf errors;
+	struct checked_instance checked = {.name = STR_NONE};
+	buf_init(&errors, (size_t)64 << 10);
+	int rc = plugin_check_instances(&d->arena, config, conf, 1, CDPD_CAP_EXPORT, &checked, &errors);
+	struct str text = str_trim(buf_str(&errors));
+	if (text.len) log_error(LOG_DELIVER, "%.*s", STR_ARG(text));
+	buf_fini(&errors);
+	if (rc) return rc;
+	d->plugin = checked.plugin;
+	d->conf = checked.conf;
+	return arena_str(&d->arena, conf->name, &d->name);
+}
+
+int destination_read_cursor(struct destination *d)
+{
+	struct cursor_row row = {.next_seq = 0};
+	int rc = cursors_get(d->shared->cursors, d->name, &row);
+	if (rc == ERR_NOT_FOUND) {
+		row.next_seq = journal_first_seq(d->shared->journal);
+		rc = OK;
+	}
+	d->committed_seq = row.next_seq;
+	d->committed_at_us = clock_mono_us();
+	pthread_mutex_lock(&d->lock);
+	d->row = row;
+	pthread_mutex_unlock(&d->lock);
+	return rc;
+}
+
+int destination_new(struct deliver_shared *shared, const struct config *config, const struct conf_instance *conf,
+		    struct destination **out)
+{
+	pthread_condattr_t attr;
+	*out = NULL;
+	struct destination *d = calloc(1, sizeof *d);
+	if (!d) return ERR_NOMEM;
+	d->shared = shared;
+	arena_init(&d->arena, 1024, 0);
+	batch_init(&d->batch);
+	CHECK(pthread_mutex_init(&d->lock, NULL) == 0);
+	CHECK(pthread_condattr_init(&attr) == 0 && pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
+	CHECK(pthread_cond_init(&d->changed, &attr) == 0);
+	pthread_condattr_destroy(&attr);
+	int rc = read_conf(d, config, conf);
+	if (rc == OK) rc = destination_read_cursor(d);
+	if (rc == OK) rc = people_reader_new(shared->people, &d->reader);
+	if (rc) {
+		destination_free(d);
+		return rc;
+	}
+	make_metrics(d);
+	show_counters(d);
+	*out = d;
+	return OK;
+}
+
+void destination_free(struct destination *d)
+{
+	if (!d) return;
+	CHECK(!d->has_thread && !d->instance);
+	if (d->reader) people_reader_free(d->reader);
+	batch_fini(&d->batch);
+	arena_fini(&d->arena);
+	pthread_cond_destroy(&d->changed);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+}
+
+bool destination_is_same(const struct destination *d, const struct destination *other)
+{
+	return str_eq(d->name, other->name) && d->plugin == other->plugin && plugin_conf_is_same(d->conf, other->conf);
+}
+
+/* ── calls into the plugin ───────────────────────────────────────────────── */
+
+static void enter(struct destination *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->is_inside = true;
+	pthread_cond_broadcast(&d->changed); /* destination_join looks */
+	pthread_mutex_unlock(&d->lock);
+}
+
+static void leave(struct destination *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->is_inside = false;
+	bool is_left_behind = d->is_left_behind;
+	pthread_mutex_unlock(&d->lock);
+	if (is_left_behind) pthread_exit(NULL); /* the rooms below may be gone */
+}
+
+static bool create(struct destination *d)
+{
+	enter(d);
+	int rc = instance_new(d->plugin, d->name, d->conf, true, &d->instance);
+	leave(d);
+	return rc == OK;
+}
+
+static void run_timers(struct destination *d)
+{
+	int64_t now = clock_mono_us();
+	if (!d->instance || instance_next_timer(d->instance) > now) return;
+	enter(d);
+	instance_run_timers(d->instance, now);
+	leave(d);
+}
+
+static int run_handover(struct destination *d, struct handover *h)
+{
+	pthread_mutex_lock(&d->lock);
+	d->running = h;
+	pthread_mutex_unlock(&d->lock);
+	enter(d);
+	int rc = handover_run(h, d->instance, d->shared->tuning.answer_us, &d->stop);
+	leave(d);
+	pthread_mutex_lock(&d->lock);
+	d->running = NULL;
+	pthread_mutex_unlock(&d->lock);
+	return rc;
+}
+
+static void destroy(struct destination *d)
+{
+	enter(d);
+	instance_free(d->instance);
+	leave(d);
+	d->instance = NULL;
+	for (size_t i = 0; i < d->abandoned_count; i++) {
+		handover_reclaim(d->abandoned[i]);
+		handover_unref(d->abandoned[i]);
+	}
+	d->abandoned_count = 0;
+}
+
+/* ── waiting ─────────────────────────────────────────────────────────────── */
+
+static bool is_stopping(const struct destination *d)
+{
+	return atomic_load(&d->stop);
+}
+
+/* Until `until_us`, a stop, or (when `wakes`) destination_wake. Runs the plugin's timers meanwhile. */
+static void wait_until(struct destination *d, int64_t until_us, bool wakes)
+{
+	for (;;) {
+		run_timers(d);
+		int64_t now = clock_mono_us();
+		int64_t timer = d->instance ? instance_next_timer(d->instance) : INT64_MAX;
+		int64_t next = timer < until_us ? timer : until_us;
+		struct timespec ts = {(time_t)(next / US_PER_SECOND), (long)(next % US_PER_SECOND) * 1000};
+		pthread_mutex_lock(&d->lock);
+		bool is_over = is_stopping(d) || (wakes && d->was_woken) || now >= until_us;
+		if (!is_over && next > now) pthread_cond_timedwait(&d->changed, &d->lock, &ts);
+		if (wakes && is_over) d->was_woken = false;
+		pthread_mutex_unlock(&d->lock);
+		if (is_over) return;
+	}
+}
+
+/* Full jitter between half of the step and the step; doubles up to the cap. */
+static int64_t backoff_us(const struct destination *d)
+{
+	const struct deliver_tuning *tuning = &d->shared->tuning;
+	uint64_t noise;
+	int64_t step = tuning->backoff_min_us;
+	for (unsigned i = 1; i < d->failures && step < tuning->backoff_max_us; i++) step *= 2;
+	if (step > tuning->backoff_max_us) step = tuning->backoff_max_us;
+	random_bytes(&noise, sizeof noise);
+	return step / 2 + (int64_t)(noise % (uint64_t)(step / 2 + 1));
+}
+
+/* ── telling how it goes ─────────────────────────────────────────────────── */
+
+static void note_failure(struct destination *d, struct str why)
+{
+	pthread_mutex_lock(&d->lock);
+	bool is_news = !d->is_failing;
+	d->is_failing = true;
+	size_t len = why.len < LAST_ERROR_MAX ? why.len : LAST_ERROR_MAX;
+	memcpy(d->last_error, why.ptr, len);
+	d->last_error[len] = '\0';
+	pthread_mutex_unlock(&d->lock);
+	d->failures++;
+	metric_set(d->failing, 1);
+	if (is_news)
+		log_warn(LOG_DELIVER, "destination %.*s fails, its records wait (%s)", STR_ARG(d->name), d->last_error);
+}
+
+static void note_success(struct destination *d)
+{
+	pthread_mutex_lock(&d->lock);
+	bool is_news = d->is_failing;
+	d->is_failing = false;
+	pthread_mutex_unlock(&d->lock);
+	d->failures = 0;
+	metric_set(d->failing, 0);
+	if (is_news) log_info(LOG_DELIVER, "destination %.*s takes records again", STR_ARG(d->name));
+}
+
+static void note_drop(struct destination *d, uint64_t seq, struct str reason)
+{
+	int64_t now = clock_mono_us();
+	if (d->logged_drop_us && now - d->logged_drop_us < 10 * US_PER_SECOND) return;
+	d->logged_drop_us = now;
+	log_warn(LOG_DELIVER, "destination %.*s can never take record %llu, it is left out (%.*s)", STR_ARG(d->name),
+		 (unsigned long long)seq, STR_ARG(reason.len ? reason : STR("no reason given")));
+}
+
+/* ── the cursor ──────────────────────────────────────────────────────────── */
+
+/* False: nothing can be made durable here any more. */
+static bool commit_cursor(struct destination *d)
+{
+	struct cursor_row row = d->row; /* only this thread writes it */
+	int rc = cursors_put(d->shared->cursors, d->name, &row);
+	show_counters(d);
+	destination_show_lag(d);
+	if (rc == OK) {
+		d->committed_seq = row.next_seq;
+		d->committed_at_us = clock_mono_us();
+		return true;
+	}
+	log_error(LOG_DELIVER, "cursor of destination %.*s was not written, records may come twice after a crash (%s)",
+		  STR_ARG(d->name), status_str(rc));
+	return rc != ERR_PANIC;
+}
+
+/* A step over records that were not for it is durable now and then: repeating it costs nothing. */
+static bool move_idle(struct destination *d, uint64_t next_seq)
+{
+	pthread_mutex_lock(&d->lock);
+	d->row.next_seq = next_seq;
+	pthread_mutex_unlock(&d->lock);
+	bool is_due =
+	    next_seq - d->committed_seq >= CURSOR_IDLE_ROWS || clock_mono_us() - d->committed_at_us >= CURSOR_IDLE_US;
+	destination_show_lag(d);
+	return next_seq == d->committed_seq || !is_due || commit_cursor(d);
+}
+
+/* Retention went past the cursor: the gap is told, counted, and it goes on from the oldest record. */
+static bool skip_gap(struct destination *d)
+{
+	uint64_t first = journal_first_seq(d->shared->journal);
+	if (d->row.next_seq >= first) return true;
+	uint64_t gap = first - d->row.next_seq;
+	log_error(LOG_DELIVER,
+		  "destination %.*s has expired: %llu records from position %llu on were trimmed before it took them",
+		  STR_ARG(d->name), (unsigned long long)gap, (unsigned long long)d->row.next_seq);
+	pthread_mutex_lock(&d->lock);
+	d->row.expired_records += gap;
+	d->row.next_seq = first;
+	pthread_mutex_unlock(&d->lock);
+	return commit_cursor(d);
+}
+
+/* ── handing over ────────────────────────────────────────────────────────── */
+
+static int copy_record(struct handover *h, const struct export_record *record)
+{
+	struct arena *arena = handover_arena(h);
+	struct export_record copy = *record;
+	int rc = arena_str(arena, record->json, &copy.json);
+	if (rc == OK) rc = arena_str(arena, record->position, &copy.position);
+	if (rc == OK) rc = arena_str(arena, record->message_id, &copy.message_id);
+	if (rc == OK) rc = arena_str(arena, record->profile_id, &copy.profile_id);
+	copy.delivery_id = copy.position;
+	return rc == OK ? handover_add(h, &copy) : rc;
+}
+
+/* A handover of what is not settled yet; places[i] is the batch's index of its record i. */
+static int make_handover(struct destination *d, size_t places[HANDOVER_RECORDS_MAX], struct handover **out)
+{
+	size_t count = 0;
+	int rc = handover_new(out);
+	for (size_t i = 0; i < d->batch.count && rc == OK; i++) {
+		if (d->batch.is_settled[i]) continue;
+		d->batch.records[i].attempt++;
+		rc = copy_record(*out, &d->batch.records[i]);
+		places[count++] = i;
+	}
+	if (rc && *out) handover_unref(*out);
+	return rc;
+}
+
+struct tally {
+	uint64_t delivered, dropped, retried;
+	int64_t retry_after_us;
+	struct str retry_reason, drop_reason;
+};
+
+static struct tally count_verdicts(struct destination *d, const struct handover *h, const size_t *places)
+{
+	struct tally tally = {.retry_reason = STR_NONE, .drop_reason = STR_NONE};
+	for (size_t i = 0; i < handover_count(h); i++) {
+		struct export_verdict verdict = handover_verdict(h, i);
+		d->batch.is_settled[places[i]] = verdict.verdict != CDPD_RETRY;
+		if (verdict.verdict == CDPD_ACK) {
+			tally.delivered++;
+		} else if (verdict.verdict == CDPD_DROP) {
+			tally.dropped++;
+			note_drop(d, d->batch.seqs[places[i]], verdict.reason);
+		} else {
+			tally.retried++;
+			if (verdict.retry_after_us > tally.retry_after_us)
+				tally.retry_after_us = verdict.retry_after_us;
+			if (verdict.reason.len) tally.retry_reason = verdict.reason;
+		}
+	}
+	return tally;
+}
+
+static uint64_t settled_until(const struct batch *batch)
+{
+	for (size_t i = 0; i < batch->count; i++) {
+		if (!batch->is_settled[i]) return batch->seqs[i];
+	}
+	return batch->next_seq;
+}
+
+static void book(struct destination *d, const struct tally *tally)
+{
+	pthread_mutex_lock(&d->lock);
+	d->row.delivered += tally->delivered;
+	d->row.dropped += tally->dropped;
+	d->row.retries += tally->retried;
+	d->row.next_seq = settled_until(&d->batch);
+	if (tally->delivered) d->row.last_success_us = clock_wall_us();
+	pthread_mutex_unlock(&d->lock);
+}
+
+static void release_answered(struct destination *d)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < d->abandoned_count; i++) {
+		if (handover_is_held(d->abandoned[i]))
+			d->abandoned[kept++] = d->abandoned[i];
+		else
+			handover_unref(d->abandoned[i]);
+	}
+	d->abandoned_count = kept;
+}
+
+/* One attempt at what is left of the batch. *wait_us: how long to wait before the next. False: stop for good. */
+static bool attempt(struct destination *d, int64_t *wait_us)
+{
+	size_t places[HANDOVER_RECORDS_MAX];
+	struct handover *h;
+	struct tally tally = {.retry_reason = STR_NONE};
+	release_answered(d);
+	*wait_us = 0;
+	int rc = d->abandoned_count == ABANDONED_MAX ? ERR_BUSY : make_handover(d, places, &h);
+	if (rc) {
+		note_failure(d,
+			     rc == ERR_BUSY ? STR("it answers none of its pending batches") : str_from(status_str(rc)));
+		*wait_us = backoff_us(d);
+		return true;
+	}
+	rc = run_handover(d, h);
+	if (rc == OK) {
+		tally = count_verdicts(d, h, places);
+	} else {
+		tally.retried = handover_count(h);
+		tally.retry_reason = STR("no answer to a pending batch in time");
+		d->abandoned[d->abandoned_count++] = h;
+	}
+	if (tally.retried) {
+		note_failure(d, tally.retry_reason.len ? tally.retry_reason : STR("it asked for a retry"));
+		int64_t backoff = backoff_us(d);
+		*wait_us = tally.retry_after_us > backoff ? tally.retry_after_us : backoff;
+	} else {
+		note_success(d);
+	}
+	book(d, &tally);
+	if (rc == OK) handover_unref(h);
+	return commit_cursor(d);
+}
+
+/* Until the batch is settled or the destination is asked to stop. */
+static bool hand_over(struct destination *d)
+{
+	while (!is_stopping(d) && settled_until(&d->batch) != d->batch.next_seq) {
+		int64_t wait_us;
+		if (!attempt(d, &wait_us)) return false;
+		if (wait_us) wait_until(d, clock_mono_us() + wait_us, false);
+		if (d->row.next_seq < journal_first_seq(d->shared->journal)) break; /* expired meanwhile */
+	}
+	return true;
+}
+
+/* ── the thread ──────────────────────────────────────────────────────────── */
+
+static void fail_and_wait(struct destination *d, struct str why)
+{
+	note_failure(d, why);
+	wait_until(d, clock_mono_us() + backoff_us(d), false);
+}
+
+/* One round. False: stop for good. */
+static bool step(struct destination *d)
+{
+	if (!d->instance && !create(d)) {
+		fail_and_wait(d, STR("the plugin could not be created; its own text is in the log"));
+		return true;
+	}
+	if (!skip_gap(d)) return false;
+	int rc = batch_gather(&d->batch, d->shared, d->reader, d->row.next_seq);
+	if (rc == ERR_GONE) return true; /* the next round sees the gap */
+	if (rc) {
+		fail_and_wait(d, str_from(status_str(rc)));
+		return true;
+	}
+	if (d->batch.count) return hand_over(d);
+	bool has_moved = d->batch.next_seq != d->row.next_seq;
+	if (!move_idle(d, d->batch.next_seq)) return false;
+	if (!has_moved) wait_until(d, clock_mono_us() + US_PER_SECOND, true);
+	return true;
+}
+
+static void *run(void *ctx)
+{
+	struct destination *d = ctx;
+	bool goes_on = true;
+	while (goes_on && !is_stopping(d)) goes_on = step(d);
+	if (!goes_on) note_failure(d, STR("its cursor cannot be made durable: stopped until the daemon is restarted"));
+	if (goes_on && d->row.next_seq != d->committed_seq) (void)commit_cursor(d);
+	destroy(d);
+	pthread_mutex_lock(&d->lock);
+	d->is_finished = true;
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->lock);
+	return NULL;
+}
+
+int destination_start(struct destination *d)
+{
+	if (pthread_create(&d->thread, NULL, run, d)) return ERR_NOMEM;
+	d->has_thread = true;
+	return OK;
+}
+
+void destination_wake(struct destination *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->was_woken = true;
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->lock);
+}
+
+void destination_ask_to_stop(struct destination *d)
+{
+	atomic_store(&d->stop, true);
+	pthread_mutex_lock(&d->lock);
+	pthread_cond_broadcast(&d->changed);
+	if (d->running) handover_wake(d->running);
+	pthread_mutex_unlock(&d->lock);
+}
+
+bool destination_join(struct destination *d, int64_t until_us)
+{
+	if (!d->has_thread) return true;
+	struct timespec ts = {(time_t)(until_us / US_PER_SECOND), (long)(until_us % US_PER_SECOND) * 1000};
+	pthread_mutex_lock(&d->lock);
+	int rc = 0;
+	while (!d->is_finished && rc == 0) rc = pthread_cond_timedwait(&d->changed, &d->lock, &ts);
+	/* Our own work ends by itself and must be waited for: it uses what is closed next. */
+	while (!d->is_finished && !d->is_inside) pthread_cond_wait(&d->changed, &d->lock);
+	bool is_finished = d->is_finished;
+	d->is_left_behind = !is_finished;
+	pthread_mutex_unlock(&d->lock);
+	if (!is_finished) {
+		pthread_detach(d->thread);
+		return false;
+	}
+	pthread_join(d->thread, NULL);
+	d->has_thread = false;
+	return true;
+}
+
+/* ── status ──────────────────────────────────────────────────────────────── */
+
+static uint64_t lag_of(const struct destination *d, uint64_t next_seq)
+{
+	uint64_t applied = people_applied(d->shared->people);
+	return applied > next_seq ? applied - next_seq : 0;
+}
+
+void destination_show_lag(struct destination *d)
+{
+	pthread_mutex_lock(&d->lock);
+	uint64_t next_seq = d->row.next_seq;
+	pthread_mutex_unlock(&d->lock);
+	metric_set(d->lag, (int64_t)lag_of(d, next_seq));
+}
+
+int destination_status(struct destination *d, struct arena *arena, struct destination_status *out)
+{
+	pthread_mutex_lock(&d->lock);
+	struct cursor_row row = d->row;
+	bool is_failing = d->is_failing;
+	int rc = arena_str(arena, str_from(d->last_error), &out->last_error);
+	pthread_mutex_unlock(&d->lock);
+	out->cursor = row.next_seq;
+	out->lag = lag_of(d, row.next_seq);
+	out->delivered = row.delivered;
+	out->dropped = row.dropped;
+	out->retries = row.retries;
+	out->expired_records = row.expired_records;
+	out->is_failing = is_failing;
+	out->last_success_us = row.last_success_us;
+	if (rc == OK) rc = arena_str(arena, d->name, &out->name);
+	return rc == OK ? arena_str(arena, str_from(plugin_info(d->plugin)->name), &out->plugin) : rc;
+}

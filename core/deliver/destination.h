@@ -1,0 +1,99 @@
+/* destination: one exporter's thread: gather a batch of applied events, hand it over, move the cursor over what was settled.
+ *
+ * Every call into the plugin, create and destroy included, is made on this thread. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/metric.h"
+#include "deliver/cursor.h"
+#include "deliver/deliver.h"
+#include "plugin/handover.h"
+
+#define BATCH_BYTES_MAX  ((size_t)1 << 20)
+#define GATHER_ROWS_MAX  5000 /* outcomes looked at in one read transaction */
+#define ABANDONED_MAX    4    /* handovers that a plugin never answered and still holds */
+#define LAST_ERROR_MAX   200
+#define CURSOR_IDLE_ROWS 10000 /* a cursor that moved without handing anything over is written this rarely, … */
+#define CURSOR_IDLE_US   (60 * US_PER_SECOND) /* … or this */
+
+struct deliver_tuning {    /* tests shorten these */
+	int64_t answer_us; /* how long a PENDING batch may stay unanswered */
+	int64_t backoff_min_us, backoff_max_us;
+	int64_t stop_us; /* how long a stop waits for the plugin */
+};
+extern const struct deliver_tuning deliver_tuning_default;
+
+/* What the destinations share; outlives them all. */
+struct deliver_shared {
+	struct journal *journal;
+	struct people *people;
+	struct cursors *cursors;
+	uint64_t epoch;
+	struct deliver_tuning tuning;
+};
+
+struct batch { /* records between gathering and settling */
+	struct arena arena, scratch;
+	struct buf json;
+	struct export_record records[HANDOVER_RECORDS_MAX];
+	uint64_t seqs[HANDOVER_RECORDS_MAX];
+	uint8_t fragments[HANDOVER_RECORDS_MAX][16];
+	bool is_settled[HANDOVER_RECORDS_MAX];
+	size_t count, bytes;
+	uint64_t next_seq; /* where the cursor stands when all are settled */
+};
+void batch_init(struct batch *batch);
+void batch_fini(struct batch *batch);
+/* Fills the batch from `seq` on. OK with count 0: nothing to hand over below next_seq. ERR_GONE: `seq` is behind retention. */
+MUST_USE int batch_gather(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
+			  uint64_t seq);
+
+struct destination {
+	struct destination *next;
+	struct deliver_shared *shared;
+	struct arena arena; /* of name, conf */
+	struct str name;
+	const struct plugin *plugin;
+	struct plugin_conf *conf;
+
+	/* the thread's own */
+	struct cdpd_instance *instance;
+	struct people_reader *reader;
+	struct batch batch;
+	struct handover *abandoned[ABANDONED_MAX];
+	size_t abandoned_count;
+	unsigned failures; /* in a row */
+	uint64_t committed_seq;
+	int64_t committed_at_us, logged_drop_us;
+	struct metric *delivered, *dropped, *retries, *expired, *lag, *failing;
+
+	pthread_t thread;
+	_Atomic(bool) stop;
+
+	pthread_mutex_t lock; /* everything below */
+	pthread_cond_t changed;
+	bool has_thread, is_finished, was_woken, is_failing;
+	bool is_inside;      /* the thread is in a call into the plugin */
+	bool is_left_behind; /* and nobody waits for it any more: when it returns it touches nothing */
+	struct handover *running;
+	struct cursor_row row;
+	char last_error[LAST_ERROR_MAX + 1];
+};
+
+/* No thread yet. Everything is copied. ERR_INVALID: not an exporter, or its options; logged. */
+MUST_USE int destination_new(struct deliver_shared *shared, const struct config *config,
+			     const struct conf_instance *conf, struct destination **out);
+/* Where it goes on: its row, or the oldest record. Before the start; again when a predecessor of this name has just ended. */
+MUST_USE int destination_read_cursor(struct destination *destination);
+MUST_USE int destination_start(struct destination *destination);
+void destination_wake(struct destination *destination); /* any thread */
+void destination_ask_to_stop(struct destination *destination);
+/* Waits until `until_us` (clock_mono_us) for the thread to end. False: a call into the plugin does not come back; the
+ * destination must then stay as it is for ever. */
+bool destination_join(struct destination *destination, int64_t until_us);
+void destination_free(struct destination *destination); /* joined, or never started */
+bool destination_is_same(const struct destination *destination, const struct destination *other);
+void destination_show_lag(struct destination *destination);
+MUST_USE int destination_status(struct destination *destination, struct arena *arena, struct destination_status *out);

@@ -1,0 +1,188 @@
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "plugin/internal.h"
+
+#define ERRORS_MAX ((size_t)256 << 10)
+
+static const char *cap_name(uint32_t cap)
+{
+	return cap == CDPD_CAP_EXPORT ? "destination" : "enricher";
+}
+
+/* Kinds of the contract that this host does not run get a text of their own. */
+static int refuse_kind(struct arena *arena, const struct cdpd_plugin *table, uint32_t cap, struct str *error)
+{
+	if (cap == CDPD_CAP_ENRICH && (table->caps & CDPD_CAP_ENRICH_ASYNC)) {
+		return plugin_refuse(arena, error,
+				     "'%s' is an asynchronous enricher, which this version of cdpd does not run yet",
+				     table->name);
+	}
+	if (table->caps == CDPD_CAP_SOURCE) {
+		return plugin_refuse(arena, error, "'%s' is a source, which this version of cdpd does not run yet",
+				     table->name);
+	}
+	struct str caps = plugin_caps_text(arena, table->caps);
+	return plugin_refuse(arena, error, "'%s' cannot be used as %s: it is for %.*s", table->name,
+			     cap == CDPD_CAP_EXPORT ? "a destination" : "an enricher", STR_ARG(caps));
+}
+
+static int add_error(struct buf *errors, const struct config *config, int line, struct str text)
+{
+	if (line < 0) return buf_printf(errors, "%.*s\n", STR_ARG(text));
+	return buf_printf(errors, "%.*s:%d: %.*s\n", STR_ARG(config->file), line, STR_ARG(text));
+}
+
+static int check_name(struct arena *arena, const struct conf_instance *instances, size_t index, uint32_t cap,
+		      struct str *error)
+{
+	struct str name = instances[index].name;
+	if (!plugin_is_name(name, "_-")) {
+		return plugin_refuse(arena, error, "the name of %s is [a-z][a-z0-9_-]*, at most %d bytes, not '%.*s'",
+				     cap == CDPD_CAP_EXPORT ? "a destination" : "an enricher", PLUGIN_NAME_MAX,
+				     name.len > 80 ? 80 : (int)name.len, name.ptr);
+	}
+	for (size_t i = 0; i < index; i++) {
+		if (str_eq(instances[i].name, name)) {
+			return plugin_refuse(arena, error,
+					     "two %ss are named '%.*s': give one of them a name of its own",
+					     cap_name(cap), STR_ARG(name));
+		}
+	}
+	return OK;
+}
+
+static int check_one(struct arena *arena, const struct config *config, const struct conf_instance *instance,
+		     uint32_t cap, struct checked_instance *out, struct buf *errors)
+{
+	struct str error = STR_NONE;
+	int rc = plugin_load(arena, config->plugin_path, instance->plugin, &out->plugin, &error);
+	if (rc == OK && !(plugin_info(out->plugin)->caps & cap))
+		rc = refuse_kind(arena, plugin_info(out->plugin), cap, &error);
+	if (rc) {
+		int full = add_error(errors, config, instance->line, error);
+		return full ? full : rc;
+	}
+	out->name = instance->name;
+	rc = plugin_conf_check(arena, out->plugin, instance, config->file, &out->conf, &error);
+	if (rc == OK) return OK;
+	int full = add_error(errors, config, -1, error); /* carries its own lines */
+	return full ? full : rc;
+}
+
+int plugin_check_instances(struct arena *arena, const struct config *config, const struct conf_instance *instances,
+			   size_t count, uint32_t cap, struct checked_instance *out, struct buf *errors)
+{
+	int worst = OK;
+	for (size_t i = 0; i < count; i++) {
+		struct str error;
+		int rc = check_name(arena, instances, i, cap, &error);
+		if (rc) {
+			int full = add_error(errors, config, instances[i].line, error);
+			if (full) return full;
+		} else {
+			rc = check_one(arena, config, &instances[i], cap, &out[i], errors);
+		}
+		if (rc == ERR_NOMEM) return rc;
+		if (rc) worst = ERR_INVALID;
+	}
+	return worst;
+}
+
+static int check_chain(struct arena *arena, const struct config *config, const struct checked_instance *checked,
+		       size_t count, struct buf *errors)
+{
+	struct str error;
+	struct order_item *items = arena_array(arena, struct order_item, count + 1);
+	size_t *order = arena_array(arena, size_t, count + 1);
+	if (!items || !order) return ERR_NOMEM;
+	for (size_t i = 0; i < count; i++)
+		items[i] = (struct order_item){checked[i].name, plugin_info(checked[i].plugin)};
+	int rc = enrich_order(arena, items, count, order, &error);
+	if (rc == ERR_INVALID && add_error(errors, config, config->enrichers[0].line, error)) return ERR_NOMEM;
+	return rc;
+}
+
+static int check_config(struct arena *arena, const struct config *config, struct buf *errors)
+{
+	struct checked_instance *enrichers = arena_array(arena, struct checked_instance, config->enricher_count + 1);
+	struct checked_instance *destinations =
+	    arena_array(arena, struct checked_instance, config->destination_count + 1);
+	if (!enrichers || !destinations) return ERR_NOMEM;
+	int first = plugin_check_instances(arena, config, config->enrichers, config->enricher_count, CDPD_CAP_ENRICH,
+					   enrichers, errors);
+	if (first == OK && config->enricher_count)
+		first = check_chain(arena, config, enrichers, config->enricher_count, errors);
+	if (first == ERR_NOMEM) return first;
+	int second = plugin_check_instances(arena, config, config->destinations, config->destination_count,
+					    CDPD_CAP_EXPORT, destinations, errors);
+	return first ? first : second;
+}
+
+/* The buffer's text as a malloc'd string without the last newline; NULL when there is no memory. */
+static char *take_text(const struct buf *buf)
+{
+	struct str text = buf_str(buf);
+	if (text.len && text.ptr[text.len - 1] == '\n') text.len--;
+	return strndup(text.ptr, text.len);
+}
+
+int plugin_check_config(const struct config *config, char **errors)
+{
+	struct arena arena;
+	struct buf text;
+	arena_init(&arena, 16384, 0);
+	buf_init(&text, ERRORS_MAX);
+	int rc = check_config(&arena, config, &text);
+	*errors = rc ? take_text(&text) : NULL;
+	buf_fini(&text);
+	arena_fini(&arena);
+	return rc;
+}
+
+/* ── features ────────────────────────────────────────────────────────────── */
+
+static bool has_file(struct arena *arena, struct str folder, struct str name)
+{
+	struct str path;
+	return plugin_is_name(name, "_-") &&
+	       arena_printf(arena, &path, "%.*s/%.*s.so", STR_ARG(folder), STR_ARG(name)) == OK &&
+	       access(path.ptr, F_OK) == 0;
+}
+
+static int register_one(struct arena *arena, const struct config *config, const struct conf_feature *feature,
+			int (*register_fn)(struct str name, const struct cdpd_feature_type *type), struct str *error)
+{
+	const struct plugin *plugin;
+	int rc = plugin_load(arena, config->plugin_path, feature->type, &plugin, error);
+	if (rc) return rc;
+	const struct cdpd_plugin *table = plugin_info(plugin);
+	if (!(table->caps & CDPD_CAP_FEATURE)) {
+		return plugin_refuse(arena, error, "feature '%.*s': plugin '%s' is not a feature type",
+				     STR_ARG(feature->name), table->name);
+	}
+	rc = register_fn(str_from(table->name), table->feature);
+	if (rc == OK || rc == ERR_EXISTS) return OK;
+	return plugin_refuse(arena, error, "feature type '%s' is refused (%s)", table->name, status_str(rc));
+}
+
+int plugin_register_features(const struct config *config,
+			     int (*register_fn)(struct str name, const struct cdpd_feature_type *type), char **errors)
+{
+	struct arena arena;
+	struct buf text;
+	int worst = OK;
+	arena_init(&arena, 4096, 0);
+	buf_init(&text, ERRORS_MAX);
+	for (size_t i = 0; i < config->feature_count && worst != ERR_NOMEM; i++) {
+		struct str error = STR_NONE;
+		if (!has_file(&arena, config->plugin_path, config->features[i].type)) continue;
+		int rc = register_one(&arena, config, &config->features[i], register_fn, &error);
+		if (rc == OK) continue;
+		worst = buf_printf(&text, "%.*s: %.*s\n", STR_ARG(config->file), STR_ARG(error)) ? ERR_NOMEM : rc;
+	}
+	*errors = worst ? take_text(&text) : NULL;
+	buf_fini(&text);
+	arena_fini(&arena);
+	return worst;
+}

@@ -1,0 +1,255 @@
+#include "plugin/handover.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "plugin/internal.h"
+
+#define HANDOVER_ARENA_MAX ((size_t)64 << 20)
+#define REASON_MAX         200
+#define RETRY_AFTER_MAX_MS (24 * 3600 * 1000)
+
+struct cdpd_batch {
+	struct handover *owner;
+};
+struct cdpd_receipt {
+	struct handover *owner;
+};
+struct handover {
+	struct cdpd_batch batch;
+	struct cdpd_receipt receipt;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	unsigned refs;
+	bool is_held;   /* by the plugin */
+	bool is_done;   /* receipt_done came in time */
+	bool is_closed; /* verdicts are final, or nobody waits for them any more */
+	enum cdpd_verdict rest;
+	struct arena arena;
+	struct export_record records[HANDOVER_RECORDS_MAX];
+	size_t count;
+	struct export_verdict verdicts[HANDOVER_RECORDS_MAX];
+	bool is_named[HANDOVER_RECORDS_MAX];
+	struct export_verdict all; /* what receipt_set said of CDPD_ALL */
+};
+
+int handover_new(struct handover **out)
+{
+	pthread_condattr_t attr;
+	struct handover *h = calloc(1, sizeof *h);
+	*out = h;
+	if (!h) return ERR_NOMEM;
+	h->batch.owner = h->receipt.owner = h;
+	h->refs = 1;
+	h->all.reason = STR_NONE;
+	arena_init(&h->arena, 65536, HANDOVER_ARENA_MAX);
+	CHECK(pthread_mutex_init(&h->lock, NULL) == 0);
+	CHECK(pthread_condattr_init(&attr) == 0 && pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
+	CHECK(pthread_cond_init(&h->changed, &attr) == 0);
+	pthread_condattr_destroy(&attr);
+	return OK;
+}
+
+/* The lock is held; gives it back. */
+static void unref_locked(struct handover *h)
+{
+	bool is_last = --h->refs == 0;
+	pthread_mutex_unlock(&h->lock);
+	if (!is_last) return;
+	arena_fini(&h->arena);
+	pthread_cond_destroy(&h->changed);
+	pthread_mutex_destroy(&h->lock);
+	free(h);
+}
+
+void handover_unref(struct handover *h)
+{
+	if (!h) return;
+	pthread_mutex_lock(&h->lock);
+	unref_locked(h);
+}
+
+struct arena *handover_arena(struct handover *h)
+{
+	return &h->arena;
+}
+
+int handover_add(struct handover *h, const struct export_record *record)
+{
+	if (h->count == HANDOVER_RECORDS_MAX) return ERR_TOO_LARGE;
+	h->verdicts[h->count].reason = STR_NONE;
+	h->records[h->count++] = *record;
+	return OK;
+}
+
+size_t handover_count(const struct handover *h)
+{
+	return h->count;
+}
+
+/* ── the plugin's side ───────────────────────────────────────────────────── */
+
+size_t handover_sdk_count(const struct cdpd_batch *batch)
+{
+	return batch->owner->count;
+}
+
+int handover_sdk_record(const struct cdpd_batch *batch, size_t index, struct cdpd_record *out)
+{
+	const struct handover *h = batch->owner;
+	if (out->size < sizeof *out) return CDPD_ERR_INVALID;
+	if (index >= h->count) return CDPD_ERR_NOT_FOUND;
+	const struct export_record *record = &h->records[index];
+	*out = (struct cdpd_record){
+	    .size = sizeof *out,
+	    .kind = CDPD_RECORD_EVENT,
+	    .position = sdk_str(record->position),
+	    .delivery_id = sdk_str(record->delivery_id),
+	    .message_id = sdk_str(record->message_id),
+	    .profile_id = sdk_str(record->profile_id),
+	    .json = sdk_str(record->json),
+	    .time_us = record->time_us,
+	    .attempt = record->attempt,
+	};
+	return CDPD_OK;
+}
+
+int handover_sdk_set(struct cdpd_receipt *receipt, size_t index, enum cdpd_verdict verdict, int64_t retry_after_ms,
+		     const char *reason)
+{
+	struct handover *h = receipt->owner;
+	if (verdict != CDPD_RETRY && verdict != CDPD_ACK && verdict != CDPD_DROP) return CDPD_ERR_INVALID;
+	if (index >= h->count && index != CDPD_ALL) return CDPD_ERR_NOT_FOUND;
+	if (retry_after_ms < 0) retry_after_ms = 0;
+	if (retry_after_ms > RETRY_AFTER_MAX_MS) retry_after_ms = RETRY_AFTER_MAX_MS;
+	struct str text = str_from(reason);
+	if (text.len > REASON_MAX) text.len = REASON_MAX;
+	struct export_verdict given = {verdict, retry_after_ms * US_PER_MS, STR_NONE};
+	int rc = CDPD_ERR_TIMEOUT;
+	pthread_mutex_lock(&h->lock);
+	if (!h->is_closed && !h->is_done) {
+		if (arena_str(&h->arena, text, &given.reason)) given.reason = STR_NONE;
+		if (index == CDPD_ALL) {
+			h->all = given;
+		} else {
+			h->verdicts[index] = given;
+			h->is_named[index] = true;
+		}
+		rc = CDPD_OK;
+	}
+	pthread_mutex_unlock(&h->lock);
+	return rc;
+}
+
+int handover_sdk_done(struct cdpd_receipt *receipt, enum cdpd_verdict rest)
+{
+	struct handover *h = receipt->owner;
+	pthread_mutex_lock(&h->lock);
+	if (!h->is_held || rest == CDPD_PENDING) {
+		pthread_mutex_unlock(&h->lock);
+		return CDPD_ERR_INVALID;
+	}
+	h->is_held = false;
+	int rc = h->is_closed ? CDPD_ERR_TIMEOUT : CDPD_OK;
+	if (!h->is_closed) {
+		h->is_done = true;
+		h->rest = rest;
+		pthread_cond_broadcast(&h->changed);
+	}
+	unref_locked(h);
+	return rc;
+}
+
+/* ── the destination's side ──────────────────────────────────────────────── */
+
+/* Every record gets its verdict; the lock is held. */
+static void settle(struct handover *h, enum cdpd_verdict rest)
+{
+	struct export_verdict others = {rest == CDPD_ACK || rest == CDPD_DROP ? rest : CDPD_RETRY, 0, STR_NONE};
+	if (h->all.verdict == others.verdict) others = h->all;
+	for (size_t i = 0; i < h->count; i++) {
+		if (!h->is_named[i]) h->verdicts[i] = others;
+	}
+	h->is_closed = true;
+}
+
+static struct timespec to_timespec(int64_t us)
+{
+	return (struct timespec){.tv_sec = (time_t)(us / US_PER_SECOND), .tv_nsec = (long)(us % US_PER_SECOND) * 1000};
+}
+
+/* The lock is held. */
+static int wait_for_plugin(struct handover *h, int64_t until_us, const _Atomic(bool) *stop)
+{
+	bool was_stopped = false;
+	while (!h->is_done) {
+		int64_t now = clock_mono_us();
+		if (!was_stopped && atomic_load(stop)) {
+			was_stopped = true;
+			if (now + HANDOVER_STOP_GRACE_US < until_us) until_us = now + HANDOVER_STOP_GRACE_US;
+		}
+		if (now >= until_us) return ERR_TIMEOUT;
+		struct timespec ts = to_timespec(until_us);
+		pthread_cond_timedwait(&h->changed, &h->lock, &ts);
+	}
+	return OK;
+}
+
+int handover_run(struct handover *h, struct cdpd_instance *instance, int64_t span_us, const _Atomic(bool) *stop)
+{
+	int rc = OK;
+	int64_t until_us = clock_mono_us() + span_us;
+	pthread_mutex_lock(&h->lock);
+	h->is_held = true;
+	h->refs++;
+	pthread_mutex_unlock(&h->lock);
+
+	enum cdpd_verdict answer =
+	    instance_plugin(instance)->export_batch(instance_self(instance), &h->batch, &h->receipt);
+
+	pthread_mutex_lock(&h->lock);
+	if (answer == CDPD_PENDING && (rc = wait_for_plugin(h, until_us, stop))) {
+		h->is_closed = true;
+	} else {
+		settle(h, h->is_done ? h->rest : answer);
+		if (h->is_held) { /* answered at once: it holds nothing */
+			h->is_held = false;
+			h->refs--;
+		}
+	}
+	pthread_mutex_unlock(&h->lock);
+	return rc;
+}
+
+void handover_wake(struct handover *h)
+{
+	pthread_mutex_lock(&h->lock);
+	pthread_cond_broadcast(&h->changed);
+	pthread_mutex_unlock(&h->lock);
+}
+
+struct export_verdict handover_verdict(const struct handover *h, size_t index)
+{
+	CHECK(h->is_closed && index < h->count);
+	return h->verdicts[index];
+}
+
+bool handover_is_held(struct handover *h)
+{
+	pthread_mutex_lock(&h->lock);
+	bool is_held = h->is_held;
+	pthread_mutex_unlock(&h->lock);
+	return is_held;
+}
+
+void handover_reclaim(struct handover *h)
+{
+	pthread_mutex_lock(&h->lock);
+	if (!h->is_held) {
+		pthread_mutex_unlock(&h->lock);
+		return;
+	}
+	h->is_held = false;
+	unref_locked(h);
+}

@@ -1,0 +1,82 @@
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "plugin/internal.h"
+
+int instance_new(const struct plugin *plugin, struct str name, const struct plugin_conf *conf, bool can_time,
+		 struct cdpd_instance **out)
+{
+	*out = NULL;
+	if (name.len == 0 || name.len > INSTANCE_NAME_MAX) return ERR_INVALID;
+	struct cdpd_instance *instance = calloc(1, sizeof *instance);
+	if (!instance) return ERR_NOMEM;
+	instance->magic = INSTANCE_MAGIC;
+	memcpy(instance->name, name.ptr, name.len);
+	instance->table = plugin_info(plugin);
+	instance->can_time = can_time;
+	arena_init(&instance->arena, 1024, (size_t)PLUGIN_PATHS_MAX * (PLUGIN_PATH_MAX + 64) + 4096);
+	if (instance->table->create) {
+		instance->is_creating = true;
+		int rc = instance->table->create(plugin_host(), instance, &conf->sdk, &instance->self);
+		instance->is_creating = false;
+		if (rc != CDPD_OK) {
+			log_error(LOG_PLUGIN, "%s could not be created (plugin %s answered %d)", instance->name,
+				  instance->table->name, rc);
+			arena_fini(&instance->arena);
+			free(instance);
+			return ERR_INVALID;
+		}
+	}
+	*out = instance;
+	return OK;
+}
+
+void instance_free(struct cdpd_instance *instance)
+{
+	if (!instance) return;
+	CHECK(instance->magic == INSTANCE_MAGIC);
+	if (instance->table->destroy) instance->table->destroy(instance->self);
+	arena_fini(&instance->arena);
+	instance->magic = 0;
+	free(instance);
+}
+
+void *instance_self(const struct cdpd_instance *instance)
+{
+	return instance->self;
+}
+
+const char *instance_name(const struct cdpd_instance *instance)
+{
+	return instance->name;
+}
+
+const struct cdpd_plugin *instance_plugin(const struct cdpd_instance *instance)
+{
+	return instance->table;
+}
+
+int64_t instance_next_timer(const struct cdpd_instance *instance)
+{
+	int64_t next = INT64_MAX;
+	for (size_t i = 0; i < instance->timer_count; i++) {
+		if (instance->timers[i].due_us < next) next = instance->timers[i].due_us;
+	}
+	return next;
+}
+
+void instance_run_timers(struct cdpd_instance *instance, int64_t now_us)
+{
+	struct instance_timer due[INSTANCE_TIMERS_MAX];
+	size_t due_count = 0, kept = 0;
+	for (size_t i = 0; i < instance->timer_count; i++) {
+		struct instance_timer timer = instance->timers[i];
+		if (timer.due_us <= now_us)
+			due[due_count++] = timer;
+		else
+			instance->timers[kept++] = timer;
+	}
+	instance->timer_count = kept;
+	for (size_t i = 0; i < due_count; i++) due[i].fn(due[i].ctx);
+}

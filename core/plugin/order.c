@@ -1,0 +1,75 @@
+#include "plugin/internal.h"
+
+/* Does what `provider` sets reach what `need` reads? Either may be the wider one. */
+static bool does_provide(const struct cdpd_plugin *provider, struct str need)
+{
+	for (size_t i = 0; i < provider->provides.count; i++) {
+		struct str path = str_from(provider->provides.items[i]);
+		if (plugin_path_is_under(need, path) || plugin_path_is_under(path, need)) return true;
+	}
+	return false;
+}
+
+static bool is_behind(const struct cdpd_plugin *table, const struct cdpd_plugin *other)
+{
+	for (size_t i = 0; i < table->needs.count; i++) {
+		if (does_provide(other, str_from(table->needs.items[i]))) return true;
+	}
+	return false;
+}
+
+static int check_inputs(struct arena *arena, const struct order_item *items, size_t count, struct str *error)
+{
+	for (size_t i = 0; i < count; i++) {
+		for (size_t p = 0; p < items[i].table->needs.count; p++) {
+			struct str need = str_from(items[i].table->needs.items[p]);
+			bool is_met = !str_starts(need, STR("enrichment."));
+			for (size_t k = 0; k < count && !is_met; k++) is_met = does_provide(items[k].table, need);
+			if (!is_met) {
+				return plugin_refuse(
+				    arena, error, "enricher '%.*s' needs '%.*s', which no configured enricher provides",
+				    STR_ARG(items[i].name), STR_ARG(need));
+			}
+		}
+	}
+	return OK;
+}
+
+/* May `i` go next: does it stand behind none of those that are still left? */
+static bool is_ready(const struct order_item *items, size_t count, const bool *is_placed, size_t i)
+{
+	for (size_t k = 0; k < count; k++) {
+		if (!is_placed[k] && is_behind(items[i].table, items[k].table)) return false;
+	}
+	return true;
+}
+
+static int say_cycle(struct arena *arena, const struct order_item *items, size_t count, const bool *is_placed,
+		     struct str *error)
+{
+	struct str names = STR_NONE;
+	for (size_t i = 0; i < count; i++) {
+		if (is_placed[i]) continue;
+		if (arena_printf(arena, &names, "%.*s%s'%.*s'", STR_ARG(names), names.len ? ", " : "",
+				 STR_ARG(items[i].name))) {
+			return ERR_NOMEM;
+		}
+	}
+	return plugin_refuse(arena, error, "enrichers need each other in a circle: %.*s", STR_ARG(names));
+}
+
+int enrich_order(struct arena *arena, const struct order_item *items, size_t count, size_t *order, struct str *error)
+{
+	*error = STR("out of memory");
+	bool *is_placed = arena_array(arena, bool, count + 1);
+	if (!is_placed) return ERR_NOMEM;
+	int rc = check_inputs(arena, items, count, error);
+	for (size_t done = 0; rc == OK && done < count; done++) {
+		size_t next = 0;
+		while (next < count && (is_placed[next] || !is_ready(items, count, is_placed, next))) next++;
+		if (next == count) return say_cycle(arena, items, count, is_placed, error);
+		is_placed[next] = true;
+		order[done] = next;
+	}
+	return rc;
+}

@@ -1,0 +1,312 @@
+#include "fake_host.h"
+
+#include <dlfcn.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void fake_log(struct cdpd_instance *fake, enum cdpd_log_level level, const char *fmt, ...)
+{
+	va_list args;
+	(void)level;
+	va_start(args, fmt);
+	vsnprintf(fake->log, sizeof fake->log, fmt, args);
+	va_end(args);
+	fake->log_count++;
+}
+
+static int fake_counter(struct cdpd_instance *fake, const char *name, const char *help)
+{
+	assert_non_null(name);
+	assert_non_null(help);
+	return fake->counter_count++;
+}
+
+static void fake_count(struct cdpd_instance *fake, int metric, uint64_t n)
+{
+	assert_true(metric >= 0 && metric < fake->counter_count);
+	fake->counted[metric] += n;
+}
+
+static void fake_observe(struct cdpd_instance *fake, int metric, int64_t us)
+{
+	(void)us;
+	fake_count(fake, metric, 1);
+}
+
+/* ── options ─────────────────────────────────────────────────────────────── */
+
+static const char *option_text(const struct cdpd_conf *conf, const char *name)
+{
+	for (size_t i = 0; i < conf->count; i++) {
+		if (strcmp(conf->options[i].name, name) == 0) return conf->options[i].text;
+	}
+	for (size_t i = 0; i < conf->table->count; i++) {
+		const struct cdpd_option *option = &conf->table->items[i];
+		if (strcmp(option->name, name) == 0) return option->default_text ? option->default_text : "";
+	}
+	fail_msg("the plugin asks for an option that is not in its table: %s", name);
+	return "";
+}
+
+static bool fake_conf_has(const struct cdpd_conf *conf, const char *name)
+{
+	return option_text(conf, name)[0] != '\0';
+}
+
+static struct cdpd_str str(const char *text)
+{
+	return (struct cdpd_str){text, strlen(text)};
+}
+
+static struct cdpd_str fake_conf_text(const struct cdpd_conf *conf, const char *name)
+{
+	return str(option_text(conf, name));
+}
+
+static int64_t fake_conf_int(const struct cdpd_conf *conf, const char *name)
+{
+	char *end;
+	int64_t value = strtoll(option_text(conf, name), &end, 10);
+	if (strcmp(end, "MB") == 0) return value * 1000000;
+	assert_string_equal(end, "");
+	return value;
+}
+
+static double fake_conf_float(const struct cdpd_conf *conf, const char *name)
+{
+	return strtod(option_text(conf, name), NULL);
+}
+
+static bool fake_conf_bool(const struct cdpd_conf *conf, const char *name)
+{
+	return strcmp(option_text(conf, name), "true") == 0;
+}
+
+static size_t fake_conf_count(const struct cdpd_conf *conf, const char *name)
+{
+	const char *text = option_text(conf, name);
+	size_t count = text[0] != '\0';
+	for (; *text; text++) count += *text == ',';
+	return count;
+}
+
+static struct cdpd_str fake_conf_item(const struct cdpd_conf *conf, const char *name, size_t index)
+{
+	const char *text = option_text(conf, name);
+	for (; index > 0 && *text; text++) index -= *text == ',';
+	return (struct cdpd_str){text, strcspn(text, ",")};
+}
+
+/* ── events ──────────────────────────────────────────────────────────────── */
+
+static int fake_path(struct cdpd_instance *fake, const char *text)
+{
+	assert_true(fake->path_count < FAKE_MAX && strlen(text) < sizeof fake->paths[0]);
+	snprintf(fake->paths[fake->path_count], sizeof fake->paths[0], "%s", text);
+	return (int)fake->path_count++;
+}
+
+static const char *path_text(const struct cdpd_instance *fake, int path)
+{
+	assert_true(path >= 0 && (size_t)path < fake->path_count);
+	return fake->paths[path];
+}
+
+static int fake_event_get(struct cdpd_instance *fake, const struct cdpd_event *event, int path, struct cdpd_value *out)
+{
+	*out = (struct cdpd_value){.kind = CDPD_VALUE_NONE, .text = {"", 0}};
+	for (size_t i = 0; i < event->field_count; i++) {
+		if (strcmp(event->fields[i].path, path_text(fake, path)) == 0) *out = event->fields[i].value;
+	}
+	return CDPD_OK;
+}
+
+static int fake_event_info(struct cdpd_instance *fake, const struct cdpd_event *event, struct cdpd_event_info *out)
+{
+	(void)fake;
+	(void)event;
+	*out = (struct cdpd_event_info){.size = sizeof *out, .utc_offset_min = 32767};
+	return CDPD_OK;
+}
+
+static int fake_set_text(struct cdpd_instance *fake, struct cdpd_event *event, int path, struct cdpd_str text)
+{
+	(void)event;
+	const char *name = path_text(fake, path);
+	bool is_provided = false;
+	for (size_t i = 0; i < fake->plugin->provides.count; i++) {
+		size_t len = strlen(fake->plugin->provides.items[i]);
+		is_provided |=
+		    strncmp(name, fake->plugin->provides.items[i], len) == 0 && (name[len] == '.' || !name[len]);
+	}
+	if (!is_provided) return CDPD_ERR_DENIED;
+	struct fake_set *set = &fake->sets[fake->set_count++];
+	assert_true(fake->set_count < FAKE_MAX && text.len <= sizeof set->text);
+	memcpy(set->path, name, strlen(name) + 1); /* both hold 256 bytes */
+	memcpy(set->text, text.ptr, text.len);
+	set->len = text.len;
+	return CDPD_OK;
+}
+
+static int fake_set_number(struct cdpd_instance *fake, struct cdpd_event *event, int path, double number)
+{
+	char text[40];
+	snprintf(text, sizeof text, "%.17g", number);
+	return fake_set_text(fake, event, path, str(text));
+}
+
+static int fake_set_bool(struct cdpd_instance *fake, struct cdpd_event *event, int path, bool value)
+{
+	return fake_set_text(fake, event, path, str(value ? "true" : "false"));
+}
+
+static int fake_drop(struct cdpd_instance *fake, struct cdpd_event *event, const char *reason)
+{
+	(void)event;
+	snprintf(fake->log, sizeof fake->log, "%s", reason);
+	return CDPD_ENRICH_DROP;
+}
+
+/* ── export ──────────────────────────────────────────────────────────────── */
+
+static size_t fake_batch_count(const struct cdpd_batch *batch)
+{
+	return batch->count;
+}
+
+static int fake_batch_record(const struct cdpd_batch *batch, size_t index, struct cdpd_record *out)
+{
+	assert_int_equal(out->size, sizeof *out);
+	if (index >= batch->count) return CDPD_ERR_NOT_FOUND;
+	*out = batch->records[index];
+	out->size = sizeof *out;
+	return CDPD_OK;
+}
+
+static int fake_receipt_set(struct cdpd_receipt *receipt, size_t index, enum cdpd_verdict verdict,
+			    int64_t retry_after_ms, const char *reason)
+{
+	(void)retry_after_ms;
+	struct fake_verdict *at = index == CDPD_ALL ? &receipt->all : &receipt->named[index];
+	*at = (struct fake_verdict){.verdict = verdict, .is_set = true};
+	snprintf(at->reason, sizeof at->reason, "%s", reason ? reason : "");
+	return CDPD_OK;
+}
+
+static int fake_receipt_done(struct cdpd_receipt *receipt, enum cdpd_verdict rest)
+{
+	return fake_receipt_set(receipt, CDPD_ALL, rest, 0, NULL);
+}
+
+static int fake_timer(struct cdpd_instance *fake, int64_t delay_ms, cdpd_timer_fn fn, void *ctx)
+{
+	fake->timer = fn;
+	fake->timer_ctx = ctx;
+	fake->timer_ms = delay_ms;
+	return CDPD_OK;
+}
+
+const struct cdpd_host fake_host_table = {
+    .size = sizeof fake_host_table,
+    .abi_major = CDPD_ABI_MAJOR,
+    .abi_minor = CDPD_ABI_MINOR,
+    .log = fake_log,
+    .counter = fake_counter,
+    .histogram = fake_counter,
+    .count = fake_count,
+    .observe_us = fake_observe,
+    .conf_has = fake_conf_has,
+    .conf_text = fake_conf_text,
+    .conf_int = fake_conf_int,
+    .conf_float = fake_conf_float,
+    .conf_bool = fake_conf_bool,
+    .conf_count = fake_conf_count,
+    .conf_item = fake_conf_item,
+    .path = fake_path,
+    .event_get = fake_event_get,
+    .event_info = fake_event_info,
+    .event_set_text = fake_set_text,
+    .event_set_number = fake_set_number,
+    .event_set_bool = fake_set_bool,
+    .event_set_json = fake_set_text,
+    .event_drop = fake_drop,
+    .batch_count = fake_batch_count,
+    .batch_record = fake_batch_record,
+    .receipt_set = fake_receipt_set,
+    .receipt_done = fake_receipt_done,
+    .timer = fake_timer,
+};
+
+/* ── for the test ────────────────────────────────────────────────────────── */
+
+void fake_open(struct cdpd_instance *fake, const char *name)
+{
+	char path[1024];
+	memset(fake, 0, sizeof *fake);
+	snprintf(path, sizeof path, "%s/%s.so", PLUGINS, name);
+	fake->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	if (!fake->library) fail_msg("%s", dlerror());
+	fake->plugin = dlsym(fake->library, "cdpd_plugin");
+	assert_non_null(fake->plugin);
+	assert_int_equal(fake->plugin->abi_major, CDPD_ABI_MAJOR);
+	assert_string_equal(fake->plugin->name, name);
+}
+
+int fake_create(struct cdpd_instance *fake, const struct fake_option *options, size_t count)
+{
+	struct cdpd_conf conf = {options, count, &fake->plugin->options};
+	fake->self = NULL;
+	fake->path_count = 0;
+	fake->counter_count = 0;
+	fake->timer = NULL;
+	return fake->plugin->create(&fake_host_table, fake, &conf, &fake->self);
+}
+
+void fake_destroy(struct cdpd_instance *fake)
+{
+	fake->plugin->destroy(fake->self);
+	fake->self = NULL;
+}
+
+void fake_close(struct cdpd_instance *fake)
+{
+	dlclose(fake->library);
+}
+
+void fake_bytes(struct cdpd_event *event, const char *path, const void *ptr, size_t len)
+{
+	assert_true(event->field_count < FAKE_MAX);
+	event->fields[event->field_count++] =
+	    (struct fake_field){path, {.kind = CDPD_VALUE_STRING, .text = {ptr, len}}};
+}
+
+void fake_text(struct cdpd_event *event, const char *path, const char *text)
+{
+	fake_bytes(event, path, text, strlen(text));
+}
+
+const struct fake_set *fake_get(const struct cdpd_instance *fake, const char *path)
+{
+	for (size_t i = fake->set_count; i-- > 0;) {
+		if (strcmp(fake->sets[i].path, path) == 0) return &fake->sets[i];
+	}
+	return NULL;
+}
+
+int fake_enrich(struct cdpd_instance *fake, struct cdpd_event *event)
+{
+	fake->set_count = 0;
+	return fake->plugin->enrich(fake->self, event);
+}
+
+enum cdpd_verdict fake_export(struct cdpd_instance *fake, const struct cdpd_record *records, size_t count)
+{
+	struct cdpd_batch batch = {records, count};
+	memset(&fake->receipt, 0, sizeof fake->receipt);
+	return fake->plugin->export_batch(fake->self, &batch, &fake->receipt);
+}

@@ -1,0 +1,153 @@
+/* An exporter that does what its option says and writes the message ids it took, a line each, to a file. Modes:
+ * ack; retry_first (all of each batch once); pending (answered by a thread); pending_never; drop_odd (records at odd places); retry_second
+ * (the second record of a batch, once); hang (sleeps in export_batch). A file named <file>.down makes every
+ * batch a RETRY while it exists. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cdpd_plugin.h"
+
+struct flaky {
+	const struct cdpd_host *host;
+	struct cdpd_instance *instance;
+	char file[512], down[520], mode[32];
+	unsigned calls;
+	pthread_t thread;
+	bool has_thread;
+	struct cdpd_receipt *receipt;
+};
+
+static bool is_mode(const struct flaky *self, const char *mode)
+{
+	return strcmp(self->mode, mode) == 0;
+}
+
+static void note(struct flaky *self, const struct cdpd_batch *batch, size_t index)
+{
+	struct cdpd_record record = {.size = sizeof record};
+	FILE *file = fopen(self->file, "a");
+	if (file && self->host->batch_record(batch, index, &record) == CDPD_OK) {
+		fprintf(file, "%.*s %.*s %u\n", (int)record.message_id.len, record.message_id.ptr,
+			(int)record.delivery_id.len, record.delivery_id.ptr, record.attempt);
+	}
+	if (file) fclose(file);
+}
+
+static void note_all(struct flaky *self, const struct cdpd_batch *batch)
+{
+	size_t count = self->host->batch_count(batch);
+	for (size_t i = 0; i < count; i++) note(self, batch, i);
+}
+
+static void *answer(void *ctx)
+{
+	struct flaky *self = ctx;
+	usleep(2000);
+	(void)self->host->receipt_done(self->receipt, CDPD_ACK);
+	return NULL;
+}
+
+static void join(struct flaky *self)
+{
+	if (self->has_thread) pthread_join(self->thread, NULL);
+	self->has_thread = false;
+}
+
+static enum cdpd_verdict pend(struct flaky *self, struct cdpd_receipt *receipt)
+{
+	join(self);
+	self->receipt = receipt;
+	self->has_thread = pthread_create(&self->thread, NULL, answer, self) == 0;
+	return self->has_thread ? CDPD_PENDING : CDPD_RETRY;
+}
+
+static enum cdpd_verdict drop_odd(struct flaky *self, const struct cdpd_batch *batch, struct cdpd_receipt *receipt)
+{
+	size_t count = self->host->batch_count(batch);
+	for (size_t i = 0; i < count; i++) {
+		if (i % 2 == 1)
+			self->host->receipt_set(receipt, i, CDPD_DROP, 0, "odd");
+		else
+			note(self, batch, i);
+	}
+	return CDPD_ACK;
+}
+
+static enum cdpd_verdict retry_second(struct flaky *self, const struct cdpd_batch *batch, struct cdpd_receipt *receipt)
+{
+	size_t count = self->host->batch_count(batch);
+	struct cdpd_record record = {.size = sizeof record};
+	for (size_t i = 0; i < count; i++) {
+		(void)self->host->batch_record(batch, i, &record);
+		if (i == 1 && record.attempt == 1)
+			self->host->receipt_set(receipt, i, CDPD_RETRY, 1, "not yet");
+		else
+			note(self, batch, i);
+	}
+	return CDPD_ACK;
+}
+
+static enum cdpd_verdict export_batch(void *ctx, const struct cdpd_batch *batch, struct cdpd_receipt *receipt)
+{
+	struct flaky *self = ctx;
+	self->calls++;
+	if (access(self->down, F_OK) == 0) {
+		self->host->receipt_set(receipt, CDPD_ALL, CDPD_RETRY, 0, "the other side is down");
+		return CDPD_RETRY;
+	}
+	if (is_mode(self, "retry_first") && self->calls % 2 == 1) return CDPD_RETRY;
+	if (is_mode(self, "drop_odd")) return drop_odd(self, batch, receipt);
+	if (is_mode(self, "retry_second")) return retry_second(self, batch, receipt);
+	if (is_mode(self, "pending_never") && self->calls == 1) return CDPD_PENDING;
+	note_all(self, batch);
+	while (is_mode(self, "hang")) sleep(1);
+	return is_mode(self, "pending") ? pend(self, receipt) : CDPD_ACK;
+}
+
+static void destroy(void *ctx)
+{
+	join(ctx);
+	free(ctx);
+}
+
+static int create(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *conf,
+		  void **out)
+{
+	struct flaky *self = calloc(1, sizeof *self);
+	if (!self) return CDPD_ERR_NOMEM;
+	struct cdpd_str file = host->conf_text(conf, "file"), mode = host->conf_text(conf, "mode");
+	self->host = host;
+	self->instance = instance;
+	snprintf(self->file, sizeof self->file, "%.*s", (int)file.len, file.ptr);
+	snprintf(self->down, sizeof self->down, "%s.down", self->file);
+	snprintf(self->mode, sizeof self->mode, "%.*s", (int)mode.len, mode.ptr);
+	*out = self;
+	return CDPD_OK;
+}
+
+static const struct cdpd_option options[] = {
+    {.name = "file", .type = CDPD_OPTION_STRING, .is_required = true, .help = "where the message ids go"},
+    {
+	.name = "mode",
+	.type = CDPD_OPTION_ENUM,
+	.default_text = "ack",
+	.values = "ack|retry_first|pending|pending_never|drop_odd|retry_second|hang",
+	.help = "how it misbehaves",
+    },
+};
+
+CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
+    .size = sizeof cdpd_plugin,
+    .abi_major = CDPD_ABI_MAJOR,
+    .name = "flaky",
+    .version = "1",
+    .summary = "an exporter that misbehaves on demand",
+    .caps = CDPD_CAP_EXPORT,
+    .options = {sizeof options[0], sizeof options / sizeof options[0], options},
+    .create = create,
+    .destroy = destroy,
+    .export_batch = export_batch,
+};

@@ -1,0 +1,19 @@
+/* Built for another major version. */
+#include "cdpd_plugin.h"
+
+static int enrich(void *self, struct cdpd_event *event)
+{
+	(void)self;
+	(void)event;
+	return CDPD_OK;
+}
+
+CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
+    .size = sizeof cdpd_plugin,
+    .abi_major = CDPD_ABI_MAJOR + 1,
+    .name = "wrong_abi",
+    .version = "1",
+    .summary = "from the future",
+    .caps = CDPD_CAP_ENRICH,
+    .enrich = enrich,
+};

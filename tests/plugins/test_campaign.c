@@ -1,0 +1,244 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake_host.h"
+
+static struct cdpd_instance fake;
+
+static int setup(void **state)
+{
+	(void)state;
+	fake_open(&fake, "campaign");
+	static const struct fake_option options[] = {{"click_ids", "partner_click,Other"}};
+	return fake_create(&fake, options, 1);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	fake_destroy(&fake);
+	fake_close(&fake);
+	return 0;
+}
+
+static void expect(const char *path, const char *text)
+{
+	char full[128];
+	snprintf(full, sizeof full, "enrichment.campaign.%s", path);
+	const struct fake_set *set = fake_get(&fake, full);
+	if (!text) {
+		if (set) fail_msg("%s was set to %.*s", full, (int)set->len, set->text);
+		return;
+	}
+	if (!set) fail_msg("%s was not set", full);
+	assert_int_equal(set->len, strlen(text));
+	assert_memory_equal(set->text, text, set->len);
+}
+
+static void enrich_url(const char *url)
+{
+	struct cdpd_event event = {.field_count = 0};
+	fake_text(&event, "context.page.url", url);
+	assert_int_equal(fake_enrich(&fake, &event), CDPD_OK);
+}
+
+static void test_every_field_of_an_address(void **state)
+{
+	(void)state;
+	enrich_url(
+	    "https://shop.example/p?utm_source=newsletter&utm_medium=email&utm_campaign=autumn+sale%21&utm_term=a%26b"
+	    "&utm_content=top&utm_id=42&gclid=Cj0KCQ-_x&other=1#utm_source=no");
+	expect("source", "newsletter");
+	expect("medium", "email");
+	expect("name", "autumn sale!");
+	expect("term", "a&b");
+	expect("content", "top");
+	expect("id", "42");
+	expect("click_id.type", "gclid");
+	expect("click_id.value", "Cj0KCQ-_x");
+	assert_int_equal(fake.set_count, 8);
+}
+
+static void test_nothing_there_sets_nothing(void **state)
+{
+	(void)state;
+	static const char *const urls[] = {"",
+					   "?",
+					   "https://a/",
+					   "https://a/?",
+					   "https://a/?x=1",
+					   "https://a/#?utm_source=x",
+					   "?utm_source",
+					   "?utm_source=",
+					   "?=x",
+					   "?&&&;;",
+					   "?utm_sourcex=1",
+					   "?xutm_source=1"};
+	for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+		enrich_url(urls[i]);
+		assert_int_equal(fake.set_count, 0);
+	}
+	struct cdpd_event event = {.field_count = 0};
+	assert_int_equal(fake_enrich(&fake, &event), CDPD_OK);
+	assert_int_equal(fake.set_count, 0);
+}
+
+static void test_first_of_equals_and_case_of_names(void **state)
+{
+	(void)state;
+	enrich_url("?UTM_Source=First&utm_source=second&FBCLID=Ab&gclid=later");
+	expect("source", "First");
+	expect("click_id.type", "fbclid");
+	expect("click_id.value", "Ab");
+}
+
+static void test_an_empty_value_leaves_room_for_the_next(void **state)
+{
+	(void)state;
+	enrich_url("?utm_source=&utm_source=real&gclid=&yclid=77");
+	expect("source", "real");
+	expect("click_id.type", "yclid");
+}
+
+static void test_fallbacks_in_order(void **state)
+{
+	(void)state;
+	struct cdpd_event event = {.field_count = 0};
+	fake_text(&event, "properties.url", "https://a/?utm_source=properties");
+	fake_enrich(&fake, &event);
+	expect("source", "properties");
+	fake_text(&event, "context.page.search", "utm_source=bare");
+	fake_enrich(&fake, &event);
+	expect("source", "bare");
+	fake_text(&event, "context.page.url", "https://a/no-query");
+	fake_enrich(&fake, &event);
+	expect("source", "bare");
+	fake_text(&event, "context.page.url", "https://a/?utm_source=url");
+	fake_enrich(&fake, &event);
+	expect("source", "url");
+}
+
+static void test_the_sdk_wins_whole_but_click_ids_count(void **state)
+{
+	(void)state;
+	struct cdpd_event event = {.field_count = 0};
+	fake_text(&event, "context.campaign.source", "sdk");
+	fake_text(&event, "context.campaign.name", "from sdk");
+	fake_text(&event, "context.page.url", "?utm_source=url&utm_term=url&ysclid=9");
+	assert_int_equal(fake_enrich(&fake, &event), CDPD_OK);
+	expect("source", "sdk");
+	expect("name", "from sdk");
+	expect("term", NULL);
+	expect("click_id.type", "ysclid");
+}
+
+static void test_configured_click_ids(void **state)
+{
+	(void)state;
+	enrich_url("?partner_click=x1");
+	expect("click_id.type", "partner_click");
+	enrich_url("?OTHER=x2");
+	expect("click_id.type", "other");
+	expect("click_id.value", "x2");
+}
+
+static void test_garbage_is_passed_over(void **state)
+{
+	(void)state;
+	enrich_url("?utm_source=100%&utm_medium=%zz%4&utm_campaign=%41%");
+	expect("source", "100%");
+	expect("medium", "%zz%4");
+	expect("name", "A%");
+	enrich_url("?utm_source=%ff%fe&utm_medium=%ed%a0%80&utm_campaign=%c0%af&utm_term=a%00b&utm_content=%f4%90%80%"
+		   "80&utm_id=%0a");
+	assert_int_equal(fake.set_count, 0);
+	enrich_url("?utm_source=%D0%BE%D1%81%D0%B5%D0%BD%D1%8C");
+	expect("source", "\xd0\xbe\xd1\x81\xd0\xb5\xd0\xbd\xd1\x8c");
+	enrich_url("?gclid=%e2%82"); /* cut in the middle of a character */
+	expect("click_id.type", NULL);
+}
+
+static void test_lengths(void **state)
+{
+	(void)state;
+	char url[20000] = "?utm_source=";
+	size_t len = strlen(url);
+	for (int i = 0; i < 200; i++, len += 6) memcpy(url + len, "%D0%B5", 7); /* 400 bytes decoded */
+	enrich_url(url);
+	const struct fake_set *set = fake_get(&fake, "enrichment.campaign.source");
+	assert_non_null(set);
+	assert_int_equal(set->len, 254); /* 255 would split a character */
+
+	strcpy(url, "?gclid=");
+	memset(url + 7, 'g', 512);
+	url[7 + 512] = '\0';
+	enrich_url(url);
+	assert_int_equal(fake_get(&fake, "enrichment.campaign.click_id.value")->len, 512);
+	memset(url + 7, 'g', 513);
+	url[7 + 513] = '\0';
+	enrich_url(url);
+	expect("click_id.type", NULL);
+
+	memset(url, 'x', sizeof url - 1); /* a parameter behind the 8 KB is not seen */
+	memcpy(url, "?a=", 3);
+	memcpy(url + 9000, "&utm_source=late", 17);
+	enrich_url(url);
+	assert_int_equal(fake.set_count, 0);
+}
+
+static void test_random_bytes_never_fail(void **state)
+{
+	(void)state;
+	static const char *const seeds[] = {"?utm_source=", "&gclid=", "%", "%D0", "#", "&", "=", "+", ";", "\xff"};
+	unsigned seed = 1;
+	for (int round = 0; round < 20000; round++) {
+		char url[300];
+		size_t len = 0;
+		while (len < 250) {
+			seed = seed * 1103515245u + 12345u;
+			const char *piece = seeds[(seed >> 16) % (sizeof seeds / sizeof seeds[0])];
+			memcpy(url + len, piece, strlen(piece));
+			len += strlen(piece);
+			if (seed >> 31) url[len++] = (char)(seed >> 8);
+		}
+		struct cdpd_event event = {.field_count = 0};
+		fake_bytes(&event, "context.page.url", url, len);
+		assert_int_equal(fake_enrich(&fake, &event), CDPD_OK);
+	}
+}
+
+static void test_too_many_click_ids_are_refused(void **state)
+{
+	(void)state;
+	struct cdpd_instance other;
+	char names[2000] = "a";
+	for (int i = 0; i < 40; i++) strcat(names, ",a");
+	struct fake_option options[] = {{"click_ids", names}};
+	fake_open(&other, "campaign");
+	assert_true(fake_create(&other, options, 1) < 0);
+	assert_non_null(strstr(other.log, "click_ids"));
+	fake_close(&other);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_every_field_of_an_address),
+	    cmocka_unit_test(test_nothing_there_sets_nothing),
+	    cmocka_unit_test(test_first_of_equals_and_case_of_names),
+	    cmocka_unit_test(test_an_empty_value_leaves_room_for_the_next),
+	    cmocka_unit_test(test_fallbacks_in_order),
+	    cmocka_unit_test(test_the_sdk_wins_whole_but_click_ids_count),
+	    cmocka_unit_test(test_configured_click_ids),
+	    cmocka_unit_test(test_garbage_is_passed_over),
+	    cmocka_unit_test(test_lengths),
+	    cmocka_unit_test(test_random_bytes_never_fail),
+	    cmocka_unit_test(test_too_many_click_ids_are_refused),
+	};
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
