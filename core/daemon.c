@@ -109,7 +109,7 @@ static int register_features(struct daemon *d)
 static int make_fold(struct daemon *d)
 {
 	const struct fold_options options = {
-		.config = d->config, .on_commit = on_fold_commit, .on_fatal = on_fatal, .ctx = d};
+	    .config = d->config, .on_commit = on_fold_commit, .on_fatal = on_fatal, .ctx = d};
 	return fold_new(d->journal, d->people, &options, &d->fold);
 }
 
@@ -221,20 +221,20 @@ static const struct step {
 	int (*start)(struct daemon *daemon);
 	void (*stop)(struct daemon *daemon);
 } steps[] = {
-	{"data directory", start_store, stop_store},
-	{"journal", open_journal, close_journal},
-	{"feature plugins", register_features, NULL},
-	{"profiles", open_people, close_people},
-	{"ingest", make_ingest, free_ingest},
-	{"journal thread", start_journal, stop_journal},
-	{"fold", make_fold, free_fold},
-	{"destinations", make_deliver, free_deliver},
-	{"api", make_api, free_api},
-	{"listeners", bind_net, free_net},
-	{"journal's answers", NULL, stop_journal},
-	{"fold thread", start_fold, stop_fold},
-	{"destination threads", start_deliver, stop_deliver},
-	{"io threads", start_net, stop_net},
+    {"data directory", start_store, stop_store},
+    {"journal", open_journal, close_journal},
+    {"feature plugins", register_features, NULL},
+    {"profiles", open_people, close_people},
+    {"ingest", make_ingest, free_ingest},
+    {"journal thread", start_journal, stop_journal},
+    {"fold", make_fold, free_fold},
+    {"destinations", make_deliver, free_deliver},
+    {"api", make_api, free_api},
+    {"listeners", bind_net, free_net},
+    {"journal's answers", NULL, stop_journal},
+    {"fold thread", start_fold, stop_fold},
+    {"destination threads", start_deliver, stop_deliver},
+    {"io threads", start_net, stop_net},
 };
 
 static void stop_steps(struct daemon *daemon, size_t started)
@@ -292,7 +292,8 @@ static void reload(struct daemon *d)
 	}
 	const char *key = config_needs_restart(d->config, next);
 	if (key) {
-		log_error(LOG_MAIN, "reload refused, the running configuration stays: '%s' can only change at a restart", key);
+		log_error(LOG_MAIN,
+			  "reload refused, the running configuration stays: '%s' can only change at a restart", key);
 		config_unref(next);
 		return;
 	}
@@ -300,7 +301,8 @@ static void reload(struct daemon *d)
 	if (!rc) rc = api_set_config(d->api, next);
 	if (rc) {
 		log_error(LOG_MAIN, "reload refused, the running configuration stays (%s)", status_str(rc));
-		if (net_reload(d->net, d->config)) log_error(LOG_MAIN, "the old limits and certificates could not be put back");
+		if (net_reload(d->net, d->config))
+			log_error(LOG_MAIN, "the old limits and certificates could not be put back");
 		config_unref(next);
 		return;
 	}
@@ -329,7 +331,8 @@ static void block_signals(sigset_t *set)
 
 static void announce(const struct daemon *d)
 {
-	for (size_t i = 0; net_url(d->net, i); i++) (void)printf("cdpd %s listens on %s\n", CDPD_VERSION, net_url(d->net, i));
+	for (size_t i = 0; net_url(d->net, i); i++)
+		(void)printf("cdpd %s listens on %s\n", CDPD_VERSION, net_url(d->net, i));
 	(void)fflush(stdout);
 }
 

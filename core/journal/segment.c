@@ -5,11 +5,11 @@
 #include <stdlib.h>
 
 #define SEGMENT_AHEAD_BYTES (16u << 20) /* well under a second of the fastest writing */
-#define SEGMENT_READERS 128
-#define SEGMENT_DBS     3
-#define HALF_MADE       "new" /* the name under which one is built */
-#define META_KEY        STR("meta")
-#define QUARANTINE_KEY  STR("quarantine")
+#define SEGMENT_READERS     128
+#define SEGMENT_DBS         3
+#define HALF_MADE           "new" /* the name under which one is built */
+#define META_KEY            STR("meta")
+#define QUARANTINE_KEY      STR("quarantine")
 
 struct segment *segment_new(const char *journal_dir, uint64_t first_seq)
 {

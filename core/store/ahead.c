@@ -9,36 +9,47 @@
 
 #include "store/store.h"
 
-#define WRITE_BYTES   (1u << 20)
-#define ROOM_PIECES   8 /* nothing is written ahead on a disk with less room than that many pieces */
+#define WRITE_BYTES (1u << 20)
+#define PIECE_MIN   (256u << 10)
+#define ROOM_PIECES 8 /* nothing is written ahead on a disk with less room than that many of the largest pieces */
 
 struct ahead {
 	int fd;
 	char *path;
-	uint64_t piece;
+	uint64_t piece_max;
 	pthread_t thread;
 	pthread_mutex_t lock; /* of the rest */
 	pthread_cond_t changed;
-	uint64_t ready;  /* below it the file is written or claimed by the writer */
-	uint64_t used;
-	bool is_armed;   /* the writer has made its first claim: before it, databases are created without one */
-	bool is_writing; /* [ready, ready + piece), without the lock */
-	bool has_failed; /* until the writer has used up what is ready */
+	uint64_t written; /* below it the file has its blocks */
+	uint64_t used;    /* by LMDB's count */
+	uint64_t claim;   /* a commit may write anything below it; 0: no commit is under way */
+	uint64_t from;    /* where zeros are being written */
+	bool is_armed;    /* the writer has made its first claim: before it, databases are created without one */
+	bool is_writing;  /* without the lock */
+	bool has_failed;  /* until the writer has used up what is there */
 	bool should_stop;
 };
 
 static bool has_room(const struct ahead *ahead)
 {
 	uint64_t free_bytes;
-	return store_free_bytes(ahead->path, &free_bytes) == OK && free_bytes > ROOM_PIECES * ahead->piece;
+	return store_free_bytes(ahead->path, &free_bytes) == OK && free_bytes > ROOM_PIECES * ahead->piece_max;
 }
 
-static bool write_zeros(struct ahead *ahead, uint64_t from)
+/* A small file is written ahead by little: half of what is used already. */
+static uint64_t piece_of(const struct ahead *ahead)
+{
+	uint64_t piece = ahead->used / 2 & ~(uint64_t)4095;
+	if (piece < PIECE_MIN) return PIECE_MIN;
+	return piece < ahead->piece_max ? piece : ahead->piece_max;
+}
+
+static bool write_zeros(struct ahead *ahead, uint64_t from, uint64_t piece)
 {
 	static const char zeros[WRITE_BYTES];
 	if (!has_room(ahead)) return false;
-	for (uint64_t done = 0; done < ahead->piece;) {
-		uint64_t left = ahead->piece - done;
+	for (uint64_t done = 0; done < piece;) {
+		uint64_t left = piece - done;
 		size_t want = left < sizeof zeros ? (size_t)left : sizeof zeros;
 		ssize_t n = pwrite(ahead->fd, zeros, want, (off_t)(from + done));
 		if (n <= 0) return false;
@@ -49,7 +60,13 @@ static bool write_zeros(struct ahead *ahead, uint64_t from)
 
 static bool is_due(const struct ahead *ahead)
 {
-	return ahead->is_armed && !ahead->has_failed && ahead->ready < ahead->used + ahead->piece;
+	return ahead->is_armed && !ahead->has_failed && ahead->written < ahead->used + piece_of(ahead);
+}
+
+static uint64_t start_of(const struct ahead *ahead)
+{
+	uint64_t start = ahead->written > ahead->used ? ahead->written : ahead->used;
+	return start > ahead->claim ? start : ahead->claim;
 }
 
 static void *run(void *arg)
@@ -61,13 +78,13 @@ static void *run(void *arg)
 			(void)pthread_cond_wait(&ahead->changed, &ahead->lock);
 			continue;
 		}
-		uint64_t from = ahead->ready;
+		uint64_t from = ahead->from = start_of(ahead), piece = piece_of(ahead);
 		ahead->is_writing = true;
 		(void)pthread_mutex_unlock(&ahead->lock);
-		bool is_written = write_zeros(ahead, from);
+		bool is_written = write_zeros(ahead, from, piece);
 		(void)pthread_mutex_lock(&ahead->lock);
 		ahead->is_writing = false;
-		if (is_written) ahead->ready = from + ahead->piece;
+		if (is_written) ahead->written = from + piece;
 		ahead->has_failed = !is_written;
 		(void)pthread_cond_broadcast(&ahead->changed);
 	}
@@ -90,13 +107,13 @@ static void release(struct ahead *ahead)
 	free(ahead);
 }
 
-int ahead_start(const char *path, uint64_t piece, struct ahead **out)
+int ahead_start(const char *path, uint64_t piece_max, struct ahead **out)
 {
 	*out = NULL;
 	struct ahead *ahead = calloc(1, sizeof *ahead);
 	if (!ahead) return ERR_NOMEM;
 	ahead->fd = -1;
-	ahead->piece = piece;
+	ahead->piece_max = piece_max;
 	ahead->path = strdup(path);
 	int rc = ahead->path ? open_data(ahead, path) : ERR_NOMEM;
 	if (!rc) {
@@ -132,7 +149,7 @@ void ahead_stop(struct ahead *ahead, uint64_t used)
 static void arm(struct ahead *ahead)
 {
 	struct stat st;
-	if (fstat(ahead->fd, &st) == 0) ahead->ready = (uint64_t)st.st_size;
+	if (fstat(ahead->fd, &st) == 0) ahead->written = (uint64_t)st.st_size;
 	ahead->is_armed = true;
 }
 
@@ -140,17 +157,18 @@ void ahead_claim(struct ahead *ahead, uint64_t bound)
 {
 	(void)pthread_mutex_lock(&ahead->lock);
 	if (!ahead->is_armed) arm(ahead);
-	while (ahead->is_writing && bound > ahead->ready) (void)pthread_cond_wait(&ahead->changed, &ahead->lock);
-	if (bound > ahead->ready) ahead->ready = bound;
+	while (ahead->is_writing && bound > ahead->from) (void)pthread_cond_wait(&ahead->changed, &ahead->lock);
+	ahead->claim = bound;
 	(void)pthread_mutex_unlock(&ahead->lock);
 }
 
 void ahead_used(struct ahead *ahead, uint64_t used)
 {
 	(void)pthread_mutex_lock(&ahead->lock);
-	CHECK(used <= ahead->ready); /* or zeros could have been written over it */
+	CHECK(!ahead->is_writing || used <= ahead->from); /* or zeros could have been written over it */
 	ahead->used = used;
-	if (used >= ahead->ready) ahead->has_failed = false;
+	ahead->claim = 0;
+	if (used >= ahead->written) ahead->has_failed = false;
 	if (is_due(ahead) && !ahead->is_writing) (void)pthread_cond_broadcast(&ahead->changed);
 	(void)pthread_mutex_unlock(&ahead->lock);
 }

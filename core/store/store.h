@@ -14,12 +14,13 @@ struct store_cursor;
 typedef uint32_t store_db; /* a named database inside an env */
 
 struct store_options {
-	uint64_t map_bytes;  /* address space: fixed for the life of the env */
+	uint64_t map_bytes; /* address space: fixed for the life of the env */
 	uint32_t max_dbs;
 	uint32_t max_readers; /* 0: 1024 */
 	bool read_only;
-	uint32_t format;     /* of everything inside; kept in the env, checked at open: newer → ERR_FORMAT */
-	uint64_t ahead_bytes; /* write the file ahead of its use in pieces of that size; 0: do not. For envs that only grow */
+	uint32_t format; /* of everything inside; kept in the env, checked at open: newer → ERR_FORMAT */
+	uint64_t
+	    ahead_bytes; /* write the file ahead of its use, by at most that much; 0: do not. For envs that only grow */
 };
 
 /* Creates the directory (0700) and the env when missing and fsyncs the parent directory. ERR_LOCKED when this
@@ -41,11 +42,13 @@ void store_abort(struct store_txn *txn); /* also ends read transactions; NULL is
 /* Read transactions: give the snapshot back but keep the slot; renew takes the newest snapshot. */
 void store_reset(struct store_txn *txn);
 MUST_USE int store_renew(struct store_txn *txn);
-size_t store_dirty_pages(const struct store_txn *txn); /* pages this write transaction has put so far, an estimate from above */
+size_t store_dirty_pages(
+    const struct store_txn *txn); /* pages this write transaction has put so far, an estimate from above */
 
 MUST_USE int store_get(struct store_txn *txn, store_db db, struct str key, struct str *value); /* ERR_NOT_FOUND */
 MUST_USE int store_put(struct store_txn *txn, store_db db, struct str key, struct str value);
-MUST_USE int store_append(struct store_txn *txn, store_db db, struct str key, struct str value); /* key above all others */
+MUST_USE int store_append(struct store_txn *txn, store_db db, struct str key,
+			  struct str value); /* key above all others */
 /* Room of `len` bytes to be filled before the next call on this txn. */
 MUST_USE int store_reserve(struct store_txn *txn, store_db db, struct str key, size_t len, bool append, void **out);
 MUST_USE int store_del(struct store_txn *txn, store_db db, struct str key); /* ERR_NOT_FOUND is not sticky */
@@ -53,8 +56,16 @@ MUST_USE int store_count(struct store_txn *txn, store_db db, uint64_t *out);
 
 MUST_USE int store_cursor_open(struct store_txn *txn, store_db db, struct store_cursor **out);
 void store_cursor_close(struct store_cursor *cursor);
-enum store_move { STORE_FIRST, STORE_LAST, STORE_NEXT, STORE_PREV, STORE_AT_OR_AFTER /* uses *key */, STORE_AT /* exact */ };
-MUST_USE int store_cursor_move(struct store_cursor *cursor, enum store_move move, struct str *key, struct str *value); /* ERR_NOT_FOUND at the end */
+enum store_move {
+	STORE_FIRST,
+	STORE_LAST,
+	STORE_NEXT,
+	STORE_PREV,
+	STORE_AT_OR_AFTER /* uses *key */,
+	STORE_AT /* exact */
+};
+MUST_USE int store_cursor_move(struct store_cursor *cursor, enum store_move move, struct str *key,
+			       struct str *value);          /* ERR_NOT_FOUND at the end */
 MUST_USE int store_cursor_del(struct store_cursor *cursor); /* the entry it stands on */
 
 static inline struct str store_key64(const uint64_t *seq)
@@ -62,7 +73,7 @@ static inline struct str store_key64(const uint64_t *seq)
 	return (struct str){(const char *)seq, sizeof *seq};
 }
 
-uint64_t store_used_bytes(const struct store_env *env);  /* of the data file */
+uint64_t store_used_bytes(const struct store_env *env); /* of the data file */
 /* Transactions that the oldest reader is behind the newest: the gauge against long readers. */
 uint64_t store_reader_lag(const struct store_env *env);
 
@@ -73,7 +84,8 @@ void store_unlock(int fd);
 MUST_USE int store_fsync_dir(const char *path);
 /* Bytes the file system under `path` still gives to us. */
 MUST_USE int store_free_bytes(const char *path, uint64_t *out);
-MUST_USE int store_remove_env(const char *path); /* deletes an env's directory, fsyncs the parent; OK when there is none */
+MUST_USE int store_remove_env(
+    const char *path); /* deletes an env's directory, fsyncs the parent; OK when there is none */
 /* Makes a directory (0700) when missing and fsyncs its parent. */
 MUST_USE int store_make_dir(const char *path);
 /* Renames a directory whose env is closed and fsyncs the new parent: the way to make an env appear whole. */

@@ -183,6 +183,8 @@ static _Noreturn void run_few(int kill_at)
 	atomic_store(&kill_at_step, kill_at);
 	if (journal_open(world.dir.path, &world.conf, &world.journal) != OK) _exit(5);
 	if (journal_start(world.journal) != OK) _exit(6);
+	atomic_store(&ledger->last_seq,
+		     journal_next_seq(world.journal) - 1); /* durable, even if the ack did not get out */
 	for (uint64_t seq = journal_next_seq(world.journal); seq <= STEP_EVENTS; seq++) {
 		struct request request;
 		request_init(&request, numbered_payload(payload, sizeof payload, seq));
