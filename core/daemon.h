@@ -6,7 +6,7 @@
 /* Exit codes of the cdpd process; docs/operations.md lists them. */
 enum daemon_exit {
 	DAEMON_EXIT_OK = 0,
-	DAEMON_EXIT_CONFIG = 1,  /* the configuration was refused; nothing on disk was touched */
+	DAEMON_EXIT_CONFIG = 1, /* the configuration was refused; nothing on disk was touched */
 	DAEMON_EXIT_USAGE = 2,
 	DAEMON_EXIT_START = 3,   /* the data directory, a port or a plugin was refused */
 	DAEMON_EXIT_DURABLE = 4, /* the disk failed an fsync or holds corrupt bytes: acks stopped at once */

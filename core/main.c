@@ -9,16 +9,16 @@
 #define OVERRIDES_MAX 64
 
 static const char usage_text[] =
-	"usage: cdpd -c FILE [-n] [--set path=value]...\n"
-	"       cdpd plugins [FILE.so...]\n"
-	"\n"
-	"  -c, --config FILE     the configuration (YAML; conf/cdpd.yaml documents every key)\n"
-	"  -n, --check           check the configuration and exit\n"
-	"  -s, --set path=value  override one key: --set listen.http=127.0.0.1:0\n"
-	"  -V, --version         print the version\n"
-	"  -h, --help            this text\n"
-	"\n"
-	"  plugins               kind, version and options of plugins, read in a sandboxed child\n";
+    "usage: cdpd -c FILE [-n] [--set path=value]...\n"
+    "       cdpd plugins [FILE.so...]\n"
+    "\n"
+    "  -c, --config FILE     the configuration (YAML; conf/cdpd.yaml documents every key)\n"
+    "  -n, --check           check the configuration and exit\n"
+    "  -s, --set path=value  override one key: --set listen.http=127.0.0.1:0\n"
+    "  -V, --version         print the version\n"
+    "  -h, --help            this text\n"
+    "\n"
+    "  plugins               kind, version and options of plugins, read in a sandboxed child\n";
 
 static int usage_error(const char *what)
 {
@@ -38,9 +38,9 @@ static bool parse_override(const char *text, struct config_override *out)
 static int run(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'n'},
-		{"set", required_argument, NULL, 's'},    {"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+	    {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'n'},
+	    {"set", required_argument, NULL, 's'},    {"version", no_argument, NULL, 'V'},
+	    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
 	};
 	struct config_override overrides[OVERRIDES_MAX];
 	struct daemon_source source = {.overrides = overrides};

@@ -15,9 +15,9 @@ struct buf {
 	size_t cap;             /* largest content length allowed */
 };
 
-void buf_init(struct buf *buf, size_t cap); /* allocates nothing; cap must be > 0 */
-void buf_fini(struct buf *buf);             /* frees; may be called twice */
-void buf_clear(struct buf *buf);            /* forgets the content, keeps the memory */
+void buf_init(struct buf *buf, size_t cap);    /* allocates nothing; cap must be > 0 */
+void buf_fini(struct buf *buf);                /* frees; may be called twice */
+void buf_clear(struct buf *buf);               /* forgets the content, keeps the memory */
 void buf_shrink(struct buf *buf, size_t keep); /* frees the memory when empty and larger than keep */
 
 static inline char *buf_ptr(const struct buf *buf)

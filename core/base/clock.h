@@ -3,9 +3,9 @@
 
 #include "base/str.h"
 
-#define US_PER_MS INT64_C(1000)
+#define US_PER_MS     INT64_C(1000)
 #define US_PER_SECOND INT64_C(1000000)
-#define US_PER_DAY (INT64_C(86400) * US_PER_SECOND)
+#define US_PER_DAY    (INT64_C(86400) * US_PER_SECOND)
 
 int64_t clock_wall_us(void);     /* CLOCK_REALTIME */
 int64_t clock_mono_us(void);     /* CLOCK_MONOTONIC: for deadlines */

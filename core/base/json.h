@@ -42,9 +42,9 @@ bool json_get_path(struct json object, struct str path, struct json *out);
 /* The string's text (borrowed); false when not a string. */
 bool json_str(struct json value, struct str *out);
 bool json_bool(struct json value, bool *out);
-bool json_int(struct json value, int64_t *out);     /* integers that fit only */
-bool json_double(struct json value, double *out);   /* any number */
-size_t json_count(struct json container);           /* members or elements */
+bool json_int(struct json value, int64_t *out);   /* integers that fit only */
+bool json_double(struct json value, double *out); /* any number */
+size_t json_count(struct json container);         /* members or elements */
 
 struct json_iter {
 	struct json at;
@@ -68,7 +68,7 @@ MUST_USE int json_write_double(struct buf *out, double value); /* shortest that 
 /* A small sticky-error writer for objects we make: commas and colons by themselves. */
 struct json_out {
 	struct buf *buf;
-	int status;    /* sticky: the first error */
+	int status; /* sticky: the first error */
 	bool need_comma;
 };
 void json_out_init(struct json_out *out, struct buf *buf);
@@ -83,5 +83,5 @@ void jo_uint(struct json_out *out, uint64_t value);
 void jo_double(struct json_out *out, double value);
 void jo_bool(struct json_out *out, bool value);
 void jo_null(struct json_out *out);
-void jo_time(struct json_out *out, int64_t us); /* as clock_format, quoted */
+void jo_time(struct json_out *out, int64_t us);     /* as clock_format, quoted */
 void jo_raw(struct json_out *out, struct str json); /* text that already is JSON */

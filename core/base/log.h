@@ -10,8 +10,18 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 enum log_format { LOG_FORMAT_LOGFMT, LOG_FORMAT_JSON };
 enum log_room {
-	LOG_MAIN, LOG_CONFIG, LOG_STORE, LOG_JOURNAL, LOG_PROFILE, LOG_PLUGIN, LOG_NET, LOG_INGEST,
-	LOG_FOLD, LOG_DELIVER, LOG_API, LOG_ROOM_COUNT
+	LOG_MAIN,
+	LOG_CONFIG,
+	LOG_STORE,
+	LOG_JOURNAL,
+	LOG_PROFILE,
+	LOG_PLUGIN,
+	LOG_NET,
+	LOG_INGEST,
+	LOG_FOLD,
+	LOG_DELIVER,
+	LOG_API,
+	LOG_ROOM_COUNT
 };
 
 void log_setup(enum log_format format, enum log_level level);
@@ -23,8 +33,8 @@ bool log_enabled(enum log_room room, enum log_level level);
 /* Control bytes in the text are escaped. `who` names an instance (a plugin, a source) or is NULL. */
 void log_line(enum log_room room, enum log_level level, const char *who, const char *fmt, ...) PRINTF_LIKE(4, 5);
 #define log_error(room, ...) log_line((room), LOG_LEVEL_ERROR, NULL, __VA_ARGS__)
-#define log_warn(room, ...) log_line((room), LOG_LEVEL_WARN, NULL, __VA_ARGS__)
-#define log_info(room, ...) log_line((room), LOG_LEVEL_INFO, NULL, __VA_ARGS__)
+#define log_warn(room, ...)  log_line((room), LOG_LEVEL_WARN, NULL, __VA_ARGS__)
+#define log_info(room, ...)  log_line((room), LOG_LEVEL_INFO, NULL, __VA_ARGS__)
 #define log_debug(room, ...) \
 	do { \
 		if (log_enabled((room), LOG_LEVEL_DEBUG)) log_line((room), LOG_LEVEL_DEBUG, NULL, __VA_ARGS__); \

@@ -25,4 +25,3 @@ void loop_post(struct loop *loop, struct loop_task *task);
 /* Posts the chain first..last (linked by next) with one wake-up. */
 void loop_post_chain(struct loop *loop, struct loop_task *first, struct loop_task *last);
 bool loop_is_current(const struct loop *loop); /* called on the loop's own thread? */
-

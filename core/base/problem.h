@@ -41,7 +41,7 @@ enum problem {
 #define X(id, code, http, grpc, retry, text) PROBLEM_##id,
 	PROBLEM_TABLE(X)
 #undef X
-	PROBLEM_COUNT
+	    PROBLEM_COUNT
 };
 
 struct problem_info {

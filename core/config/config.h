@@ -15,10 +15,10 @@ enum source_kind { SOURCE_BROWSER, SOURCE_MOBILE, SOURCE_SERVER, SOURCE_WEBHOOK 
 
 /* What a source may do beyond sending behavioural events. Stored with each event as its rights at ingest. */
 enum source_right {
-	RIGHT_ALIAS = 1 << 0,        /* send alias */
-	RIGHT_DECLARED = 1 << 1,     /* write declared (zero-party) data */
-	RIGHT_LINK_KNOWN = 1 << 2,   /* link two people who are both already known */
-	RIGHT_TIME = 1 << 3,         /* its clock is trusted: no skew correction (servers) */
+	RIGHT_ALIAS = 1 << 0,      /* send alias */
+	RIGHT_DECLARED = 1 << 1,   /* write declared (zero-party) data */
+	RIGHT_LINK_KNOWN = 1 << 2, /* link two people who are both already known */
+	RIGHT_TIME = 1 << 3,       /* its clock is trusted: no skew correction (servers) */
 };
 
 struct conf_source {
@@ -35,17 +35,17 @@ struct conf_source {
 };
 
 struct conf_listener {
-	struct str host;       /* numeric address */
-	uint16_t port;         /* 0: any free port, printed */
-	struct str unix_path;  /* instead of host and port: "unix:/run/cdpd.sock" */
+	struct str host;                    /* numeric address */
+	uint16_t port;                      /* 0: any free port, printed */
+	struct str unix_path;               /* instead of host and port: "unix:/run/cdpd.sock" */
 	bool is_tls, is_loopback, is_admin; /* admin: serves /metrics and /v1/admin */
 };
 
 struct conf_namespace {
-	struct str name;      /* "user_id", "email", … */
-	struct str from;      /* field: userId, anonymousId, groupId, traits.email, … */
+	struct str name; /* "user_id", "email", … */
+	struct str from; /* field: userId, anonymousId, groupId, traits.email, … */
 	uint16_t max_per_profile;
-	bool is_known;        /* names a person rather than a device: user_id, email, phone … */
+	bool is_known; /* names a person rather than a device: user_id, email, phone … */
 };
 
 struct conf_feature {
@@ -55,25 +55,25 @@ struct conf_feature {
 	struct str field; /* path of the input: properties.total, context.campaign …; empty for count */
 };
 
-struct conf_instance { /* an enricher or a destination: one instance of a plugin */
-	struct str name;             /* defaults to the plugin's name */
+struct conf_instance {   /* an enricher or a destination: one instance of a plugin */
+	struct str name; /* defaults to the plugin's name */
 	struct str plugin;
-	const struct node *options;  /* NULL or a map; checked by the plugin's own table */
+	const struct node *options; /* NULL or a map; checked by the plugin's own table */
 	int line;
 };
 
 struct conf_limits {
-	uint32_t connections;            /* open connections, all listeners: 10000 */
-	uint32_t connections_per_ip;     /* 1000; loopback is exempt */
-	uint32_t requests_per_connection;/* 100000 */
-	size_t body_bytes;               /* 5 MiB, decompressed: 413 beyond */
-	size_t event_bytes;              /* 64 KiB: the event is rejected singly */
-	uint32_t batch_events;           /* 2500: those beyond are rejected singly */
-	uint32_t header_timeout_ms;      /* 10 s, absolute */
-	uint32_t body_timeout_ms;        /* 10 s of grace … */
-	uint32_t body_min_rate;          /* … and then at least this many bytes per second: 1024 */
-	uint32_t idle_timeout_ms;        /* 75 s between requests */
-	uint32_t write_timeout_ms;       /* 30 s without progress while we have bytes to send */
+	uint32_t connections;              /* open connections, all listeners: 10000 */
+	uint32_t connections_per_ip;       /* 1000; loopback is exempt */
+	uint32_t requests_per_connection;  /* 100000 */
+	size_t body_bytes;                 /* 5 MiB, decompressed: 413 beyond */
+	size_t event_bytes;                /* 64 KiB: the event is rejected singly */
+	uint32_t batch_events;             /* 2500: those beyond are rejected singly */
+	uint32_t header_timeout_ms;        /* 10 s, absolute */
+	uint32_t body_timeout_ms;          /* 10 s of grace … */
+	uint32_t body_min_rate;            /* … and then at least this many bytes per second: 1024 */
+	uint32_t idle_timeout_ms;          /* 75 s between requests */
+	uint32_t write_timeout_ms;         /* 30 s without progress while we have bytes to send */
 	uint32_t events_per_second_per_ip; /* 0: none */
 };
 
@@ -96,11 +96,11 @@ struct config {
 	size_t listener_count;
 	struct str tls_certificate, tls_key; /* PEM files; empty: no TLS listeners */
 	struct str tls_min_version;          /* "1.2" (default) or "1.3" */
-	struct str public_url;               /* "https://cdp.example.com" without a trailing slash; empty: from the first listener */
-	struct str *trusted_proxies;         /* CIDR: whose X-Forwarded-For is believed */
+	struct str public_url; /* "https://cdp.example.com" without a trailing slash; empty: from the first listener */
+	struct str *trusted_proxies; /* CIDR: whose X-Forwarded-For is believed */
 	size_t trusted_proxy_count;
-	uint32_t io_threads;                 /* 0: one per processor, at most 8 */
-	struct str tokens_file;              /* bootstrap tokens */
+	uint32_t io_threads;    /* 0: one per processor, at most 8 */
+	struct str tokens_file; /* bootstrap tokens */
 	enum log_level log_level;
 	enum log_format log_format;
 
@@ -111,8 +111,8 @@ struct config {
 
 	struct conf_namespace *namespaces; /* strongest first; defaults in conf/cdpd.yaml */
 	size_t namespace_count;
-	uint16_t max_fragments;            /* of one profile: 50 */
-	struct str *blocked_identifiers;   /* lower case; compared without case */
+	uint16_t max_fragments;          /* of one profile: 50 */
+	struct str *blocked_identifiers; /* lower case; compared without case */
 	size_t blocked_identifier_count;
 
 	struct conf_source *sources;
@@ -120,14 +120,14 @@ struct config {
 	struct conf_feature *features;
 	size_t feature_count;
 
-	struct str plugin_path;            /* folder of *.so; default: "plugins" beside the executable; never empty */
+	struct str plugin_path; /* folder of *.so; default: "plugins" beside the executable; never empty */
 	struct conf_instance *enrichers;
 	size_t enricher_count;
 	struct conf_instance *destinations;
 	size_t destination_count;
-	int64_t changes_retention_us;      /* of the change feed: 7 days */
-	uint32_t min_position_wait_ms;     /* bound of ?min_position=: 5 s */
-	uint32_t drain_timeout_ms;         /* of a stop: 10 s */
+	int64_t changes_retention_us;  /* of the change feed: 7 days */
+	uint32_t min_position_wait_ms; /* bound of ?min_position=: 5 s */
+	uint32_t drain_timeout_ms;     /* of a stop: 10 s */
 };
 
 struct config_override {
@@ -137,7 +137,7 @@ struct config_override {
 /* Reads, overrides, checks. On failure *errors holds every complaint, one per line, each
  * "file:line: what, did you mean …?", malloc'd (free it); *out is NULL then. The result starts with one reference. */
 MUST_USE int config_load(const char *path, const struct config_override *overrides, size_t count,
-                         const struct config **out, char **errors);
+			 const struct config **out, char **errors);
 const struct config *config_ref(const struct config *config); /* thread-safe */
 void config_unref(const struct config *config);
 

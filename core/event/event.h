@@ -9,24 +9,29 @@
 #include "config/config.h"
 
 enum event_type { /* numbers are on the wire (proto/cdpd/v1/event.proto) */
-	EVENT_TRACK = 1, EVENT_IDENTIFY, EVENT_PAGE, EVENT_SCREEN, EVENT_GROUP, EVENT_ALIAS
+		  EVENT_TRACK = 1,
+		  EVENT_IDENTIFY,
+		  EVENT_PAGE,
+		  EVENT_SCREEN,
+		  EVENT_GROUP,
+		  EVENT_ALIAS
 };
 const char *event_type_name(enum event_type type);
 bool event_type_from_name(struct str name, enum event_type *out);
 
 enum event_flag {
-	EVENT_TIME_CLAMPED = 1 << 0,   /* event time was later than received + 5 min; now = received */
-	EVENT_TIME_MISSING = 1 << 1,   /* the client gave none; event time = received */
-	EVENT_ID_GENERATED = 1 << 2,   /* the client gave no messageId: not idempotent */
-	EVENT_INACTIVE = 1 << 3,       /* context.active = false: does not touch last seen */
-	EVENT_DECLARED = 1 << 4,       /* traits are declared (zero-party); set by route and source, never by payload */
+	EVENT_TIME_CLAMPED = 1 << 0, /* event time was later than received + 5 min; now = received */
+	EVENT_TIME_MISSING = 1 << 1, /* the client gave none; event time = received */
+	EVENT_ID_GENERATED = 1 << 2, /* the client gave no messageId: not idempotent */
+	EVENT_INACTIVE = 1 << 3,     /* context.active = false: does not touch last seen */
+	EVENT_DECLARED = 1 << 4,     /* traits are declared (zero-party); set by route and source, never by payload */
 	EVENT_SKEW_CORRECTED = 1 << 5,
 };
 
-#define EVENT_ID_MAX 100           /* bytes of a messageId */
-#define EVENT_IDENTIFIER_MAX 255   /* bytes of one identifier value */
-#define EVENT_NAME_MAX 200         /* bytes of an event name */
-#define UTC_OFFSET_UNKNOWN INT16_MAX
+#define EVENT_ID_MAX         100 /* bytes of a messageId */
+#define EVENT_IDENTIFIER_MAX 255 /* bytes of one identifier value */
+#define EVENT_NAME_MAX       200 /* bytes of an event name */
+#define UTC_OFFSET_UNKNOWN   INT16_MAX
 
 struct cdpd_event {
 	struct str source_id;
@@ -41,7 +46,7 @@ struct cdpd_event {
 	int16_t utc_offset_min;
 	uint32_t flags;
 	struct str properties, traits, context, extra; /* JSON objects as text, or empty */
-	struct str enrichment;                          /* JSON object as text, or empty */
+	struct str enrichment;                         /* JSON object as text, or empty */
 	struct str ip, user_agent;
 	struct str *awaits;
 	size_t await_count;

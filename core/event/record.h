@@ -9,7 +9,7 @@
 
 #include "base/str.h"
 
-#define RECORD_FORMAT 1
+#define RECORD_FORMAT      1
 #define RECORD_HEADER_SIZE 16
 
 enum record_kind {

@@ -25,5 +25,5 @@ struct change {
 	int64_t t;
 	enum change_kind kind;
 	uint8_t profile[16];
-	struct str body;    /* JSON object text with the kind's own members */
+	struct str body; /* JSON object text with the kind's own members */
 };

@@ -10,8 +10,8 @@
 
 struct feature_def {
 	struct str name, type;
-	struct str event;  /* filter: a track's event name, or a type name such as "page"; empty: all */
-	struct str field;  /* path of the input; empty: none */
+	struct str event;       /* filter: a track's event name, or a type name such as "page"; empty: all */
+	struct str field;       /* path of the input; empty: none */
 	uint32_t state_version; /* of the type, when the definition was written */
 	const struct cdpd_feature_type *impl; /* NULL: not registered (any more), the feature rests */
 	uint64_t since_seq;

@@ -22,15 +22,15 @@ struct fragment_id {
 void fragment_id_format(const struct fragment_id *id, char out[FRAGMENT_ID_TEXT_SIZE]);
 MUST_USE int fragment_id_parse(struct str text, struct fragment_id *out);
 
-#define PEOPLE_TRAITS_MAX 500         /* of one fragment; excess is refused and counted */
+#define PEOPLE_TRAITS_MAX         500 /* of one fragment; excess is refused and counted */
 #define PEOPLE_FRAGMENT_BYTES_MAX 32768
-#define PEOPLE_ATTEMPTS_MAX 200       /* link attempts kept under one fragment; the overflow is counted in its row */
+#define PEOPLE_ATTEMPTS_MAX       200 /* link attempts kept under one fragment; the overflow is counted in its row */
 
 /* Opens or creates `store_path`/profiles. ERR_FORMAT from a newer cdpd. */
 MUST_USE int people_open(const char *store_path, struct people **out);
 void people_close(struct people *people);
 /* Where the fold stands: every record below is in the checkpoint. Any thread; newest committed. */
-uint64_t people_applied(const struct people *people);      /* next seq to fold */
+uint64_t people_applied(const struct people *people); /* next seq to fold */
 int64_t people_applied_t(const struct people *people);
 /* The journal's epoch the checkpoint belongs to: set once, ERR_FOREIGN when it differs later. Before the fold starts. */
 MUST_USE int people_bind_epoch(struct people *people, uint64_t epoch);
@@ -67,8 +67,8 @@ MUST_USE int definitions_parse(struct str text, struct arena *arena, struct defi
 struct apply_result {
 	enum outcome_verdict verdict; /* applied or refused */
 	enum outcome_reason reason;
-	struct fragment_id fragment;  /* that the event went into */
-	uint64_t previous_seq;        /* its chain: the fragment's previous event, 0: none */
+	struct fragment_id fragment; /* that the event went into */
+	uint64_t previous_seq;       /* its chain: the fragment's previous event, 0: none */
 };
 
 /* One write transaction with a cache of decoded rows. Between begin and commit/abort. */
@@ -81,7 +81,8 @@ const struct definitions *people_definitions(const struct people *people); /* ac
 struct str people_definitions_text(const struct people *people);           /* canonical text, empty at first */
 /* Identity, traits, features, first/last seen, changes. Does not write the outcome. The event's JSON parts are parsed inside.
  * Memory comes from the transaction's arena. Errors are the store's: nothing of the txn may be committed then. */
-MUST_USE int people_apply(struct people *people, const struct cdpd_event *event, uint64_t seq, int64_t t, struct apply_result *out);
+MUST_USE int people_apply(struct people *people, const struct cdpd_event *event, uint64_t seq, int64_t t,
+			  struct apply_result *out);
 MUST_USE int people_put_outcome(struct people *people, uint64_t seq, const struct outcome *outcome);
 /* Upper estimate of dirty pages a commit would write now, cached rows included. The fold commits at a cap. */
 size_t people_pages(const struct people *people);
@@ -100,15 +101,20 @@ void people_reader_free(struct people_reader *reader);
 MUST_USE int people_read_begin(struct people_reader *reader, uint64_t *applied);
 void people_read_end(struct people_reader *reader);
 
-enum provenance { PROVENANCE_DECLARED, PROVENANCE_OBSERVED, PROVENANCE_INFERRED, PROVENANCE_COUNT }; /* strongest first */
+enum provenance {
+	PROVENANCE_DECLARED,
+	PROVENANCE_OBSERVED,
+	PROVENANCE_INFERRED,
+	PROVENANCE_COUNT
+}; /* strongest first */
 const char *provenance_name(enum provenance provenance);
 
 struct profile_trait {
 	struct str name, value; /* value: JSON text */
 	enum provenance provenance;
-	int64_t updated_at;     /* event time */
-	struct str source;      /* source id */
-	bool is_winner;         /* false: a losing value, still readable */
+	int64_t updated_at; /* event time */
+	struct str source;  /* source id */
+	bool is_winner;     /* false: a losing value, still readable */
 };
 struct profile_feature {
 	struct str name, type, value; /* value: JSON text at the time of reading */
@@ -122,7 +128,7 @@ struct profile_identifier {
 	uint64_t event_count, chain_head;
 };
 struct profile {
-	struct fragment_id id, requested_id; /* differ when the reference was joined into another profile */
+	struct fragment_id id, requested_id;    /* differ when the reference was joined into another profile */
 	struct profile_identifier *identifiers; /* strongest first */
 	size_t identifier_count;                /* = fragments */
 	struct profile_trait *traits;           /* winners by name, losers after their winner when asked for */
@@ -134,11 +140,15 @@ struct profile {
 	uint64_t refused_traits; /* over the bounds, never stored */
 };
 enum profile_part { /* what to fill beyond ids */
-	PROFILE_IDENTIFIERS = 1, PROFILE_TRAITS = 2, PROFILE_FEATURES = 4, PROFILE_LOSERS = 8,
-	PROFILE_ALL = PROFILE_IDENTIFIERS | PROFILE_TRAITS | PROFILE_FEATURES
+		    PROFILE_IDENTIFIERS = 1,
+		    PROFILE_TRAITS = 2,
+		    PROFILE_FEATURES = 4,
+		    PROFILE_LOSERS = 8,
+		    PROFILE_ALL = PROFILE_IDENTIFIERS | PROFILE_TRAITS | PROFILE_FEATURES
 };
 /* `ref`: "namespace:value" or "id:<32 hex>". ERR_NOT_FOUND; ERR_INVALID. Inside read_begin/end; the result lives in the arena. */
-MUST_USE int people_get(struct people_reader *reader, struct str ref, unsigned parts, int64_t now, struct arena *arena, struct profile *out);
+MUST_USE int people_get(struct people_reader *reader, struct str ref, unsigned parts, int64_t now, struct arena *arena,
+			struct profile *out);
 
 /* A person's events, newest first: positions below `below_seq` (0: newest) by walking the chains of the profile's fragments. */
 struct chain_item {
@@ -146,22 +156,26 @@ struct chain_item {
 	struct outcome outcome;
 };
 MUST_USE int people_chain(struct people_reader *reader, const struct profile *profile, uint64_t below_seq, size_t limit,
-                          struct arena *arena, struct chain_item **items, size_t *count);
+			  struct arena *arena, struct chain_item **items, size_t *count);
 
 /* Every link attempt of the profile's fragments, in position order. */
 struct link_row {
-	struct str a, b;       /* "namespace:value" */
-	uint64_t seq;          /* first position */
+	struct str a, b; /* "namespace:value" */
+	uint64_t seq;    /* first position */
 	int64_t t;
-	struct str rule;       /* "same_event", "alias" … */
+	struct str rule; /* "same_event", "alias" … */
 	bool is_linked;
-	struct str reason;     /* of a refusal: unique_conflict, too_many_fragments, namespace_limit, blocked_value, not_allowed */
+	struct str
+	    reason; /* of a refusal: unique_conflict, too_many_fragments, namespace_limit, blocked_value, not_allowed */
 };
-MUST_USE int people_links(struct people_reader *reader, const struct profile *profile, struct arena *arena, struct link_row **rows, size_t *count);
+MUST_USE int people_links(struct people_reader *reader, const struct profile *profile, struct arena *arena,
+			  struct link_row **rows, size_t *count);
 
 MUST_USE int people_get_outcome(struct people_reader *reader, uint64_t seq, struct outcome *out); /* ERR_NOT_FOUND */
 /* Outcomes from `seq` on, for exporters. `fn` non-zero stops. */
-MUST_USE int people_outcomes(struct people_reader *reader, uint64_t seq, size_t max, int (*fn)(void *ctx, uint64_t seq, const struct outcome *outcome), void *ctx);
+MUST_USE int people_outcomes(struct people_reader *reader, uint64_t seq, size_t max,
+			     int (*fn)(void *ctx, uint64_t seq, const struct outcome *outcome), void *ctx);
 /* Changes with sequence > after, in order, copied into the arena. ERR_GONE when `after` is behind retention; OK with *count 0 at the end. */
-MUST_USE int people_changes(struct people_reader *reader, uint64_t after, size_t max, struct arena *arena, struct change **changes, size_t *count);
+MUST_USE int people_changes(struct people_reader *reader, uint64_t after, size_t max, struct arena *arena,
+			    struct change **changes, size_t *count);
 uint64_t people_last_change(const struct people *people); /* newest committed */

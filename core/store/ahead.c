@@ -15,6 +15,7 @@
 
 struct ahead {
 	int fd;
+	bool is_broken; /* the thread's own */
 	char *path;
 	uint64_t piece_max;
 	pthread_t thread;
@@ -47,7 +48,7 @@ static uint64_t piece_of(const struct ahead *ahead)
 static bool write_zeros(struct ahead *ahead, uint64_t from, uint64_t piece)
 {
 	static const char zeros[WRITE_BYTES];
-	if (!has_room(ahead)) return false;
+	if (ahead->is_broken || !has_room(ahead)) return false;
 	for (uint64_t done = 0; done < piece;) {
 		uint64_t left = piece - done;
 		size_t want = left < sizeof zeros ? (size_t)left : sizeof zeros;
@@ -55,7 +56,9 @@ static bool write_zeros(struct ahead *ahead, uint64_t from, uint64_t piece)
 		if (n <= 0) return false;
 		done += (uint64_t)n;
 	}
-	return fdatasync(ahead->fd) == 0;
+	if (fdatasync(ahead->fd) == 0) return true;
+	ahead->is_broken = true; /* a disk that failed once is not asked again; the writer will find out for itself */
+	return false;
 }
 
 static bool is_due(const struct ahead *ahead)

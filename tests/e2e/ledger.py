@@ -11,7 +11,8 @@ from cdpd import WRITE_KEY, basic
 
 
 class Ledger:
-    def __init__(self, users=5, tag=None):
+    def __init__(self, users=5, tag=None, padding=0):
+        self.padding = "x" * padding
         self.tag = tag or uuid.uuid4().hex[:8]
         self.users = [f"{self.tag}-user-{n}" for n in range(users)]
         self.sent = {user: set() for user in self.users}
@@ -23,7 +24,7 @@ class Ledger:
 
     def message(self, rng, thread, number):
         user = rng.choice(self.users)
-        return user, {"type": "track", "userId": user, "event": "Step", "messageId": f"{self.tag}-{thread}-{number}", "properties": {"n": 1}}
+        return user, {"type": "track", "userId": user, "event": "Step", "messageId": f"{self.tag}-{thread}-{number}", "properties": {"n": 1, "padding": self.padding}}
 
     def client(self, address, thread, limit, batch):
         rng = random.Random(f"{self.tag}{thread}")

@@ -144,7 +144,7 @@ def test_a_disk_that_fills_under_load_loses_nothing_acknowledged(tmp_path):
     with small_disk(disk, "40m"):
         daemon = Daemon(disk)
         daemon.start()
-        ledger = Ledger(users=20)
+        ledger = Ledger(users=20, padding=2000)
         ledger.load(daemon, clients=4, limit=3000, batch=20)
         deadline = time.monotonic() + 60
         while 503 not in ledger.refused and time.monotonic() < deadline and any(t.is_alive() for t in ledger.threads):

@@ -19,11 +19,10 @@ static void test_a_retry_has_the_same_hash(void **state)
 	    "{\"sentAt\":\"2026-11-21T20:51:00Z\"," SAME
 	    ",\"properties\":{\"a\":1,\"b\":[1,2]},\"context\":{\"locale\":\"ru\"},\"channel\":\"x\"}",
 	    "{\"channel\":\"x\",\"context\":{\"locale\":\"ru\"},\"properties\":{\"b\":[1,2],\"a\":1}," SAME "}",
-	    "{" SAME
-	    ",\"properties\":{\"a\":1.0,\"b\":[1, "
+	    "{" SAME ",\"properties\":{\"a\":1.0,\"b\":[1, "
 	    "2e0]},\"context\":{\"locale\":\"\\u0072u\"},\"channel\":\"x\",\"_metadata\":{\"nodeVersion\":\"v20\"}}",
 	    "{" SAME ",\"properties\":{\"a\":1,\"b\":[1,2]},\"context\":{\"locale\":\"ru\"},\"channel\":\"x\",\"_"
-		     "metadata\":{\"n\":2},\"writeKey\":\"k\",\"receivedAt\":\"now\"}",
+	    "metadata\":{\"n\":2},\"writeKey\":\"k\",\"receivedAt\":\"now\"}",
 	};
 	uint64_t wanted = hash_of(retries[0]);
 	for (size_t i = 1; i < COUNT_OF(retries); i++)

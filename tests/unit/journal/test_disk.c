@@ -146,7 +146,8 @@ static void after_a_failed_fsync_nothing_is_acknowledged(void **state)
 	assert_int_equal(submit("one", false), OK);
 	atomic_store(&fail_sync.error, EIO);
 	assert_int_equal(submit("unknown", false), ERR_PANIC);
-	assert_int_equal(atomic_load(&fail_sync.fired), 1);
+	/* The journal's own, and perhaps one of the thread that writes ahead. */
+	assert_in_range(atomic_load(&fail_sync.fired), 1, 2);
 	disk_faults_clear();
 	EVENTUALLY(atomic_load(&panics) == 1);
 	assert_int_equal(submit("late", false), ERR_PANIC);
