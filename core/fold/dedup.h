@@ -34,7 +34,7 @@ void dedup_hold(struct dedup *dedup, bool is_held);
 /* NEW remembers the id with `seq`; otherwise *winner_seq is the position that has it. ERR_INVALID: source or message id too
  * long to be one of ours. Other errors are the store's: abort. */
 MUST_USE int dedup_check(struct dedup *dedup, struct store_txn *txn, const struct cdpd_event *event, uint64_t seq,
-                         int64_t t, enum dedup_verdict *verdict, uint64_t *winner_seq);
+			 int64_t t, enum dedup_verdict *verdict, uint64_t *winner_seq);
 /* Did the event happen before the effective window, so that its id may have been forgotten? Counts those that did. */
 bool dedup_is_maybe_duplicate(struct dedup *dedup, const struct cdpd_event *event, int64_t t);
 /* Writes the small rows and deletes a slice of forgotten ids. The last call before the commit. */
@@ -45,6 +45,9 @@ MUST_USE int dedup_aborted(struct dedup *dedup); /* takes back everything since 
 
 /* Rows of forgotten generations are waiting to be deleted. */
 bool dedup_has_garbage(const struct dedup *dedup);
+/* Pages by which the store's estimate for this transaction is too high: it takes each insert for a page of its own, but ids lie
+ * close together. */
+size_t dedup_overcount(const struct dedup *dedup);
 /* Logical time at which the oldest generation is forgotten, seen from `seq`; INT64_MAX: none is waiting. */
 int64_t dedup_next_due(const struct dedup *dedup, uint64_t seq);
 

@@ -1,7 +1,10 @@
 /* dedup_row: the bytes of the dedup tables. Integers are big-endian where they order, and everywhere else too.
  *
- *   db dedup       key    generation u32, first 12 bytes of the keyed hash of source id, NUL, message id
+ *   db dedup       key    part u32 (= seq >> 16), first 12 bytes of the keyed hash of source id, NUL, message id
  *                  value  canonical hash u64, seq u64
+ * A generation's rows lie in four parts, one after the other, so that a transaction's inserts touch a few hundred pages and
+ * not the thousands of a whole generation; only an id that the filter knows pays for it, with up to four look-ups.
+ *
  *   db dedup_meta  "k"                 the hash's key, 16 random bytes, made once
  *                  "s"                 the state: floor, held, forgotten_t, maybe_duplicates; u64 each
  *                  "g", generation u32 its ids u64 and its newest record's t u64 */
@@ -13,6 +16,8 @@
 #define DEDUP_DB              "dedup"
 #define DEDUP_META_DB         "dedup_meta"
 #define DEDUP_GENERATION_BITS 18
+#define DEDUP_PART_BITS       16
+#define DEDUP_PARTS           (1u << (DEDUP_GENERATION_BITS - DEDUP_PART_BITS)) /* of a generation */
 #define DEDUP_HASH_SIZE       12
 #define DEDUP_KEY_SIZE        (4 + DEDUP_HASH_SIZE)
 #define DEDUP_VALUE_SIZE      16
@@ -24,10 +29,14 @@ static inline uint32_t dedup_generation(uint64_t seq)
 	return (uint32_t)(seq >> DEDUP_GENERATION_BITS);
 }
 
-static inline void dedup_key_write(uint8_t out[DEDUP_KEY_SIZE], uint32_t generation, const uint8_t hash[DEDUP_HASH_SIZE])
+static inline uint32_t dedup_part(uint64_t seq)
 {
-	put_be32(out, generation);
-	memcpy(out + 4, hash, DEDUP_HASH_SIZE);
+	return (uint32_t)(seq >> DEDUP_PART_BITS);
+}
+
+static inline uint32_t dedup_key_generation(const uint8_t key[DEDUP_KEY_SIZE])
+{
+	return get_be32(key) / DEDUP_PARTS;
 }
 
 /* What the filter knows an id by: derived from the row's key alone, so that it can be rebuilt. */

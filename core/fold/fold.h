@@ -20,7 +20,8 @@ struct fold_options {
 
 /* Refuses (ERR_FOREIGN / ERR_CORRUPT, logged) when the checkpoint is ahead of the journal or of another epoch. When the config's definitions
  * differ from the active ones, appends a definition record. Does no folding yet. */
-MUST_USE int fold_new(struct journal *journal, struct people *people, const struct fold_options *options, struct fold **out);
+MUST_USE int fold_new(struct journal *journal, struct people *people, const struct fold_options *options,
+		      struct fold **out);
 MUST_USE int fold_start(struct fold *fold); /* rebuilds the dedup filter, then folds; both on its thread */
 void fold_stop(struct fold *fold);          /* commits what it has, joins */
 void fold_free(struct fold *fold);
@@ -32,6 +33,6 @@ struct fold_status {
 	uint64_t dedup_ids;        /* remembered */
 	int64_t dedup_window_us;   /* effective: younger than configured when the id bound bites */
 	uint64_t maybe_duplicates;
-	bool is_ready;             /* dedup filter rebuilt */
+	bool is_ready; /* dedup filter rebuilt */
 };
 void fold_status(const struct fold *fold, struct fold_status *out); /* any thread */

@@ -9,4 +9,4 @@ MUST_USE int payload_write_definition(struct arena *arena, struct str text, uint
 MUST_USE int payload_read_definition(struct arena *arena, struct str payload, struct str *text);
 MUST_USE int payload_read_clock(struct arena *arena, struct str payload, bool *is_held);
 MUST_USE int payload_write_quarantine(struct arena *arena, uint64_t seq, struct str plugin, struct str reason,
-                                      struct str *out);
+				      struct str *out);

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "fold/burst.h"
 #include "fold/dedup.h"
 #include "fold/fold.h"
 #include "fold/marker.h"
@@ -31,7 +32,7 @@ struct fold {
 	_Atomic bool should_stop, is_ready;
 	_Atomic int64_t changes_retention_us;
 
-	/* under `lock`: text of the newest definition in the journal */
+	/* under `lock`: text of the newest definition in the journal; empty: not known */
 	struct buf definition;
 
 	/* published by the thread for fold_status */
@@ -42,9 +43,10 @@ struct fold {
 	uint64_t next; /* to fold; may be ahead of `applied` inside a transaction */
 	int64_t t;     /* logical time of the newest folded record */
 	struct journal_batch batch;
-	struct arena arena; /* of one record */
-	bool is_open;       /* a transaction */
+	struct arena arena;  /* of one record */
+	bool is_open;        /* a transaction */
 	size_t record_count; /* in it */
+	struct burst burst;
 	int64_t opened_at, committed_at, maintained_at; /* monotonic */
 	size_t page_cap, gap_records;
 	uint64_t trimmed_below;
@@ -56,6 +58,8 @@ struct fold {
 void *worker_main(void *fold);
 /* Applies the active definitions' bounds. */
 void worker_configure(struct fold *fold);
+/* To where the checkpoint stands, with its definitions. */
+void worker_rewind(struct fold *fold);
 void worker_publish(struct fold *fold);
 
 /* core/fold/apply.c: folds one record into the open transaction. ERR_FORMAT: of a kind that only a newer cdpd writes,

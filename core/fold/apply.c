@@ -1,0 +1,128 @@
+#include <inttypes.h>
+
+#include "event/record.h"
+#include "fold/payload.h"
+#include "fold/worker.h"
+
+static int put_verdict(struct fold *fold, uint64_t seq, enum outcome_verdict verdict, enum outcome_reason reason,
+		       uint64_t previous_seq)
+{
+	struct outcome outcome = {.verdict = verdict, .reason = reason, .previous_seq = previous_seq};
+	return people_put_outcome(fold->people, seq, &outcome);
+}
+
+static int apply_new(struct fold *fold, const struct cdpd_event *event, const struct record *record)
+{
+	struct apply_result result;
+	int rc = people_apply(fold->people, event, record->seq, record->t, &result);
+	if (rc) return rc;
+	struct outcome outcome = {
+	    .verdict = result.verdict, .reason = result.reason, .previous_seq = result.previous_seq};
+	memcpy(outcome.fragment, result.fragment.bytes, sizeof outcome.fragment);
+	if (result.verdict == OUTCOME_APPLIED && dedup_is_maybe_duplicate(fold->dedup, event, record->t) &&
+	    outcome.reason == OUTCOME_REASON_NONE) {
+		outcome.reason = OUTCOME_REASON_MAYBE_DUPLICATE;
+	}
+	return people_put_outcome(fold->people, record->seq, &outcome);
+}
+
+static int apply_event(struct fold *fold, const struct record *record)
+{
+	struct cdpd_event event;
+	enum dedup_verdict verdict;
+	uint64_t winner;
+	int rc = event_decode(record->payload, &fold->arena, &event);
+	if (rc == ERR_NOMEM) return rc;
+	if (!rc) {
+		rc = dedup_check(fold->dedup, people_txn(fold->people), &event, record->seq, record->t, &verdict,
+				 &winner);
+		if (rc && rc != ERR_INVALID) return rc;
+	}
+	if (rc) return put_verdict(fold, record->seq, OUTCOME_REFUSED, OUTCOME_REASON_UNDECODABLE, 0);
+	switch (verdict) {
+	case DEDUP_NEW: return apply_new(fold, &event, record);
+	case DEDUP_DUPLICATE: return put_verdict(fold, record->seq, OUTCOME_DUPLICATE, OUTCOME_REASON_NONE, winner);
+	case DEDUP_CONFLICT: break;
+	}
+	return put_verdict(fold, record->seq, OUTCOME_CONFLICT, OUTCOME_REASON_NONE, winner);
+}
+
+static int apply_definition(struct fold *fold, const struct record *record)
+{
+	struct str text;
+	int rc = payload_read_definition(&fold->arena, record->payload, &text);
+	if (rc) return rc;
+	/* A definition is also appended when it was only unknown whether a pending record already says the same. */
+	if (str_eq(text, people_definitions_text(fold->people))) return OK;
+	rc = people_define(fold->people, text, record->seq);
+	if (rc) {
+		log_error(LOG_FOLD,
+			  "the definition at position %" PRIu64
+			  " cannot be taken over, the fold stops there (%s); is a feature plugin missing?",
+			  record->seq, status_str(rc));
+		return rc;
+	}
+	worker_configure(fold);
+	return OK;
+}
+
+static int apply_clock(struct fold *fold, const struct record *record)
+{
+	bool is_held;
+	int rc = payload_read_clock(&fold->arena, record->payload, &is_held);
+	if (rc) return rc;
+	dedup_hold(fold->dedup, is_held);
+	dedup_advance(fold->dedup, record->seq, record->t); /* with a confirmation what was held back is due now */
+	return OK;
+}
+
+static int refuse_kind(const struct record *record)
+{
+	log_error(LOG_FOLD,
+		  "position %" PRIu64
+		  " holds a record of kind %s, which this version of cdpd cannot fold: it was written by "
+		  "a newer one; the fold stops there, run that version again",
+		  record->seq, record_kind_name(record->kind));
+	return ERR_FORMAT;
+}
+
+static int apply_kind(struct fold *fold, const struct record *record)
+{
+	switch (record->kind) {
+	case RECORD_EVENT: dedup_advance(fold->dedup, record->seq, record->t); return apply_event(fold, record);
+	case RECORD_DEFINITION:
+		dedup_advance(fold->dedup, record->seq, record->t);
+		return apply_definition(fold, record);
+	case RECORD_CLOCK: return apply_clock(fold, record);
+	case RECORD_TICK:
+	case RECORD_QUARANTINE: /* the journal indexed it when it was written */
+		dedup_advance(fold->dedup, record->seq, record->t);
+		return OK;
+	case RECORD_RESOLUTION:
+	case RECORD_MERGE:
+	case RECORD_UNMERGE:
+	case RECORD_ERASURE:
+	case RECORD_SUPPRESSION: break;
+	}
+	return refuse_kind(record);
+}
+
+static int leave_out(struct fold *fold, const struct record *record)
+{
+	log_warn(LOG_FOLD, "position %" PRIu64 " is quarantined, its %s is left out (the fold crashed on it)",
+		 record->seq, record_kind_name(record->kind));
+	metric_add(fold->meter.quarantined, 1);
+	dedup_advance(fold->dedup, record->seq, record->t);
+	if (record->kind != RECORD_EVENT) return OK;
+	return put_verdict(fold, record->seq, OUTCOME_QUARANTINED, OUTCOME_REASON_CRASHED, 0);
+}
+
+int apply_record(struct fold *fold, const struct record *record)
+{
+	arena_reset(&fold->arena);
+	if (journal_is_quarantined(fold->journal, record->seq)) return leave_out(fold, record);
+	marker_begin(&fold->marker, record->seq);
+	int rc = apply_kind(fold, record);
+	marker_end(&fold->marker);
+	return rc;
+}

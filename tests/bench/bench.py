@@ -1,0 +1,261 @@
+#!/usr/bin/env python3
+"""Runs the benches and prints each figure beside its limit, measured in the same run, as ratios. See run.sh."""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TOKEN = "bench-token-for-reading"
+CONFIG = """\
+store: {{path: {data}}}
+listen: {{http: "127.0.0.1:0"}}
+tokens_file: {folder}/tokens.yaml
+plugins: {{path: {build}/plugins}}
+sources:
+  - {{id: web, kind: server, write_keys: [bench-key]}}
+features:
+  - {{name: orders, type: count, event: Order Completed}}
+  - {{name: revenue, type: sum, event: Order Completed, field: properties.total}}
+  - {{name: first_order, type: first, event: Order Completed, field: properties.order_id}}
+  - {{name: last_order, type: last, event: Order Completed, field: properties.order_id}}
+enrichers:
+  - {{plugin: campaign}}
+"""
+
+
+class Bench:
+    def __init__(self, build, folder, quick):
+        self.build, self.folder, self.quick = pathlib.Path(build).resolve(), pathlib.Path(folder), quick
+        self.rows = []
+        self.users = 100_000 if quick else 1_000_000
+
+    def row(self, figure, bar, value, limit, ratio, met):
+        self.rows.append((figure, bar, value, limit, ratio, met))
+        print(f"  {figure}: {value} | limit {limit} | {ratio} | bar {bar} | {'met' if met else 'NOT MET'}", flush=True)
+
+    # ── processes ──────────────────────────────────────────────────────────
+
+    @contextlib.contextmanager
+    def cdpd(self, name):
+        daemon = Daemon(self, name)
+        try:
+            yield daemon.start()
+        finally:
+            daemon.stop()
+
+    @contextlib.contextmanager
+    def nginx(self, body_size=None):
+        """One worker, keep-alive without bound, no logs: `return 200`, and a file of body_size bytes."""
+        folder = self.folder / "nginx"
+        folder.mkdir(exist_ok=True)
+        os.chmod(self.folder, 0o755)
+        os.chmod(folder, 0o755)
+        (folder / "profile.json").write_bytes(b"x" * (body_size or 1))
+        (folder / "nginx.conf").write_text(f"""
+daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
+events {{ worker_connections 4096; }}
+http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {folder}; sendfile on; tcp_nodelay on;
+  open_file_cache max=10; proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  server {{ listen 127.0.0.1:18991; root {folder};
+    location /v1/ {{ return 200 '{{"ok":true,"success":true,"status":1,"accepted":1}}'; }} }} }}
+""")
+        process = subprocess.Popen(["nginx", "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"], stderr=subprocess.DEVNULL)
+        time.sleep(0.7)
+        try:
+            yield 18991
+        finally:
+            process.terminate()
+            process.wait()
+
+    def load(self, port, *arguments, allow_refusals=False):
+        run = subprocess.run([str(self.build / "loadgen"), "--port", str(port), "--key", "bench-key", "--seed", str(time.time_ns() % 1_000_000), *map(str, arguments)],
+                             capture_output=True, text=True)
+        if not run.stdout or (run.returncode and not allow_refusals):
+            sys.exit(f"loadgen failed: {run.stdout} {run.stderr}")
+        return json.loads(run.stdout)
+
+    # ── figures ────────────────────────────────────────────────────────────
+
+    def fill(self, daemon):
+        """Existing profiles: one event for each user, folded."""
+        self.load(daemon.port, "--mode", "batch", "--batch", 500, "--path", "/v1/batch", "--connections", 8, "--users", self.users, "--sequential",
+                  "--requests", self.users // 500)
+        daemon.wait_folded()
+
+    def single(self):
+        seconds = 3 if self.quick else 10
+        with self.nginx() as port:
+            limit = self.load(port, "--seconds", seconds)["requests_per_s"]
+        with self.cdpd("single") as daemon:
+            self.fill(daemon)
+            burst = self.load(daemon.port, "--seconds", seconds, "--users", self.users)
+            memory = daemon.memory_peak()
+            self.row("single POSTs/s, 10 s burst", "0.5 ×", f"{burst['requests_per_s']:,.0f}", f"{limit:,.0f} nginx", f"{burst['requests_per_s'] / limit:.2f} ×", burst["requests_per_s"] >= 0.5 * limit)
+            self.row("… memory (RssAnon) under the burst", "256 MB", f"{memory / 1e6:.0f} MB", "", "", memory < 256e6)
+            daemon.wait_folded()
+            rate = 0.21 * limit
+            steady = self.load(daemon.port, "--seconds", 10 if self.quick else 60, "--rate", rate, "--users", self.users)
+            lag = daemon.pending()
+            reached = steady["requests_per_s"]
+            self.row("single POSTs/s, 60 s, fold keeping up", "0.2 ×", f"{reached:,.0f} (lag at the end {lag})", f"{limit:,.0f} nginx", f"{reached / limit:.2f} ×",
+                     reached >= 0.2 * limit and lag < reached)
+
+    def batch(self):
+        seconds = 3 if self.quick else 10
+        with self.cdpd("batch") as daemon:
+            self.fill(daemon)
+            burst = self.load(daemon.port, "--mode", "batch", "--batch", 100, "--path", "/v1/batch", "--connections", 16, "--seconds", seconds, "--users", self.users)
+            memory = daemon.memory_peak()
+        limit = self.raw_append()
+        rate = burst["events_per_s"]
+        self.row("events/s acknowledged, batches of 100, 10 s burst", "0.3 × and 150,000/s", f"{rate:,.0f}", f"{limit:,.0f} raw LMDB append", f"{rate / limit:.2f} ×",
+                 rate >= 0.3 * limit and rate >= 150_000)
+        self.row("… memory (RssAnon) under the burst", "256 MB", f"{memory / 1e6:.0f} MB", "", "", memory < 256e6)
+
+    def raw_append(self):
+        return self.program("bench_journal", "--raw", "--dir", self.folder / "raw")["raw_events_per_s"]
+
+    def fold(self):
+        for fragments in (1, 2):
+            result = self.program("bench_fold", "--profiles", self.users, "--dedup", self.users * 20, "--seconds", 10 if self.quick else 60, "--fragments", fragments,
+                                  "--dir", self.folder / f"fold{fragments}")
+            rate, limit = result["events_per_s"], result["raw_events_per_s"]
+            bar = "0.5 × and 40,000/s" if fragments == 1 else "reported"
+            self.row(f"events/s folded, {'single-fragment' if fragments == 1 else 'anonymous+user'} profiles", bar, f"{rate:,.0f}", f"{limit:,.0f} raw LMDB, same facts", f"{rate / limit:.2f} ×",
+                     fragments == 2 or (rate >= 0.5 * limit and rate >= 40_000))
+            shutil.rmtree(self.folder / f"fold{fragments}", ignore_errors=True)
+
+    def program(self, name, *arguments):
+        run = subprocess.run([str(self.build / "tests" / "bench" / name), *map(str, arguments)], capture_output=True, text=True)
+        if run.returncode:
+            sys.exit(f"{name} failed: {run.stdout[-2000:]} {run.stderr[-2000:]}")
+        return json.loads(run.stdout.strip().splitlines()[-1])
+
+    def get(self):
+        seconds = 3 if self.quick else 10
+        with self.cdpd("get") as daemon:
+            self.fill(daemon)
+            size = len(daemon.get("/v1/profiles/user_id:u000000001"))
+            ours = self.load(daemon.port, "--mode", "get", "--path", "/v1/profiles/user_id:#", "--token", TOKEN, "--seconds", seconds, "--users", self.users)
+        with self.nginx(size) as port:
+            limit = self.load(port, "--mode", "get", "--path", "/profile.json", "--seconds", seconds)["requests_per_s"]
+        self.row("profile GETs/s", "0.5 ×", f"{ours['requests_per_s']:,.0f}", f"{limit:,.0f} nginx, {size} B file", f"{ours['requests_per_s'] / limit:.2f} ×", ours["requests_per_s"] >= 0.5 * limit)
+
+    def ack(self):
+        with self.cdpd("ack") as daemon:
+            self.fill(daemon)
+            run = self.load(daemon.port, "--rate", 10_000, "--seconds", 10 if self.quick else 30, "--users", self.users)
+            lag = daemon.pending()
+        self.row("ack p99 at 10,000 single events/s, fold running", "25 ms", f"{run['p99_ms']:.1f} ms (p50 {run['p50_ms']:.1f}, lag {lag})", "", "", run["p99_ms"] <= 25 and run["requests_per_s"] > 9_500)
+
+    def memory(self):
+        with self.cdpd("empty") as daemon:
+            time.sleep(1)
+            used = daemon.memory()
+        self.row("memory (RssAnon), empty data directory", "20 MB", f"{used / 1e6:.1f} MB", "", "", used < 20e6)
+
+    def restart(self):
+        wanted = 100_000 if self.quick else 1_000_000
+        with self.cdpd("restart") as daemon:
+            self.fill(daemon)
+            while daemon.pending() < wanted:
+                self.load(daemon.port, "--mode", "batch", "--batch", 500, "--path", "/v1/batch", "--connections", 16, "--seconds", 2, "--users", self.users, allow_refusals=True)
+            pending = daemon.pending()
+            daemon.kill()
+            start = time.monotonic()
+            daemon.start()
+            seconds = time.monotonic() - start
+            left = daemon.pending()
+            self.row(f"restart after kill -9 with {pending:,} unfolded, until /readyz", "3 s", f"{seconds:.2f} s (still {left:,} to fold)", "", "", seconds <= 3)
+
+
+class Daemon:
+    def __init__(self, bench, name):
+        self.bench = bench
+        self.folder = bench.folder / name
+        self.folder.mkdir()
+        (self.folder / "cdpd.yaml").write_text(CONFIG.format(data=self.folder / "data", folder=self.folder, build=bench.build))
+        tokens = self.folder / "tokens.yaml"
+        tokens.write_text(f"tokens:\n  - {{name: bench, token: {TOKEN}, scopes: [\"profiles:read\", admin]}}\n")
+        tokens.chmod(0o600)
+
+    def start(self):
+        self.process = subprocess.Popen([str(self.bench.build / "cdpd"), "-c", str(self.folder / "cdpd.yaml")], stdout=subprocess.PIPE, stderr=(self.folder / "log").open("ab"), cwd=self.folder)
+        line = self.process.stdout.readline().decode()
+        match = re.search(r":(\d+)\s*$", line)
+        if not match:
+            sys.exit(f"cdpd did not start: {line} {(self.folder / 'log').read_text()}")
+        self.port = int(match.group(1))
+        while True:
+            with contextlib.suppress(OSError):
+                self.get("/readyz")
+                return self
+            time.sleep(0.01)
+
+    def get(self, path):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"Authorization": f"Bearer {TOKEN}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read()
+
+    def pending(self):
+        return json.loads(self.get("/v1/admin/status"))["events"]["pending"]
+
+    def wait_folded(self):
+        while self.pending():
+            time.sleep(0.2)
+
+    def memory(self, field="RssAnon"):
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"{field}:\s+(\d+)", text).group(1)) * 1024
+
+    def memory_peak(self):
+        """RssAnon has no kept peak: sampled right at the end of the load, while the fold is still at work."""
+        return max(self.memory() for _ in range(20) if not time.sleep(0.02))
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.process.stdout.close()
+
+    def stop(self):
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def machine():
+    cpu = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    return f"{os.cpu_count()} × {cpu.group(1) if cpu else platform.processor()}, Linux {platform.release()}, durability: LMDB default sync (fdatasync + O_DSYNC meta page) per commit"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build")
+    parser.add_argument("figures", nargs="*")
+    parser.add_argument("--quick", action="store_true", help="small and short: shows that the benches run, not how fast cdpd is")
+    options = parser.parse_args()
+    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold"]
+    base = os.environ.get("CDPD_BENCH_DIR")
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=base or ROOT / "build") as folder:
+        bench = Bench(options.build, folder, options.quick)
+        print(machine(), flush=True)
+        for name in figures:
+            getattr(bench, name)()
+    print("\n| figure | at least / at most | measured | limit in the same run | ratio | |\n|---|---|---|---|---|---|")
+    for figure, bar, value, limit, ratio, met in bench.rows:
+        print(f"| {figure} | {bar} | {value} | {limit} | {ratio} | {'met' if met else '**not met**'} |")
+
+
+if __name__ == "__main__":
+    main()
