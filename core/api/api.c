@@ -129,7 +129,7 @@ int api_new(const struct api_options *options, struct api **out)
 	api->ingest = options->ingest;
 	api->started_at_us = clock_wall_us();
 	api->streams = &open_streams;
-	atomic_init(&api->fold, options->fold);
+	api->fold = options->fold;
 	pthread_mutex_init(&api->lock, NULL);
 	atomic_init(&api->live_generation, 1);
 	int rc = live_new(options->config, &api->live);
@@ -153,14 +153,9 @@ void api_free(struct api *api)
 	free(api);
 }
 
-void api_set_fold(struct api *api, struct fold *fold)
-{
-	atomic_store(&api->fold, fold);
-}
-
 struct fold *api_fold(struct api *api)
 {
-	return atomic_load(&api->fold);
+	return api->fold;
 }
 
 void api_set_draining(struct api *api)

@@ -15,7 +15,7 @@ MUST_USE int api_check_config(const struct config *config, char **errors);
 struct api_options {
 	struct journal *journal;
 	struct people *people;
-	struct fold *fold; /* NULL: set later with api_set_fold */
+	struct fold *fold;
 	struct deliver *deliver;
 	struct ingest *ingest;
 	const struct config *config;
@@ -23,7 +23,6 @@ struct api_options {
 
 MUST_USE int api_new(const struct api_options *options, struct api **out);
 void api_free(struct api *api);
-void api_set_fold(struct api *api, struct fold *fold);             /* once, before requests need it; any thread */
 MUST_USE int api_register(struct api *api, struct router *router); /* every route */
 /* net_options' hooks. */
 int api_worker_start(void *api, struct loop *loop, void **worker);

@@ -33,7 +33,7 @@ struct live {
 struct api {
 	struct journal *journal;
 	struct people *people;
-	_Atomic(struct fold *) fold; /* NULL until api_set_fold */
+	struct fold *fold;
 	struct deliver *deliver;
 	struct ingest *ingest;
 	struct read_pool *pool;
@@ -78,7 +78,7 @@ struct api_worker {
 const struct config *api_config(struct api *api);
 /* The running config and tokens, borrowed until this worker's next call; on its thread. */
 const struct live *api_worker_live(struct api_worker *worker);
-struct fold *api_fold(struct api *api); /* NULL: not there yet */
+struct fold *api_fold(struct api *api);
 /* Position of the newest record below `next_seq`, as text: what X-Cdpd-Position says. */
 struct str api_position_text(const struct api *api, uint64_t next_seq, char out[POSITION_TEXT_SIZE]);
 

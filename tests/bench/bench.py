@@ -125,10 +125,12 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {fo
         self.row("… memory (RssAnon) under the burst", "256 MB", f"{memory / 1e6:.0f} MB", "", "", memory < 256e6)
 
     def raw_append(self):
+        (self.folder / "raw").mkdir()
         return self.program("bench_journal", "--raw", "--dir", self.folder / "raw")["raw_events_per_s"]
 
     def fold(self):
         for fragments in (1, 2):
+            (self.folder / f"fold{fragments}").mkdir()
             result = self.program("bench_fold", "--profiles", self.users, "--dedup", self.users * 20, "--seconds", 10 if self.quick else 60, "--fragments", fragments,
                                   "--dir", self.folder / f"fold{fragments}")
             rate, limit = result["events_per_s"], result["raw_events_per_s"]

@@ -1,1 +1,0 @@
-typedef int cdpd_empty;
