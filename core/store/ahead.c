@@ -9,15 +9,16 @@
 
 #include "store/store.h"
 
-#define WRITE_BYTES (1u << 20)
-#define PIECE_MIN   (256u << 10)
-#define ROOM_PIECES 8 /* nothing is written ahead on a disk with less room than that many of the largest pieces */
+#define STEP_BYTES  (1u << 20) /* at once: an ack may have to wait while so much is synced */
+#define PAGE_BYTES  4096
+#define DEPTH_MIN   (256u << 10)
+#define ROOM_DEPTHS 8 /* nothing is written ahead on a disk with less room than that many times the depth */
 
 struct ahead {
 	int fd;
 	bool is_broken; /* the thread's own */
 	char *path;
-	uint64_t piece_max;
+	uint64_t depth_max;
 	pthread_t thread;
 	pthread_mutex_t lock; /* of the rest */
 	pthread_cond_t changed;
@@ -34,27 +35,25 @@ struct ahead {
 static bool has_room(const struct ahead *ahead)
 {
 	uint64_t free_bytes;
-	return store_free_bytes(ahead->path, &free_bytes) == OK && free_bytes > ROOM_PIECES * ahead->piece_max;
+	return store_free_bytes(ahead->path, &free_bytes) == OK && free_bytes > ROOM_DEPTHS * ahead->depth_max;
 }
 
-/* A small file is written ahead by little: half of what is used already. */
-static uint64_t piece_of(const struct ahead *ahead)
+/* How far ahead: a small file by little, half of what is used already. */
+static uint64_t depth_of(const struct ahead *ahead)
 {
-	uint64_t piece = ahead->used / 2 & ~(uint64_t)4095;
-	if (piece < PIECE_MIN) return PIECE_MIN;
-	return piece < ahead->piece_max ? piece : ahead->piece_max;
+	uint64_t depth = ahead->used / 2;
+	if (depth < DEPTH_MIN) return DEPTH_MIN;
+	return depth < ahead->depth_max ? depth : ahead->depth_max;
 }
 
-static bool write_zeros(struct ahead *ahead, uint64_t from, uint64_t piece)
+static bool write_zeros(struct ahead *ahead, uint64_t from)
 {
-	static const char zeros[WRITE_BYTES];
+	static char zeros[STEP_BYTES]; /* never written: all of it is the kernel's one page of zeros */
 	if (ahead->is_broken || !has_room(ahead)) return false;
-	for (uint64_t done = 0; done < piece;) {
-		uint64_t left = piece - done;
-		size_t want = left < sizeof zeros ? (size_t)left : sizeof zeros;
-		ssize_t n = pwrite(ahead->fd, zeros, want, (off_t)(from + done));
+	for (size_t done = 0; done < sizeof zeros;) {
+		ssize_t n = pwrite(ahead->fd, zeros + done, sizeof zeros - done, (off_t)(from + done));
 		if (n <= 0) return false;
-		done += (uint64_t)n;
+		done += (size_t)n;
 	}
 	if (fdatasync(ahead->fd) == 0) return true;
 	ahead->is_broken = true; /* a disk that failed once is not asked again; the writer will find out for itself */
@@ -63,7 +62,7 @@ static bool write_zeros(struct ahead *ahead, uint64_t from, uint64_t piece)
 
 static bool is_due(const struct ahead *ahead)
 {
-	return ahead->is_armed && !ahead->has_failed && ahead->written < ahead->used + piece_of(ahead);
+	return ahead->is_armed && !ahead->has_failed && ahead->written < ahead->used + depth_of(ahead);
 }
 
 static uint64_t start_of(const struct ahead *ahead)
@@ -81,13 +80,13 @@ static void *run(void *arg)
 			(void)pthread_cond_wait(&ahead->changed, &ahead->lock);
 			continue;
 		}
-		uint64_t from = ahead->from = start_of(ahead), piece = piece_of(ahead);
+		uint64_t from = ahead->from = start_of(ahead);
 		ahead->is_writing = true;
 		(void)pthread_mutex_unlock(&ahead->lock);
-		bool is_written = write_zeros(ahead, from, piece);
+		bool is_written = write_zeros(ahead, from);
 		(void)pthread_mutex_lock(&ahead->lock);
 		ahead->is_writing = false;
-		if (is_written) ahead->written = from + piece;
+		if (is_written) ahead->written = from + STEP_BYTES;
 		ahead->has_failed = !is_written;
 		(void)pthread_cond_broadcast(&ahead->changed);
 	}
@@ -110,13 +109,13 @@ static void release(struct ahead *ahead)
 	free(ahead);
 }
 
-int ahead_start(const char *path, uint64_t piece_max, struct ahead **out)
+int ahead_start(const char *path, uint64_t depth_max, struct ahead **out)
 {
 	*out = NULL;
 	struct ahead *ahead = calloc(1, sizeof *ahead);
 	if (!ahead) return ERR_NOMEM;
 	ahead->fd = -1;
-	ahead->piece_max = piece_max;
+	ahead->depth_max = depth_max;
 	ahead->path = strdup(path);
 	int rc = ahead->path ? open_data(ahead, path) : ERR_NOMEM;
 	if (!rc) {
@@ -161,7 +160,7 @@ void ahead_claim(struct ahead *ahead, uint64_t bound)
 	(void)pthread_mutex_lock(&ahead->lock);
 	if (!ahead->is_armed) arm(ahead);
 	while (ahead->is_writing && bound > ahead->from) (void)pthread_cond_wait(&ahead->changed, &ahead->lock);
-	ahead->claim = bound;
+	ahead->claim = (bound + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
 	(void)pthread_mutex_unlock(&ahead->lock);
 }
 

@@ -4,7 +4,7 @@
  * data of every other file that grew: the fold's 40 MB would stand before an ack's 16 KB. Blocks that have been written before
  * need no such commit (PostgreSQL recycles its log files for the same reason). Measured: docs/performance.md.
  *
- * One thread an env writes the next piece while the env's writer stays below where it began; the writer waits for it only when
+ * One thread an env writes step after step while the env's writer stays below where it began; the writer waits for a step only when
  * it would pass that line. Running out of space or any other failure only means that nothing is written ahead. */
 #pragma once
 
@@ -12,8 +12,8 @@
 
 struct ahead;
 
-/* `path`: the env's directory; `piece_max`: bytes written ahead at most. Writes nothing before the first claim. */
-MUST_USE int ahead_start(const char *path, uint64_t piece_max, struct ahead **out);
+/* `path`: the env's directory; `depth_max`: bytes written ahead at most. Writes nothing before the first claim. */
+MUST_USE int ahead_start(const char *path, uint64_t depth_max, struct ahead **out);
 /* Ends the thread and cuts off what was never used (`used`: bytes of the file by LMDB's count); NULL is fine. */
 void ahead_stop(struct ahead *ahead, uint64_t used);
 /* Before a commit: the writer may write anything below `bound` from now on. */
