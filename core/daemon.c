@@ -1,13 +1,12 @@
 #include "daemon.h"
 
-#include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "api/api.h"
 #include "plugin/plugin.h"
@@ -57,11 +56,12 @@ static int start_store(struct daemon *d)
 {
 	char path[4096];
 	(void)snprintf(path, sizeof path, "%.*s", STR_ARG(d->config->store_path));
-	if (mkdir(path, 0700) && errno != EEXIST) {
-		log_error(LOG_MAIN, "cannot create the data directory %s (%s)", path, strerror(errno));
-		return ERR_IO;
+	int rc = store_make_dir(path);
+	if (rc) {
+		log_error(LOG_MAIN, "cannot create the data directory %s (%s)", path, status_str(rc));
+		return rc;
 	}
-	int rc = store_lock(path, &d->lock_fd);
+	rc = store_lock(path, &d->lock_fd);
 	if (rc == ERR_LOCKED) log_error(LOG_MAIN, "another cdpd is running on the data directory %s", path);
 	return rc;
 }
@@ -391,6 +391,7 @@ int daemon_run(const struct daemon_source *source)
 	log_info(LOG_MAIN, "stopping");
 	api_set_draining(daemon.api);
 	net_drain(daemon.net, (int)daemon.config->drain_timeout_ms);
+	if (atomic_load(&daemon.fatal)) _exit(exit_code(&daemon));
 	stop_steps(&daemon, COUNT_OF(steps));
 	config_unref(daemon.config);
 	return exit_code(&daemon);

@@ -97,7 +97,8 @@ static int trim(struct fold *fold)
 {
 	uint64_t first = journal_first_seq(fold->journal);
 	int64_t retention = atomic_load(&fold->changes_retention_us);
-	int64_t before = retention > 0 && fold->t > retention ? fold->t - retention : INT64_MIN;
+	bool may_age = retention > 0 && fold->t > retention && !journal_clock_is_held(fold->journal);
+	int64_t before = may_age ? fold->t - retention : INT64_MIN;
 	return people_trim(fold->people, first, before, TRIM_ROWS + 2 * fold->record_count);
 }
 

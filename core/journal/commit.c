@@ -267,7 +267,7 @@ bool commit_seal(struct journal *journal)
 
 void commit_tick(struct journal *journal)
 {
-	if (seal_if_needed(journal, 0) != OK) return;    /* the next try is a second away */
+	if (!commit_seal(journal)) return;               /* the next try is a second away */
 	(void)commit_own(journal, &journal->meta, true); /* and so it is for this; a panic was told */
 }
 

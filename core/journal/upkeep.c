@@ -43,7 +43,10 @@ static void hold_if_jumped(struct journal *journal, const struct conf_journal *c
 static bool may_trim(const struct journal *journal, const struct conf_journal *conf, int64_t last_t)
 {
 	if (conf->retention_bytes > 0 && atomic_load(&journal->bytes) > conf->retention_bytes) return true;
-	return conf->retention_us > 0 && wall_now(journal) - last_t > conf->retention_us;
+	int64_t jumped;
+	int64_t wall = clock_watch_read(&journal->watch, &jumped);
+	if (journal->meta.is_clock_held || jumped > conf->clock_jump_us) return false; /* age is not known for sure */
+	return conf->retention_us > 0 && wall - last_t > conf->retention_us;
 }
 
 /* On record first, then out of the readers' reach, then deleted: a crash between leaves files that the next

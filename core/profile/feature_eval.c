@@ -226,6 +226,21 @@ void features_drop_unknown(const struct plan *plan, struct row *row)
 	row->feature_count = kept;
 }
 
+/* States that a plugin says cannot be merged must not stop the fold: the first one stays. */
+static void feature_merge(const struct cdpd_feature_type *impl, struct row_feature *into,
+			  const struct aligned_state *other, uint32_t other_len)
+{
+	struct aligned_state before;
+	uint32_t before_len = into->len;
+	CHECK(before_len <= sizeof before.bytes);
+	memcpy(before.bytes, into->state, before_len);
+	if (impl->merge(into->state, &into->len, other->bytes, other_len) < 0) {
+		memcpy(into->state, before.bytes, before_len);
+		into->len = before_len;
+	}
+	CHECK(into->len <= into->room);
+}
+
 int features_merge(const struct plan *plan, struct row *into, const struct row *from, struct arena *arena)
 {
 	for (size_t i = 0; i < from->feature_count; i++) {
@@ -238,8 +253,7 @@ int features_merge(const struct plan *plan, struct row *into, const struct row *
 		memcpy(copy.bytes, other->state, other->len);
 		int rc = take_state(feature, into, arena, &state);
 		if (rc) return rc;
-		if (feature->def.impl->merge(state->state, &state->len, copy.bytes, other->len) < 0) return ERR_CORRUPT;
-		CHECK(state->len <= state->room);
+		feature_merge(feature->def.impl, state, &copy, other->len);
 	}
 	return OK;
 }

@@ -147,6 +147,17 @@ static uint8_t with_trust(const struct cdpd_event *event, enum link_rule rule)
 	return (uint8_t)(rule | (is_trusted ? LINK_TRUSTED : 0));
 }
 
+/* Once a fragment's evidence is at its cap, an attempt may stand under the other side alone. */
+static int find_attempt(struct people *people, const struct row *row, struct link *link)
+{
+	int rc = link_find(people->txn, people->tables.links, link);
+	if (rc != ERR_NOT_FOUND || row->attempt_overflow == 0) return rc;
+	struct link mirrored = *link;
+	mirrored.fragment = link->other;
+	mirrored.other = link->fragment;
+	return link_find(people->txn, people->tables.links, &mirrored);
+}
+
 int link_try(struct people *people, struct link_context *context, const struct identifier *other, enum link_rule rule)
 {
 	struct slot *slot = context->strongest;
@@ -156,7 +167,7 @@ int link_try(struct people *people, struct link_context *context, const struct i
 	if (fragment_id_eq(&slot->id, &other->id)) return OK;
 	if (row->decided_version == version && row_has_decided(row, &other->id, trusted)) return OK;
 	struct link link = {.fragment = slot->id, .other = other->id, .rule = trusted, .version = version};
-	int rc = link_find(people->txn, people->tables.links, &link);
+	int rc = find_attempt(people, row, &link);
 	if (rc == ERR_NOT_FOUND) rc = attempt(people, context, other, trusted);
 	if (rc) return rc;
 	row = slot->fragment.row;

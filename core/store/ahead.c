@@ -141,7 +141,7 @@ void ahead_stop(struct ahead *ahead, uint64_t used)
 	(void)pthread_mutex_unlock(&ahead->lock);
 	(void)pthread_join(ahead->thread, NULL);
 	/* Zeros that stay behind are no harm: the next opening counts them as ready. */
-	if (used && ftruncate(ahead->fd, (off_t)used)) ahead->has_failed = true;
+	if (used && ahead->is_armed && ftruncate(ahead->fd, (off_t)used)) ahead->has_failed = true;
 	(void)pthread_cond_destroy(&ahead->changed);
 	(void)pthread_mutex_destroy(&ahead->lock);
 	release(ahead);
@@ -159,15 +159,16 @@ void ahead_claim(struct ahead *ahead, uint64_t bound)
 {
 	(void)pthread_mutex_lock(&ahead->lock);
 	if (!ahead->is_armed) arm(ahead);
-	while (ahead->is_writing && bound > ahead->from) (void)pthread_cond_wait(&ahead->changed, &ahead->lock);
 	ahead->claim = (bound + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
+	/* The next step starts above the claim, so one is all there is to wait for. */
+	while (ahead->is_writing && bound > ahead->from) (void)pthread_cond_wait(&ahead->changed, &ahead->lock);
 	(void)pthread_mutex_unlock(&ahead->lock);
 }
 
 void ahead_used(struct ahead *ahead, uint64_t used)
 {
 	(void)pthread_mutex_lock(&ahead->lock);
-	CHECK(!ahead->is_writing || used <= ahead->from); /* or zeros could have been written over it */
+	CHECK(used <= ahead->claim); /* or zeros could have been written over it */
 	ahead->used = used;
 	ahead->claim = 0;
 	if (used >= ahead->written) ahead->has_failed = false;

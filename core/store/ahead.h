@@ -14,7 +14,7 @@ struct ahead;
 
 /* `path`: the env's directory; `depth_max`: bytes written ahead at most. Writes nothing before the first claim. */
 MUST_USE int ahead_start(const char *path, uint64_t depth_max, struct ahead **out);
-/* Ends the thread and cuts off what was never used (`used`: bytes of the file by LMDB's count); NULL is fine. */
+/* Ends the thread and cuts off what was never used (`used`: bytes of the file by LMDB's count; 0: cut nothing); NULL is fine. */
 void ahead_stop(struct ahead *ahead, uint64_t used);
 /* Before a commit: the writer may write anything below `bound` from now on. */
 void ahead_claim(struct ahead *ahead, uint64_t bound);

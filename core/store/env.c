@@ -162,7 +162,9 @@ void store_close(struct store_env *env)
 {
 	if (!env) return;
 	CHECK(!env->writer.mdb);
-	ahead_stop(env->ahead, env->ahead ? store_used_bytes(env) : 0);
+	/* After a panic nobody knows which meta page the disk has: the file stays as it is. */
+	bool may_cut = env->ahead && !atomic_load(&env->has_panicked);
+	ahead_stop(env->ahead, may_cut ? store_used_bytes(env) : 0);
 	if (env->mdb) mdb_env_close(env->mdb);
 	registry_remove(env);
 	free(env->path);
