@@ -6,7 +6,8 @@
 cd "$ROOT"
 SECONDS_EACH=${1:-600}
 shift || true
-build build/fuzz -DCMAKE_BUILD_TYPE=Debug -DCDPD_FUZZ=ON -DCDPD_SANITIZE=address -DCMAKE_C_COMPILER=clang-14 -DCMAKE_CXX_COMPILER=clang++-14
+quietly "configuring fuzz" cmake -S "$ROOT" -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCDPD_FUZZ=ON -DCDPD_SANITIZE=address -DCMAKE_C_COMPILER=clang-14 -DCMAKE_CXX_COMPILER=clang++-14
+quietly "building fuzz" cmake --build build/fuzz -j "$JOBS" --target fuzz_targets
 mkdir -p build/fuzz/crashes
 for source in tests/fuzz/fuzz_*.c; do
 	name=$(basename "$source" .c)
