@@ -289,7 +289,7 @@ static void show_traced_event(struct json event)
 	line("event time", json_text_at(event, "timestamp"));
 	line("received", json_text_at(event, "receivedAt"));
 	line("position", json_text_at(event, "position"));
-	line("duplicate of", json_text_at(event, "outcome.duplicateOf"));
+	line("same as", json_text_at(event, "outcome.duplicateOf"));
 	line("profile", json_text_at(event, "profile"));
 	if (!list_at(event, "destinations", &list)) return;
 	for (json_iter_start(list, &it); json_next_element(&it, &row);) {

@@ -10,7 +10,7 @@
 
 #define BATCH_RECORDS  4096
 #define BATCH_BYTES    ((size_t)4 << 20)
-#define PAGE_CAP       ((size_t)14000) /* as estimated from above: 48 MB of dirty pages in truth */
+#define PAGE_CAP       ((size_t)24000) /* as estimated from above: 82 MB of dirty pages in truth */
 #define PAGE_CAP_TIGHT ((size_t)500)   /* while there was no room for more */
 /* A commit costs the journal's acks some disk time: at least this long between the end of one and the start of the next
  * piece of work, so that a steady stream makes few larger commits and a lone event is still seen at once. */
