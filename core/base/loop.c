@@ -141,6 +141,13 @@ void loop_post(struct loop *loop, struct loop_task *task)
 	loop_post_chain(loop, task, task);
 }
 
+void loop_forget_tasks(struct loop *loop)
+{
+	(void)pthread_mutex_lock(&loop->lock);
+	loop->first = loop->last = NULL;
+	(void)pthread_mutex_unlock(&loop->lock);
+}
+
 bool loop_is_current(const struct loop *loop)
 {
 	return atomic_load(&loop->is_running) && pthread_equal(atomic_load(&loop->thread), pthread_self());

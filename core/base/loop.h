@@ -24,4 +24,6 @@ void loop_stop(struct loop *loop); /* from any thread */
 void loop_post(struct loop *loop, struct loop_task *task);
 /* Posts the chain first..last (linked by next) with one wake-up. */
 void loop_post_chain(struct loop *loop, struct loop_task *first, struct loop_task *last);
+/* After loop_run has returned, when the objects of tasks still queued are about to be freed: they will never run. */
+void loop_forget_tasks(struct loop *loop);
 bool loop_is_current(const struct loop *loop); /* called on the loop's own thread? */

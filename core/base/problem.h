@@ -33,7 +33,6 @@
 	X(NOT_YET_APPLIED, "not_yet_applied", 503, 14, 1, "the fold has not passed that position yet") \
 	X(SHUTTING_DOWN, "shutting_down", 503, 14, 1, "the daemon is shutting down") \
 	X(EXPECTATION_FAILED, "expectation_failed", 417, 9, 0, "only 100-continue may be expected") \
-	X(VERSION_NOT_SUPPORTED, "version_not_supported", 505, 12, 0, "only HTTP/1.0 and HTTP/1.1 are spoken here") \
 	X(ENRICHER_DROPPED, "enricher_dropped", 400, 9, 0, "an enricher dropped the event") \
 	X(INTERNAL, "internal", 500, 13, 1, "an internal error; it is in the log")
 

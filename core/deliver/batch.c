@@ -115,6 +115,8 @@ int batch_gather(struct batch *batch, struct deliver_shared *shared, struct peop
 	batch->count = batch->bytes = 0;
 	batch->next_seq = seq;
 	int rc = pick_records(batch, reader, seq);
+	/* Trimmed between the look at the journal and this snapshot: a gap that must be told. */
+	if (rc == OK && seq < journal_first_seq(shared->journal)) rc = ERR_GONE;
 	size_t picked = batch->count, kept = 0;
 	for (size_t i = 0; i < picked && rc == OK; i++) {
 		struct export_record record = {.attempt = 0};

@@ -17,7 +17,7 @@
 
 #define OBJECT_KEYS_MAX 10000u /* members of one object */
 /* More events than this many times limits.batch_events: the request is refused whole, so that telling why each was rejected stays small. */
-#define BATCH_EXCESS_FACTOR 10u
+#define BATCH_EXCESS_FACTOR 2u
 #define USER_AGENT_MAX      512 /* bytes kept of the connection's */
 
 struct ingest {

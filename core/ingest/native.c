@@ -15,13 +15,30 @@ static int admit_piece(void *ctx, struct str element)
 	return admit_text(ctx, element, 0);
 }
 
-/* A key in the body of several events stands in the first. */
+struct key_search {
+	struct intake *in;
+	struct str key;
+};
+
+/* Ends at the first element that can be read: there the key stands, or nowhere. */
+static int look_for_key(void *ctx, struct str element)
+{
+	struct key_search *search = ctx;
+	struct json message;
+	const char *why;
+	if (json_parse(search->in->worker->envelope_reader, element, &message, &why) != OK) return 0;
+	search->key = message_key(message);
+	return 1;
+}
+
 static int read_pieces(struct intake *in, const char *why)
 {
 	size_t count = 0;
+	struct key_search search = {in, STR_NONE};
 	int rc = json_split_array(in->request->body, STR_NONE, count_piece, &count);
 	if (rc != OK) return intake_refuse(in, intake_problem_of_json(why), STR_NONE, str_from(why));
-	rc = intake_identify(in, STR_NONE);
+	if (!in->caller.source) rc = json_split_array(in->request->body, STR_NONE, look_for_key, &search);
+	rc = rc < 0 ? rc : intake_identify(in, search.key);
 	if (rc == OK) rc = intake_expect(in, count, STR_NONE);
 	return rc == OK ? json_split_array(in->request->body, STR_NONE, admit_piece, in) : rc;
 }
@@ -66,14 +83,14 @@ static bool looks_like_lines(struct str body)
 	return has_next && (is_closed || line.ptr[0] == '{');
 }
 
-static struct str key_of_first(struct intake *in)
+static struct str key_of_lines(struct intake *in)
 {
+	struct key_search search = {in, STR_NONE};
 	struct str rest = in->request->body, line;
-	struct json message;
-	const char *why;
-	if (in->caller.source || !next_line(&rest, &line)) return STR_NONE;
-	if (json_parse(in->worker->envelope_reader, line, &message, &why) != OK) return STR_NONE;
-	return message_key(message);
+	if (in->caller.source) return STR_NONE;
+	while (next_line(&rest, &line))
+		if (look_for_key(&search, line)) break;
+	return search.key;
 }
 
 static int read_lines(struct intake *in)
@@ -81,7 +98,7 @@ static int read_lines(struct intake *in)
 	struct str rest = in->request->body, line;
 	size_t count = 0;
 	while (next_line(&rest, &line)) count++;
-	int rc = intake_identify(in, key_of_first(in));
+	int rc = intake_identify(in, key_of_lines(in));
 	if (rc == OK) rc = intake_expect(in, count, STR_NONE);
 	rest = in->request->body;
 	while (rc == OK && next_line(&rest, &line)) rc = admit_text(in, line, 0);

@@ -251,6 +251,7 @@ static void *run(void *arg)
 	acceptors_close(worker);
 	abort_all(worker);
 	if (has_app) options->worker_stop(options->ctx, worker->app);
+	loop_forget_tasks(worker->loop);
 	worker->app = NULL;
 	return NULL;
 }

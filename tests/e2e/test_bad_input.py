@@ -59,6 +59,14 @@ def test_neighbours_of_an_undecodable_element_are_kept(shared, element):
     assert [r["index"] for r in answer.json["rejected"]] == [1]
 
 
+def test_the_key_in_the_body_is_found_behind_a_broken_neighbour(shared):
+    good = json.dumps({**GOOD, "writeKey": WRITE_KEY}).encode()
+    for body in (b"[" + b'{"userId":"\xff"},' + good + b"]", b"{broken}\n" + good + b"\n" + good):
+        answer = shared.post("/v1/events", body, key=None)
+        assert answer.status == 200 and answer.json["accepted"] >= 1, answer
+        assert [r["index"] for r in answer.json["rejected"]] == [0]
+
+
 def test_wrong_key_and_no_key(shared):
     for key in ("wrong", None):
         answer = shared.post("/v1/track", GOOD, key=key)
