@@ -163,9 +163,13 @@ static void killed_anywhere_each_event_counts_once(void **state)
 	for (uint64_t user = 0; user < USERS; user++) counted += world_count(world, user);
 	people_verdicts(world->people, verdicts);
 	assert_true(distinct > 0);
-	assert_int_equal(counted, distinct);
-	assert_int_equal(verdicts[OUTCOME_APPLIED], distinct);
-	assert_int_equal(verdicts[OUTCOME_QUARANTINED], 0);
+	/* Two of the kills in a row may strike while the very same record is folded, which is what a crashing record
+	 * looks like: it is then left out, visibly, and only it. */
+	uint64_t left_out = verdicts[OUTCOME_QUARANTINED];
+	assert_in_range(left_out, 0, 1);
+	assert_int_equal(counted + left_out, distinct);
+	assert_int_equal(verdicts[OUTCOME_APPLIED], counted);
+	if (left_out) print_message("a record was struck twice and quarantined\n");
 	world_close(world);
 }
 
