@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "fold/append.h"
 #include "fold/fold.h"
+#include "journal/clock_source.h"
 #include "temp_dir.h"
 
 struct world {
@@ -24,6 +25,7 @@ struct world {
 	struct journal *journal;
 	struct people *people;
 	struct fold *fold;
+	struct clock_source clock;                                /* wall_us NULL: the real one */
 	_Atomic int fatal;                                        /* status that on_fatal brought; 0: none */
 	_Atomic uint64_t commits;                                 /* that on_commit told of */
 	void (*on_commit)(struct world *world, uint64_t applied); /* may be NULL */
@@ -75,6 +77,7 @@ static inline void world_on_fatal(void *ctx, int status)
 static inline void world_open_journal(struct world *world)
 {
 	CHECK(journal_open(world->path, &world->config.journal, &world->journal) == OK);
+	if (world->clock.wall_us) journal_set_clock(world->journal, world->clock);
 	CHECK(journal_start(world->journal) == OK);
 }
 
