@@ -21,7 +21,7 @@ struct feature_def {
 MUST_USE int feature_type_register(struct str name, const struct cdpd_feature_type *type);
 const struct cdpd_feature_type *feature_type_find(struct str name); /* NULL: unknown */
 
-/* For a look after a crash: while a type's `add` runs, `note` holds the type's name (NUL-terminated, cut to `size`), else "".
- * NULL: nobody asks. Set before the fold starts; written by its thread. */
+/* For a look after a crash: while a function of a type runs on the calling thread, `note` holds the type's name (NUL-terminated, cut to
+ * `size`), else "". NULL: nobody asks, as on any other thread. */
 void feature_watch(char *note, size_t size);
 void feature_note(struct str type);

@@ -227,17 +227,19 @@ void features_drop_unknown(const struct plan *plan, struct row *row)
 }
 
 /* States that a plugin says cannot be merged must not stop the fold: the first one stays. */
-static void feature_merge(const struct cdpd_feature_type *impl, struct row_feature *into,
-			  const struct aligned_state *other, uint32_t other_len)
+static void feature_merge(const struct feature_def *def, struct row_feature *into, const struct aligned_state *other,
+			  uint32_t other_len)
 {
 	struct aligned_state before;
 	uint32_t before_len = into->len;
 	CHECK(before_len <= sizeof before.bytes);
 	memcpy(before.bytes, into->state, before_len);
-	if (impl->merge(into->state, &into->len, other->bytes, other_len) < 0) {
+	feature_note(def->type);
+	if (def->impl->merge(into->state, &into->len, other->bytes, other_len) < 0) {
 		memcpy(into->state, before.bytes, before_len);
 		into->len = before_len;
 	}
+	feature_note(STR_NONE);
 	CHECK(into->len <= into->room);
 }
 
@@ -253,7 +255,7 @@ int features_merge(const struct plan *plan, struct row *into, const struct row *
 		memcpy(copy.bytes, other->state, other->len);
 		int rc = take_state(feature, into, arena, &state);
 		if (rc) return rc;
-		feature_merge(feature->def.impl, state, &copy, other->len);
+		feature_merge(&feature->def, state, &copy, other->len);
 	}
 	return OK;
 }
@@ -264,12 +266,14 @@ size_t feature_read(const struct plan_feature *feature, const struct row_feature
 	const struct cdpd_feature_type *impl = feature->def.impl;
 	struct aligned_state copy;
 	int len = -1;
+	feature_note(feature->def.type);
 	if (impl && !state) {
 		len = impl->read(copy.bytes, impl->init(copy.bytes), now, json, FEATURE_JSON_MAX);
 	} else if (impl && state->len <= sizeof copy.bytes) {
 		memcpy(copy.bytes, state->state, state->len);
 		len = impl->read(copy.bytes, state->len, now, json, FEATURE_JSON_MAX);
 	}
+	feature_note(STR_NONE);
 	if (len >= 0 && len <= FEATURE_JSON_MAX) return (size_t)len;
 	memcpy(json, "null", 4);
 	return 4;
