@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "ctl/client.h"
+#include "ctl/erase.h"
 #include "ctl/print.h"
 #include "ctl/show.h"
 
@@ -24,6 +25,11 @@ static const char HELP[] =
     "  rejects             events that did not get through, newest first (--limit N)\n"
     "  destinations        what each destination has taken and what waits for it\n"
     "  sources             who may send events\n"
+    "  export REF          everything held on one person, as JSON\n"
+    "  erase REF           takes a person out of everything; --dry-run only says what would go,\n"
+    "                      --identifier takes out that one identifier, --wait follows it to the end\n"
+    "  erasures            what was asked to be erased, newest first (--limit N)\n"
+    "  suppress REF        later events of that person are not applied; unsuppress REF lifts it\n"
     "\n"
     "Options\n"
     "  --url URL           the daemon: http://…, https://… or unix:/path (CDPD_URL; default " DEFAULT_URL ")\n"
@@ -34,7 +40,8 @@ static const char HELP[] =
     "\n"
     "Without a token, and only for a daemon on this machine, the quickstart's are tried:\n"
     "demo-read-token for profile, demo-admin-token for everything else.\n"
-    "profile needs the scope profiles:read, all other commands the scope admin.\n"
+    "profile needs the scope profiles:read, export the scope export, erase, erasures, suppress and unsuppress\n"
+    "the scope erase, all other commands the scope admin.\n"
     "\n"
     "Exit codes: 0 done, 1 no such thing, 2 wrong usage, 3 no daemon answered, 4 token refused,\n"
     "5 any other refusal.\n";
@@ -46,6 +53,7 @@ struct ctl {
 	const char *url, *token, *token_file, *source;
 	const char *argument;
 	bool is_json, has_events;
+	struct erase_options erase;
 	uint64_t limit; /* 0: the daemon's default */
 };
 
@@ -210,6 +218,51 @@ static enum ctl_exit run_sources(struct ctl *ctl)
 	return show_simple(ctl, "/v1/admin/sources", show_sources);
 }
 
+static enum ctl_exit run_export(struct ctl *ctl)
+{
+	char *path = path_with(ctl, "/v1/profiles/", ctl->argument, "/export");
+	enum ctl_exit result = path ? client_save(ctl->client, path, stdout, &ctl->body) : CTL_FAILED;
+	free(path);
+	if (result == CTL_OK) (void)putchar('\n');
+	return result;
+}
+
+static enum ctl_exit run_erase(struct ctl *ctl)
+{
+	char *escaped = path_with(ctl, "", ctl->argument, "");
+	ctl->erase.is_json = ctl->is_json;
+	enum ctl_exit result =
+	    escaped ? erase_run(ctl->client, ctl->reader, &ctl->body, escaped, &ctl->erase) : CTL_FAILED;
+	free(escaped);
+	return result;
+}
+
+static enum ctl_exit run_erasures(struct ctl *ctl)
+{
+	char path[96];
+	(void)snprintf(path, sizeof path, "/v1/erasures?limit=%" PRIu64, ctl->limit ? ctl->limit : 50);
+	return show_simple(ctl, path, show_erasures);
+}
+
+static enum ctl_exit change_suppression(struct ctl *ctl, const char *method)
+{
+	char *path = path_with(ctl, "/v1/suppressions/", ctl->argument, "");
+	enum ctl_exit result = path ? client_request(ctl->client, method, path, &ctl->body) : CTL_FAILED;
+	free(path);
+	if (result == CTL_OK && ctl->is_json) print_body(ctl);
+	return result;
+}
+
+static enum ctl_exit run_suppress(struct ctl *ctl)
+{
+	return change_suppression(ctl, "PUT");
+}
+
+static enum ctl_exit run_unsuppress(struct ctl *ctl)
+{
+	return change_suppression(ctl, "DELETE");
+}
+
 static const struct command {
 	const char *name, *argument; /* NULL: takes none */
 	const char *demo_token;
@@ -222,6 +275,11 @@ static const struct command {
     {"rejects", NULL, "demo-admin-token", run_rejects},
     {"destinations", NULL, "demo-admin-token", run_destinations},
     {"sources", NULL, "demo-admin-token", run_sources},
+    {"export", "REF", "demo-admin-token", run_export},
+    {"erase", "REF", "demo-admin-token", run_erase},
+    {"erasures", NULL, "demo-admin-token", run_erasures},
+    {"suppress", "REF", "demo-admin-token", run_suppress},
+    {"unsuppress", "REF", "demo-admin-token", run_unsuppress},
 };
 
 static const struct command *find_command(const char *name)
@@ -307,6 +365,9 @@ enum option_code {
 	OPT_EVENTS,
 	OPT_LIMIT,
 	OPT_SOURCE,
+	OPT_DRY_RUN,
+	OPT_IDENTIFIER,
+	OPT_WAIT,
 	OPT_HELP,
 	OPT_VERSION
 };
@@ -316,7 +377,8 @@ static const struct option OPTIONS[] = {
     {"json", no_argument, NULL, OPT_JSON},       {"token-file", required_argument, NULL, OPT_TOKEN_FILE},
     {"events", no_argument, NULL, OPT_EVENTS},   {"limit", required_argument, NULL, OPT_LIMIT},
     {"help", no_argument, NULL, OPT_HELP},       {"source", required_argument, NULL, OPT_SOURCE},
-    {"version", no_argument, NULL, OPT_VERSION}, {NULL, 0, NULL, 0},
+    {"dry-run", no_argument, NULL, OPT_DRY_RUN}, {"identifier", no_argument, NULL, OPT_IDENTIFIER},
+    {"wait", no_argument, NULL, OPT_WAIT},       {"version", no_argument, NULL, OPT_VERSION}, {NULL, 0, NULL, 0},
 };
 
 static int usage(const char *what, const char *word)
@@ -336,6 +398,9 @@ static int read_options(struct ctl *ctl, int argc, char **argv)
 		case OPT_JSON: ctl->is_json = true; break;
 		case OPT_EVENTS: ctl->has_events = true; break;
 		case OPT_SOURCE: ctl->source = optarg; break;
+		case OPT_DRY_RUN: ctl->erase.is_dry_run = true; break;
+		case OPT_IDENTIFIER: ctl->erase.is_identifier = true; break;
+		case OPT_WAIT: ctl->erase.should_wait = true; break;
 		case OPT_LIMIT:
 			if (str_to_u64(str_from(optarg), &ctl->limit) != OK || !ctl->limit || ctl->limit > 500)
 				return usage("--limit takes a number from 1 to 500, not ", optarg);

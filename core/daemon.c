@@ -23,6 +23,7 @@ struct daemon {
 	struct fold *fold;
 	struct deliver *deliver;
 	struct ingest *ingest;
+	struct privacy *privacy;
 	struct router *router;
 	struct api *api;
 	struct net *net;
@@ -128,6 +129,34 @@ static void free_deliver(struct daemon *d)
 	deliver_free(d->deliver);
 }
 
+static int make_privacy(struct daemon *d)
+{
+	char path[4096];
+	(void)snprintf(path, sizeof path, "%.*s", STR_ARG(d->config->store_path));
+	const struct privacy_options options = {.journal = d->journal,
+						.people = d->people,
+						.fold = d->fold,
+						.store_path = path,
+						.on_fatal = on_fatal,
+						.ctx = d};
+	return privacy_new(&options, &d->privacy);
+}
+
+static void free_privacy(struct daemon *d)
+{
+	privacy_free(d->privacy);
+}
+
+static int start_privacy(struct daemon *d)
+{
+	return privacy_start(d->privacy);
+}
+
+static void stop_privacy(struct daemon *d)
+{
+	privacy_stop(d->privacy);
+}
+
 static int make_ingest(struct daemon *d)
 {
 	return ingest_new(d->journal, d->config, &d->ingest);
@@ -145,6 +174,7 @@ static int make_api(struct daemon *d)
 					    .fold = d->fold,
 					    .deliver = d->deliver,
 					    .ingest = d->ingest,
+					    .privacy = d->privacy,
 					    .config = d->config};
 	int rc = router_new(&d->router);
 	if (!rc) rc = api_new(&options, &d->api);
@@ -228,11 +258,13 @@ static const struct step {
     {"ingest", make_ingest, free_ingest},
     {"journal thread", start_journal, stop_journal},
     {"fold", make_fold, free_fold},
+    {"erasures", make_privacy, free_privacy},
     {"destinations", make_deliver, free_deliver},
     {"api", make_api, free_api},
     {"listeners", bind_net, free_net},
     {"journal's answers", NULL, stop_journal},
     {"fold thread", start_fold, stop_fold},
+    {"erasing thread", start_privacy, stop_privacy},
     {"destination threads", start_deliver, stop_deliver},
     {"io threads", start_net, stop_net},
 };

@@ -42,7 +42,7 @@ static void done(struct read_job *job)
 	if (answer->is_failed)
 		http_reply_problem(req, answer->problem, answer->message, answer->pointer);
 	else
-		http_reply(req, 200, MIME_JSON, buf_str(&answer->out));
+		http_reply(req, answer->status ? answer->status : 200, MIME_JSON, buf_str(&answer->out));
 	answer_free(answer);
 }
 

@@ -16,6 +16,7 @@ struct answer {
 	/* The answer, made by `work`. */
 	struct json_out json; /* writes into out */
 	struct buf out;
+	int status; /* of success; 0: 200 */
 	bool is_failed;
 	enum problem problem; /* with is_failed */
 	struct str message, pointer;

@@ -127,6 +127,7 @@ int api_new(const struct api_options *options, struct api **out)
 	api->people = options->people;
 	api->deliver = options->deliver;
 	api->ingest = options->ingest;
+	api->privacy = options->privacy;
 	api->started_at_us = clock_wall_us();
 	api->streams = &open_streams;
 	api->fold = options->fold;
@@ -205,7 +206,8 @@ int api_register(struct api *api, struct router *router)
 {
 	int (*const own[])(struct router *) = {profiles_register, events_register, history_register,
 					       changes_register,  admin_register,  rejects_register,
-					       trace_register,    tail_register,   ops_register};
+					       trace_register,    tail_register,   ops_register,
+						       export_register,   erasures_register, suppressions_register};
 	int rc = ingest_http_register(api, router);
 	if (rc == OK) rc = settings_register(api, router);
 	for (size_t i = 0; i < COUNT_OF(own) && rc == OK; i++) rc = own[i](router);

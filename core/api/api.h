@@ -6,6 +6,7 @@
 #include "fold/fold.h"
 #include "ingest/ingest.h"
 #include "net/net.h"
+#include "privacy/privacy.h"
 
 struct api;
 
@@ -18,6 +19,7 @@ struct api_options {
 	struct fold *fold;
 	struct deliver *deliver;
 	struct ingest *ingest;
+	struct privacy *privacy;
 	const struct config *config;
 };
 

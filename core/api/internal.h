@@ -36,6 +36,7 @@ struct api {
 	struct fold *fold;
 	struct deliver *deliver;
 	struct ingest *ingest;
+	struct privacy *privacy;
 	struct read_pool *pool;
 	int64_t started_at_us;
 	atomic_bool is_draining;
@@ -107,6 +108,9 @@ MUST_USE int rejects_register(struct router *router);
 MUST_USE int trace_register(struct router *router);
 MUST_USE int tail_register(struct router *router);
 MUST_USE int ops_register(struct router *router);
+MUST_USE int export_register(struct router *router);
+MUST_USE int erasures_register(struct router *router);
+MUST_USE int suppressions_register(struct router *router);
 /* ingest_http.c and settings.c: routes with write keys; they register on the router themselves. */
 MUST_USE int ingest_http_register(struct api *api, struct router *router);
 MUST_USE int settings_register(struct api *api, struct router *router);

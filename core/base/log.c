@@ -13,6 +13,7 @@
 
 static const char *const room_names[LOG_ROOM_COUNT] = {
     "main", "config", "store", "journal", "profile", "plugin", "net", "ingest", "fold", "deliver", "api",
+    "privacy",
 };
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 

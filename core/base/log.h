@@ -21,6 +21,7 @@ enum log_room {
 	LOG_FOLD,
 	LOG_DELIVER,
 	LOG_API,
+	LOG_PRIVACY,
 	LOG_ROOM_COUNT
 };
 

@@ -167,7 +167,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
 	return buf_append(ctx, data, size * count) == OK ? size * count : 0;
 }
 
-static enum ctl_exit perform(struct client *client, const char *path, bool is_post, struct buf *body)
+static enum ctl_exit perform(struct client *client, const char *path, const char *method, struct buf *body)
 {
 	buf_clear(body);
 	if (prepare(client, path, on_body, body) != OK) {
@@ -175,19 +175,58 @@ static enum ctl_exit perform(struct client *client, const char *path, bool is_po
 		return CTL_FAILED;
 	}
 	(void)curl_easy_setopt(client->curl, CURLOPT_TIMEOUT, ANSWER_TIMEOUT_S);
-	if (is_post) (void)curl_easy_setopt(client->curl, CURLOPT_POSTFIELDS, "");
+	if (method) {
+		(void)curl_easy_setopt(client->curl, CURLOPT_POSTFIELDS, "");
+		(void)curl_easy_setopt(client->curl, CURLOPT_CUSTOMREQUEST, method);
+	}
 	CURLcode code = curl_easy_perform(client->curl);
 	return judge(client, code, body);
 }
 
 enum ctl_exit client_get(struct client *client, const char *path, struct buf *body)
 {
-	return perform(client, path, false, body);
+	return perform(client, path, NULL, body);
 }
 
 enum ctl_exit client_post(struct client *client, const char *path, struct buf *body)
 {
-	return perform(client, path, true, body);
+	return perform(client, path, "POST", body);
+}
+
+enum ctl_exit client_request(struct client *client, const char *method, const char *path, struct buf *body)
+{
+	return perform(client, path, method, body);
+}
+
+struct saving {
+	struct client *client;
+	FILE *out;
+	struct buf *refusal;
+};
+
+static size_t on_saved(char *data, size_t size, size_t count, void *ctx)
+{
+	struct saving *saving = ctx;
+	long status = 0;
+	(void)curl_easy_getinfo(saving->client->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (status < 200 || status >= 300) return on_body(data, size, count, saving->refusal);
+	return fwrite(data, 1, size * count, saving->out) == size * count ? size * count : 0;
+}
+
+enum ctl_exit client_save(struct client *client, const char *path, FILE *out, struct buf *body)
+{
+	struct saving saving = {client, out, body};
+	buf_clear(body);
+	if (prepare(client, path, on_saved, &saving) != OK) {
+		(void)fputs("cdpctl: out of memory\n", stderr);
+		return CTL_FAILED;
+	}
+	CURLcode code = curl_easy_perform(client->curl);
+	if (code == CURLE_WRITE_ERROR && ferror(out)) {
+		(void)fputs("cdpctl: the output cannot be written\n", stderr);
+		return CTL_FAILED;
+	}
+	return judge(client, code, body);
 }
 
 /* ── streams ─────────────────────────────────────────────────────────────── */

@@ -4,6 +4,8 @@
  * client: requests over HTTP or a unix socket. libcurl lives here. */
 #pragma once
 
+#include <stdio.h>
+
 #include "base/buf.h"
 
 /* What cdpctl exits with; documented in its help and in docs/operations.md. */
@@ -33,6 +35,10 @@ MUST_USE char *client_escape(struct client *client, const char *text);
 /* GET `path`; the body is in *body (cleared first). CTL_OK on 2xx; else what went wrong has been printed to stderr. */
 MUST_USE enum ctl_exit client_get(struct client *client, const char *path, struct buf *body);
 MUST_USE enum ctl_exit client_post(struct client *client, const char *path, struct buf *body);
+/* Any method, with an empty body. */
+MUST_USE enum ctl_exit client_request(struct client *client, const char *method, const char *path, struct buf *body);
+/* GET straight into a file, however long; *body holds a refusal. */
+MUST_USE enum ctl_exit client_save(struct client *client, const char *path, FILE *out, struct buf *body);
 /* Reads a text/event-stream until it ends or `fn` returns non-zero; fn gets each event's name and data. */
 MUST_USE enum ctl_exit client_stream(struct client *client, const char *path,
 				     int (*fn)(void *ctx, struct str event, struct str data), void *ctx);

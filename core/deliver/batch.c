@@ -1,7 +1,9 @@
 #include "base/clock.h"
+#include "base/encode.h"
 #include "base/log.h"
 #include "deliver/destination.h"
 #include "event/position.h"
+#include "profile/erase.h"
 
 void batch_init(struct batch *batch)
 {
@@ -43,7 +45,11 @@ static int name_person(struct batch *batch, struct people_reader *reader, size_t
 	struct fragment_id id;
 	struct profile profile;
 	char text[FRAGMENT_ID_TEXT_SIZE], ref[FRAGMENT_ID_TEXT_SIZE + 4] = "id:";
+	struct erased_row erased;
 	memcpy(id.bytes, batch->fragments[i], sizeof id.bytes);
+	int judged = people_erased(reader, &id, &erased);
+	batch->is_withheld[i] = judged == OK && batch->seqs[i] < erased.seq;
+	if (judged && judged != ERR_NOT_FOUND) return judged;
 	fragment_id_format(&id, ref + 3);
 	int rc = people_get(reader, str_from(ref), 0, now, &batch->scratch, &profile);
 	if (rc && rc != ERR_NOT_FOUND) return rc;
@@ -78,6 +84,46 @@ static int pick_records(struct batch *batch, struct people_reader *reader, uint6
 
 /* ── what they say ───────────────────────────────────────────────────────── */
 
+/* What a destination is told of an erasure: by these ids it knows the person, if it kept them. */
+static int write_erasure(struct batch *batch, struct deliver_shared *shared, const struct record *record,
+			 struct export_record *out)
+{
+	struct people_erasure erasure;
+	struct json_out json;
+	char text[2 * RECEIPT_SIZE + 1], position[POSITION_TEXT_SIZE];
+	int rc = erasure_decode(record->payload, &batch->scratch, &erasure);
+	if (rc) return rc;
+	buf_clear(&batch->json);
+	json_out_init(&json, &batch->json);
+	hex_encode(erasure.receipt, RECEIPT_SIZE, text);
+	jo_object(&json);
+	jo_key(&json, STR("type"));
+	jo_str(&json, STR("erased"));
+	jo_key(&json, STR("messageId"));
+	jo_str(&json, str_from(text));
+	jo_key(&json, STR("scope"));
+	jo_str(&json, erasure.is_whole ? STR("profile") : STR("identifier"));
+	jo_key(&json, STR("profileIds"));
+	jo_array(&json);
+	for (size_t i = 0; i < erasure.count; i++) {
+		char id[FRAGMENT_ID_TEXT_SIZE];
+		fragment_id_format(&erasure.fragments[i], id);
+		jo_str(&json, str_from(id));
+	}
+	jo_end_array(&json);
+	jo_key(&json, STR("timestamp"));
+	jo_time(&json, record->t);
+	jo_end_object(&json);
+	size_t len = position_format(POSITION_JOURNAL, (struct position){shared->epoch, record->seq}, position);
+	out->time_us = record->t;
+	rc = json.status;
+	if (!rc) rc = arena_str(&batch->arena, buf_str(&batch->json), &out->json);
+	if (!rc) rc = arena_str(&batch->arena, str_from(text), &out->message_id);
+	if (!rc) rc = arena_str(&batch->arena, str_of(position, len), &out->position);
+	out->delivery_id = out->position;
+	return rc;
+}
+
 static int read_record(struct batch *batch, struct deliver_shared *shared, uint64_t seq, struct export_record *out)
 {
 	struct record record;
@@ -86,6 +132,7 @@ static int read_record(struct batch *batch, struct deliver_shared *shared, uint6
 	arena_reset(&batch->scratch);
 	int rc = journal_get(shared->journal, seq, &batch->scratch, &record);
 	if (rc) return rc;
+	if (record.kind == RECORD_ERASURE) return write_erasure(batch, shared, &record, out);
 	if (record.kind != RECORD_EVENT) return ERR_NOT_FOUND;
 	if ((rc = event_decode(record.payload, &batch->scratch, &event))) return rc;
 	buf_clear(&batch->json);
@@ -124,7 +171,7 @@ int batch_gather(struct batch *batch, struct deliver_shared *shared, struct peop
 			batch->next_seq = batch->seqs[i];
 			break;
 		}
-		rc = read_record(batch, shared, batch->seqs[i], &record);
+		rc = batch->is_withheld[i] ? ERR_NOT_FOUND : read_record(batch, shared, batch->seqs[i], &record);
 		if (rc == OK) keep(batch, i, kept++, record);
 		if (rc == ERR_NOT_FOUND) rc = OK; /* an applied record that is no event: a merge, an erasure */
 	}

@@ -41,6 +41,7 @@ struct batch { /* records between gathering and settling */
 	uint64_t seqs[HANDOVER_RECORDS_MAX];
 	uint8_t fragments[HANDOVER_RECORDS_MAX][16];
 	bool is_settled[HANDOVER_RECORDS_MAX];
+	bool is_withheld[HANDOVER_RECORDS_MAX]; /* erased since: never handed over */
 	size_t count, bytes;
 	uint64_t next_seq; /* where the cursor stands when all are settled */
 };

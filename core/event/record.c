@@ -23,6 +23,7 @@ const char *record_kind_name(enum record_kind kind)
 	    [RECORD_DEFINITION] = "definition", [RECORD_TICK] = "tick",
 	    [RECORD_CLOCK] = "clock",           [RECORD_QUARANTINE] = "quarantine",
 	};
+	if (kind == RECORD_ERASED_EVENT) return "erased event";
 	return (size_t)kind < COUNT_OF(names) && names[kind] ? names[kind] : "unknown";
 }
 
@@ -53,11 +54,13 @@ int record_read(struct str bytes, uint64_t seq, struct record *out)
 	struct str payload = {bytes.ptr + sizeof header, bytes.len - sizeof header};
 	if (le32toh(header.crc) != checksum(&header, payload)) return ERR_CORRUPT;
 	if (header.format == 0) return ERR_CORRUPT;
-	if (header.format > RECORD_FORMAT || header.flags != 0) return ERR_FORMAT;
-	if (header.kind == 0 || header.kind > RECORD_KIND_MAX) return ERR_FORMAT;
+	uint16_t flags = le16toh(header.flags);
+	if (header.format > RECORD_FORMAT || (flags & ~RECORD_FLAG_ERASED)) return ERR_FORMAT;
+	if (header.kind == 0 || header.kind > RECORD_KIND_MAX || (flags && header.kind != RECORD_EVENT))
+		return ERR_FORMAT;
 	*out = (struct record){
-	    .kind = (enum record_kind)header.kind,
-	    .flags = le16toh(header.flags),
+	    .kind = flags ? RECORD_ERASED_EVENT : (enum record_kind)header.kind,
+	    .flags = flags,
 	    .t = (int64_t)le64toh((uint64_t)header.t),
 	    .seq = seq,
 	    .payload = payload,

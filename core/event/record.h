@@ -2,7 +2,7 @@
  *
  *   offset 0  u8   format   RECORD_FORMAT; a larger one is from the future and refused
  *          1  u8   kind     enum record_kind; unknown kinds are refused
- *          2  u16  flags    little endian; none defined yet, must be zero
+ *          2  u16  flags    little endian; RECORD_FLAG_ERASED, others must be zero
  *          4  u32  crc32c   over bytes 0-3, 8-15 and the payload
  *          8  i64  t        logical time, µs, little endian: max(previous t, wall clock) */
 #pragma once
@@ -11,6 +11,7 @@
 
 #define RECORD_FORMAT      1
 #define RECORD_HEADER_SIZE 16
+#define RECORD_FLAG_ERASED 1 /* of an event: its content was erased, the payload is a StoredErasedEvent */
 
 enum record_kind {
 	RECORD_EVENT = 1,
@@ -23,7 +24,8 @@ enum record_kind {
 	RECORD_TICK = 8,
 	RECORD_CLOCK = 9,
 	RECORD_QUARANTINE = 10,
-	RECORD_KIND_MAX = RECORD_QUARANTINE
+	RECORD_KIND_MAX = RECORD_QUARANTINE,
+	RECORD_ERASED_EVENT = 255 /* in memory only: an event with RECORD_FLAG_ERASED. Never on disk as a kind. */
 };
 const char *record_kind_name(enum record_kind kind);
 

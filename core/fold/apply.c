@@ -76,6 +76,30 @@ static int apply_clock(struct fold *fold, const struct record *record)
 	return OK;
 }
 
+/* Its outcome lets exporters pass the erasure on; it is no event, so it is not counted. */
+static int apply_erasure(struct fold *fold, const struct record *record)
+{
+	struct people_erasure erasure;
+	int rc = erasure_decode(record->payload, &fold->arena, &erasure);
+	if (!rc) rc = people_erase(fold->people, &erasure, record->seq, record->t);
+	return rc ? rc : people_note_act(fold->people, record->seq);
+}
+
+static int apply_suppression(struct fold *fold, const struct record *record)
+{
+	struct people_suppression act;
+	int rc = payload_read_suppression(&fold->arena, record->payload, &act);
+	return rc ? rc : people_suppress(fold->people, &act, record->seq, record->t);
+}
+
+static int apply_erased_event(struct fold *fold, const struct record *record)
+{
+	struct erased_event event;
+	int rc = erased_event_decode(record->payload, &fold->arena, &event);
+	if (!rc) rc = people_apply_erased(fold->people, &event, record->seq, record->t);
+	return rc ? rc : put_verdict(fold, record->seq, OUTCOME_ERASED, OUTCOME_REASON_NONE, 0);
+}
+
 static int refuse_kind(const struct record *record)
 {
 	log_error(LOG_FOLD,
@@ -98,11 +122,16 @@ static int apply_kind(struct fold *fold, const struct record *record)
 	case RECORD_QUARANTINE: /* the journal indexed it when it was written */
 		dedup_advance(fold->dedup, record->seq, record->t);
 		return OK;
+	case RECORD_ERASURE: dedup_advance(fold->dedup, record->seq, record->t); return apply_erasure(fold, record);
+	case RECORD_SUPPRESSION:
+		dedup_advance(fold->dedup, record->seq, record->t);
+		return apply_suppression(fold, record);
+	case RECORD_ERASED_EVENT:
+		dedup_advance(fold->dedup, record->seq, record->t);
+		return apply_erased_event(fold, record);
 	case RECORD_RESOLUTION:
 	case RECORD_MERGE:
-	case RECORD_UNMERGE:
-	case RECORD_ERASURE:
-	case RECORD_SUPPRESSION: break;
+	case RECORD_UNMERGE: break;
 	}
 	return refuse_kind(record);
 }
@@ -113,6 +142,8 @@ static int leave_out(struct fold *fold, const struct record *record)
 		 record->seq, record_kind_name(record->kind));
 	metric_add(fold->meter.quarantined, 1);
 	dedup_advance(fold->dedup, record->seq, record->t);
+	if (record->kind == RECORD_ERASED_EVENT)
+		return put_verdict(fold, record->seq, OUTCOME_ERASED, OUTCOME_REASON_NONE, 0);
 	if (record->kind != RECORD_EVENT) return OK;
 	return put_verdict(fold, record->seq, OUTCOME_QUARANTINED, OUTCOME_REASON_CRASHED, 0);
 }

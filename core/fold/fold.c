@@ -130,6 +130,7 @@ static void init_sync(struct fold *fold)
 	(void)pthread_condattr_init(&attributes);
 	(void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&fold->wake, &attributes);
+	(void)pthread_cond_init(&fold->task_done, &attributes);
 	(void)pthread_condattr_destroy(&attributes);
 }
 
@@ -212,6 +213,7 @@ void fold_free(struct fold *fold)
 	journal_batch_fini(&fold->batch);
 	arena_fini(&fold->arena);
 	buf_fini(&fold->definition);
+	(void)pthread_cond_destroy(&fold->task_done);
 	(void)pthread_cond_destroy(&fold->wake);
 	(void)pthread_mutex_destroy(&fold->lock);
 	fold->magic = 0;

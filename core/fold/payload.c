@@ -91,3 +91,52 @@ int payload_write_quarantine(struct arena *arena, uint64_t seq, struct str plugi
 	stored.reason = (char *)(uintptr_t)reason_text.ptr;
 	return pack(arena, &stored.base, out);
 }
+
+/* ── erasures, suppressions ──────────────────────────────────────────────── */
+
+static struct str bytes_str(ProtobufCBinaryData bytes)
+{
+	return bytes.len ? str_of(bytes.data, bytes.len) : STR_NONE;
+}
+
+int payload_write_erasure(struct arena *arena, const struct people_erasure *erasure, struct str actor, struct str reason,
+			  struct str *out)
+{
+	Cdpd__V1__StoredErasure stored = CDPD__V1__STORED_ERASURE__INIT;
+	stored.receipt_id = to_bytes(erasure->receipt, sizeof erasure->receipt);
+	stored.whole_profile = erasure->is_whole;
+	stored.before_us = erasure->before_us;
+	stored.actor = to_bytes(actor.ptr, actor.len);
+	stored.reason = to_bytes(reason.ptr, reason.len);
+	stored.n_fragment_ids = erasure->count;
+	stored.fragment_ids = arena_array(arena, ProtobufCBinaryData, erasure->count + 1);
+	if (!stored.fragment_ids) return ERR_NOMEM;
+	for (size_t i = 0; i < erasure->count; i++)
+		stored.fragment_ids[i] = to_bytes(erasure->fragments[i].bytes, sizeof erasure->fragments[i].bytes);
+	return pack(arena, &stored.base, out);
+}
+
+int payload_write_suppression(struct arena *arena, const struct people_suppression *act, struct str *out)
+{
+	Cdpd__V1__StoredSuppression stored = CDPD__V1__STORED_SUPPRESSION__INIT;
+	stored.lifted = act->is_lifted;
+	stored.fragment_id = to_bytes(act->owner.bytes, sizeof act->owner.bytes);
+	stored.namespace_ = to_bytes(act->namespace_.ptr, act->namespace_.len);
+	stored.actor = to_bytes(act->actor.ptr, act->actor.len);
+	stored.reason = to_bytes(act->reason.ptr, act->reason.len);
+	return pack(arena, &stored.base, out);
+}
+
+int payload_read_suppression(struct arena *arena, struct str payload, struct people_suppression *out)
+{
+	ProtobufCAllocator allocator = allocator_of(arena);
+	Cdpd__V1__StoredSuppression *stored =
+	    cdpd__v1__stored_suppression__unpack(&allocator, payload.len, (const uint8_t *)payload.ptr);
+	if (!stored || stored->fragment_id.len != sizeof out->owner.bytes) return ERR_CORRUPT;
+	*out = (struct people_suppression){.is_lifted = stored->lifted,
+					   .namespace_ = bytes_str(stored->namespace_),
+					   .actor = bytes_str(stored->actor),
+					   .reason = bytes_str(stored->reason)};
+	memcpy(out->owner.bytes, stored->fragment_id.data, sizeof out->owner.bytes);
+	return OK;
+}

@@ -200,6 +200,26 @@ static int fold_batch(struct fold *fold)
 	return OK;
 }
 
+/* The task of another thread: what is folded is committed first. What fails harmlessly is the caller's to try again. */
+static int run_task(struct fold *fold)
+{
+	(void)pthread_mutex_lock(&fold->lock);
+	const struct fold_task *task = fold->task;
+	(void)pthread_mutex_unlock(&fold->lock);
+	if (!task) return OK;
+	int rc = commit(fold);
+	if (!rc && !task->is_outside) rc = open_transaction(fold);
+	if (rc) {
+		task_finish(fold, rc);
+		return rc;
+	}
+	rc = task_run(fold, task);
+	if (!rc) rc = commit(fold);
+	int failure = rc ? abandon(fold) : OK;
+	task_finish(fold, rc);
+	return failure ? failure : rc == ERR_PANIC || rc == ERR_CORRUPT ? rc : OK;
+}
+
 static bool should_stand_back(struct fold *fold)
 {
 	uint64_t next = journal_next_seq(fold->journal);
@@ -217,6 +237,10 @@ static int stand_back(struct fold *fold)
 static int fold_pending(struct fold *fold)
 {
 	while (!atomic_load(&fold->should_stop)) {
+		if (atomic_load(&fold->has_task)) {
+			int failure = run_task(fold);
+			if (failure) return failure;
+		}
 		if (should_stand_back(fold)) {
 			int failure = stand_back(fold);
 			if (failure) return failure;
@@ -280,6 +304,10 @@ static int recover(struct fold *fold, int failure)
 static int turn(struct fold *fold)
 {
 	int rc = wait_for_records(fold);
+	if ((!rc || rc == ERR_TIMEOUT) && atomic_load(&fold->has_task)) {
+		int failure = run_task(fold);
+		if (failure) return recover(fold, failure);
+	}
 	if (rc == ERR_TIMEOUT)
 		rc = maintain(fold);
 	else if (!rc)
@@ -309,5 +337,6 @@ void *worker_main(void *arg)
 		if (fold->on_fatal) fold->on_fatal(fold->ctx, rc);
 	}
 	feature_watch(NULL, 0);
+	task_end(fold);
 	return NULL;
 }

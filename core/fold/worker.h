@@ -39,6 +39,13 @@ struct fold {
 	_Atomic uint64_t applied, dedup_ids, maybe_duplicates;
 	_Atomic int64_t dedup_window_us;
 
+	/* a task of another thread, under `lock`: core/fold/task.c */
+	pthread_cond_t task_done;
+	const struct fold_task *task;
+	int task_status;
+	bool is_over; /* the thread has ended, or was never started */
+	_Atomic bool has_task;
+
 	/* the thread's own */
 	uint64_t next; /* to fold; may be ahead of `applied` inside a transaction */
 	int64_t t;     /* logical time of the newest folded record */
@@ -61,6 +68,16 @@ void worker_configure(struct fold *fold);
 /* To where the checkpoint stands, with its definitions. */
 void worker_rewind(struct fold *fold);
 void worker_publish(struct fold *fold);
+
+/* core/fold/task.c: the waiting task; at the end of the thread: nobody waits any more. */
+struct fold_task {
+	int (*fn)(void *ctx, struct people *people);
+	void *ctx;
+	bool is_outside; /* of a transaction */
+};
+MUST_USE int task_run(struct fold *fold, const struct fold_task *task);
+void task_finish(struct fold *fold, int status);
+void task_end(struct fold *fold);
 
 /* core/fold/apply.c: folds one record into the open transaction. ERR_FORMAT: of a kind that only a newer cdpd writes,
  * nothing was changed. Other errors: the transaction must be abandoned. */

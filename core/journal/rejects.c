@@ -1,6 +1,7 @@
 #include <endian.h>
 
 #include "base/crc32c.h"
+#include "journal/rewrite.h"
 #include "journal/state.h"
 
 /* A row: this header, then the texts one after the other, each cut to its cap. */
@@ -90,6 +91,14 @@ int rejects_put(struct segment *segment, struct store_txn *txn, struct journal_m
 	return store_append(txn, segment->rejects, store_key64(&id), str_of(row, len));
 }
 
+int rejects_read(struct str key, struct str value, struct journal_reject_row *out)
+{
+	uint64_t id;
+	if (key.len != sizeof id) return ERR_CORRUPT;
+	memcpy(&id, key.ptr, sizeof id);
+	return read_row(id, value, out);
+}
+
 /* ── listing ── */
 
 /* Rows are copied out of a short transaction, a page at a time, before anyone is called. */
@@ -176,4 +185,19 @@ int journal_rejects(struct journal *journal, uint64_t below_id,
 	}
 	arena_fini(&page.arena);
 	return rc == ERR_GONE ? OK : rc;
+}
+
+int journal_segment_rejects(struct journal *journal, uint64_t first,
+			    int (*fn)(void *ctx, const struct journal_reject_row *row), void *ctx)
+{
+	struct page page = {.below_id = UINT64_MAX};
+	struct segment *segment;
+	bool stop = false;
+	int rc = segment_acquire(&journal->segments, first, &segment);
+	if (rc != OK) return rc;
+	arena_init(&page.arena, PAGE_BYTES, 8 * PAGE_BYTES);
+	rc = list_segment(segment, &page, fn, ctx, &stop);
+	arena_fini(&page.arena);
+	segment_release(&journal->segments, segment);
+	return rc;
 }

@@ -25,6 +25,7 @@ static bool is_needed(const struct journal *journal, const struct conf_journal *
 {
 	const struct segment *active = journal->active;
 	if (journal->meta.next_seq == active->first_seq) return false; /* empty: the next would be named the same */
+	if (atomic_load(&journal->seal_upto) >= active->first_seq) return true;
 	if (store_used_bytes(active->env) >= conf->segment_bytes || !has_room(active, bytes)) return true;
 	return logical_now(journal) - journal->meta.created_t >= conf->segment_age_us;
 }

@@ -1,5 +1,6 @@
 #include "journal/segment.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 #define SEGMENT_READERS     128
 #define SEGMENT_DBS         3
 #define HALF_MADE           "new" /* the name under which one is built */
+#define REWRITTEN           "rewritten" /* and the one under which one is written anew */
 #define META_KEY            STR("meta")
 #define QUARANTINE_KEY      STR("quarantine")
 
@@ -113,12 +115,62 @@ static int half_made_path(const char *journal_dir, char **out)
 	return ERR_NOMEM;
 }
 
-int segment_remove_leftover(const char *journal_dir)
+char *segment_rewrite_path(const char *journal_dir)
 {
 	char *path;
+	return asprintf(&path, "%s/" REWRITTEN, journal_dir) < 0 ? NULL : path;
+}
+
+int segment_open_copy(struct segment *segment, uint64_t map_bytes)
+{
+	int rc = store_remove_env(segment->path);
+	return rc == OK ? open_at(segment, segment->path, map_bytes, false) : rc;
+}
+
+static int remove_made(const char *path)
+{
+	return path ? store_remove_env(path) : ERR_NOMEM;
+}
+
+/* The old one goes when the new one stands in its place; else it comes back. */
+static int end_exchange(const char *journal_dir, const char *name, size_t name_len)
+{
+	char *old = NULL, *path = NULL;
+	uint64_t bytes;
+	int rc = ERR_NOMEM;
+	if (asprintf(&old, "%s/%s", journal_dir, name) >= 0 &&
+	    asprintf(&path, "%s/%.*s", journal_dir, (int)name_len, name) >= 0) {
+		rc = store_path_bytes(path, &bytes) == OK ? store_remove_env(old) : store_rename(old, path);
+	}
+	free(old);
+	free(path);
+	return rc;
+}
+
+static int end_exchanges(const char *journal_dir)
+{
+	DIR *files = opendir(journal_dir);
+	const struct dirent *entry;
+	int rc = files ? OK : ERR_IO;
+	while (rc == OK && (entry = readdir(files))) {
+		struct str name = str_from(entry->d_name);
+		size_t suffix = strlen(SEGMENT_OLD_SUFFIX);
+		if (name.len == SEGMENT_NAME_SIZE - 1 + suffix && strcmp(entry->d_name + name.len - suffix, SEGMENT_OLD_SUFFIX) == 0)
+			rc = end_exchange(journal_dir, entry->d_name, name.len - suffix);
+	}
+	if (files) closedir(files);
+	return rc;
+}
+
+int segment_remove_leftover(const char *journal_dir)
+{
+	char *path, *rewritten = segment_rewrite_path(journal_dir);
 	int rc = half_made_path(journal_dir, &path);
 	if (rc == OK) rc = store_remove_env(path);
+	if (rc == OK) rc = end_exchanges(journal_dir);
+	if (rc == OK) rc = remove_made(rewritten);
 	free(path);
+	free(rewritten);
 	return rc;
 }
 

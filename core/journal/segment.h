@@ -7,6 +7,7 @@
 
 #define SEGMENT_FORMAT    1
 #define SEGMENT_NAME_SIZE 21 /* 20 digits: the first seq */
+#define SEGMENT_OLD_SUFFIX ".old" /* while another takes its place */
 
 struct position_list { /* quarantined positions, ascending */
 	uint64_t *seqs;
@@ -37,8 +38,12 @@ void segment_free(struct segment *segment); /* closes */
  * ERR_PANIC: it may or may not be there after a restart; any other error: it is not. */
 MUST_USE int segment_create(struct segment *segment, const char *journal_dir, const struct journal_meta *meta,
 			    const struct position_list *quarantined, uint64_t map_bytes);
-/* Removes what a crash in segment_create left. */
+/* Removes what a crash in segment_create left, and ends an exchange (segment_set_exchange) that was cut off. */
 MUST_USE int segment_remove_leftover(const char *journal_dir);
+/* Where a segment is written anew before it takes the old one's place; malloc'd. NULL: out of memory. */
+char *segment_rewrite_path(const char *journal_dir);
+/* The same at another place, open for writing; map_bytes as for segment_open. */
+MUST_USE int segment_open_copy(struct segment *segment, uint64_t map_bytes);
 /* Checks epoch, meta and that the records run without a gap from first_seq. ERR_NOT_FOUND: it was never finished, or
  * has no data file; ERR_CORRUPT; ERR_FORMAT. */
 MUST_USE int segment_open(struct segment *segment, uint64_t map_bytes, bool read_only, uint64_t epoch,

@@ -1,6 +1,7 @@
 #include "journal/segment_set.h"
 
 #include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -271,4 +272,58 @@ uint64_t segment_set_bytes(struct segment_set *set)
 	uint64_t bytes = set->sealed_bytes;
 	pthread_mutex_unlock(&set->lock);
 	return bytes;
+}
+
+int segment_set_range(struct segment_set *set, uint64_t seq, uint64_t *first_seq, uint64_t *end_seq, bool *is_sealed)
+{
+	size_t at;
+	pthread_mutex_lock(&set->lock);
+	int rc = find(set, seq, &at) ? OK : ERR_GONE;
+	if (rc == OK) {
+		*is_sealed = at + 1 < set->count;
+		*first_seq = set->items[at]->first_seq;
+		*end_seq = *is_sealed ? set->items[at + 1]->first_seq : UINT64_MAX;
+	}
+	pthread_mutex_unlock(&set->lock);
+	return rc;
+}
+
+/* Under the lock: two renames; a start between them brings the old one back. */
+static int exchange_files(const struct segment *old, const char *old_path, const char *path)
+{
+	int rc = store_rename(old->path, old_path);
+	if (rc != OK) return rc;
+	rc = store_rename(path, old->path);
+	if (rc != OK && store_rename(old_path, old->path) != OK) return ERR_PANIC;
+	return rc;
+}
+
+int segment_set_exchange(struct segment_set *set, struct segment *old, const char *path)
+{
+	size_t at;
+	char *old_path = NULL;
+	uint64_t bytes;
+	int rc = store_path_bytes(path, &bytes);
+	struct segment *fresh = segment_new(set->dir, old->first_seq);
+	if (!fresh || asprintf(&old_path, "%s" SEGMENT_OLD_SUFFIX, old->path) < 0) rc = ERR_NOMEM;
+	pthread_mutex_lock(&set->lock);
+	if (rc == OK && (!find(set, old->first_seq, &at) || set->items[at] != old)) rc = ERR_GONE;
+	if (rc == OK) rc = exchange_files(old, old_path, path);
+	if (rc == OK) {
+		CHECK(at + 1 < set->count && set->trimmed_count < 4 * set->capacity);
+		fresh->bytes = bytes;
+		fresh->end_seq = set->items[at + 1]->first_seq;
+		fresh->last_t = old->last_t;
+		set->sealed_bytes += bytes - old->bytes;
+		set->items[at] = fresh;
+		free(old->path);
+		old->path = old_path;
+		set->trimmed[set->trimmed_count++] = old;
+		fresh = NULL;
+		old_path = NULL;
+	}
+	pthread_mutex_unlock(&set->lock);
+	segment_free(fresh);
+	free(old_path);
+	return rc;
 }

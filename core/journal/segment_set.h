@@ -39,6 +39,12 @@ void segment_set_drop_active(struct segment_set *set);
 MUST_USE int segment_acquire(struct segment_set *set, uint64_t seq, struct segment **out);
 void segment_release(struct segment_set *set, struct segment *segment);
 
+/* First position of the segment that holds `seq`, and of the next one; *is_sealed: it is not written any more. ERR_GONE. */
+MUST_USE int segment_set_range(struct segment_set *set, uint64_t seq, uint64_t *first_seq, uint64_t *end_seq,
+			       bool *is_sealed);
+/* Puts the closed segment at `path` in the place of `old`, which is sealed and which the caller holds. Readers of the old one
+ * keep it; it is deleted with the trimmed ones. ERR_GONE: `old` was trimmed meanwhile; else nothing was changed either. */
+MUST_USE int segment_set_exchange(struct segment_set *set, struct segment *old, const char *path);
 /* The oldest sealed segment if it lies wholly below `checkpoint`: its end and its newest time. ERR_NOT_FOUND: none. */
 MUST_USE int segment_set_oldest(struct segment_set *set, uint64_t checkpoint, uint64_t *end_seq, int64_t *last_t);
 /* No reader gets at segments wholly below `first_seq` from now on. */

@@ -37,6 +37,7 @@ struct journal {
 	uint8_t definition_hash[DEFINITION_HASH_SIZE];
 
 	_Atomic uint64_t first_seq, next_seq, quarantined_count, checkpoint, bytes;
+	_Atomic uint64_t seal_upto; /* the segment of that position is to be sealed at once; 0: none */
 	_Atomic int64_t last_t, due_t;
 	atomic_bool is_held, has_panicked, is_closed;
 	void (*on_panic)(void *ctx);
@@ -63,6 +64,9 @@ MUST_USE int seal_if_needed(struct journal *journal, size_t bytes);
 /* Keeps the reject's details within the budget and counts it. */
 MUST_USE int rejects_put(struct segment *segment, struct store_txn *txn, struct journal_meta *meta, uint64_t budget,
 			 const struct journal_reject *reject);
+
+/* `out` borrows the value. ERR_CORRUPT, ERR_FORMAT. */
+MUST_USE int rejects_read(struct str key, struct str value, struct journal_reject_row *out);
 
 /* ── settle.c ── */
 /* Hands each append of the chain back to its loop, one wake-up per loop. */

@@ -85,6 +85,8 @@ void upkeep(struct journal *journal)
 	int64_t boot = boot_now(journal);
 	if (atomic_load(&journal->has_panicked)) return;
 	tick_if_due(journal, boot);
+	if (atomic_load(&journal->seal_upto) >= journal->active->first_seq && boot >= journal->seal_at_us)
+		commit_seal(journal);
 	if (boot < journal->upkeep_at_us) return;
 	journal->upkeep_at_us = boot + UPKEEP_EVERY_US;
 	journal_conf(journal, &conf);

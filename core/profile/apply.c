@@ -1,3 +1,5 @@
+#include "profile/block.h"
+#include "profile/erase.h"
 #include "profile/feature_eval.h"
 #include "profile/link.h"
 #include "profile/trait.h"
@@ -224,5 +226,49 @@ int people_apply(struct people *people, const struct cdpd_event *event, uint64_t
 	if (!strongest) return OK;
 	out->verdict = OUTCOME_APPLIED;
 	out->reason = OUTCOME_REASON_NONE;
+	if (people->has_erased || people->has_suppressed) {
+		rc = blocks_judge(people, strongest, event->event_time_us, seq, out);
+		if (rc || out->verdict != OUTCOME_APPLIED) return rc;
+	}
 	return apply(&app, strongest, out);
+}
+
+/* ── erased events ───────────────────────────────────────────────────────── */
+
+/* Identities are decided as they were when the event was whole, so that whoever is not erased stays who they are. */
+static int relive(struct application *app, const struct erased_event *erased)
+{
+	struct people *people = app->people;
+	struct identifiers *all = &people->identifiers;
+	const struct identifier *strongest = &all->items[0];
+	struct identifier previous;
+	int rc = fragment_take(people, strongest, &app->context, &app->context.strongest);
+	for (size_t i = 1; !rc && i < all->count; i++)
+		rc = link_try(people, &app->context, &all->items[i], LINK_SAME_EVENT);
+	if (!rc && erased->previous_anonymous.len) {
+		struct slot *slot;
+		struct row *row;
+		identifier_from_text(people, erased->previous_anonymous, &previous);
+		rc = cache_slot(&people->cache, &previous.id, &slot);
+		if (!rc) rc = cache_row(&people->cache, slot, false, &row);
+		if (rc != ERR_NOT_FOUND) return rc ? rc : link_try(people, &app->context, &previous, LINK_ALIAS);
+		rc = OK;
+	}
+	if (rc || !erased->previous_user.len) return rc;
+	identifier_from_text(people, erased->previous_user, &previous);
+	return link_try(people, &app->context, &previous, LINK_ALIAS);
+}
+
+int people_apply_erased(struct people *people, const struct erased_event *erased, uint64_t seq, int64_t t)
+{
+	struct cdpd_event event = {.rights = erased->rights, .flags = erased->flags, .event_time_us = erased->event_time_us};
+	struct application app = {.people = people, .context = {.event = &event, .seq = seq, .t = t}};
+	struct identifiers *all = &people->identifiers;
+	CHECK(people->txn);
+	if (!erased->identifier_count || !people->plan) return OK;
+	all->count = all->text_count = 0;
+	for (size_t i = 0; i < erased->identifier_count && i < PLAN_NAMESPACES_MAX; i++)
+		identifier_from_text(people, erased->identifiers[i], &all->items[all->count++]);
+	int rc = relive(&app, erased);
+	return rc || !app.context.created_count ? rc : announce_new(&app);
 }

@@ -55,3 +55,17 @@ int change_decode(struct str key, struct str value, struct change *out)
 	out->body = (struct str){value.ptr + CHANGE_FIXED, value.len - CHANGE_FIXED};
 	return OK;
 }
+
+int change_blank(struct store_txn *txn, store_db changes, uint64_t seq)
+{
+	char bytes[CHANGE_FIXED + 2];
+	struct change change;
+	struct str key = store_key64(&seq), value;
+	int rc = store_get(txn, changes, key, &value);
+	if (!rc) rc = change_decode(key, value, &change);
+	if (rc) return rc;
+	memcpy(bytes, value.ptr, CHANGE_FIXED);
+	memcpy(bytes + CHANGE_FIXED, "{}", 2);
+	sealed_close(key, bytes, sizeof bytes, (struct sealed){(uint8_t)change.kind, 0});
+	return store_put(txn, changes, key, (struct str){bytes, sizeof bytes});
+}

@@ -1,5 +1,7 @@
 #include "profile/link.h"
 
+#include "profile/erase.h"
+
 /* ── fragments ───────────────────────────────────────────────────────────── */
 
 static int make_fragment(struct people *people, const struct identifier *identifier, struct link_context *context,
@@ -28,7 +30,9 @@ int fragment_take(struct people *people, const struct identifier *identifier, st
 	rc = cache_row(&people->cache, *out, false, &row);
 	if (rc == ERR_NOT_FOUND) return make_fragment(people, identifier, context, *out);
 	if (rc) return rc;
-	return str_eq(row->identifier, identifier->text) ? OK : ERR_CORRUPT;
+	if (str_eq(row->identifier, identifier->text)) return OK;
+	/* Of an erased person only the hash may be left, on either side: ids are the same. */
+	return identifier_is_hashed(row->identifier) || identifier_is_hashed(identifier->text) ? OK : ERR_CORRUPT;
 }
 
 /* ── deciding ────────────────────────────────────────────────────────────── */

@@ -85,3 +85,21 @@ int link_decode(struct str key, struct str value, struct link *out)
 	out->other_identifier = (struct str){value.ptr + LINK_FIXED, value.len - LINK_FIXED};
 	return OK;
 }
+
+int link_forget(struct store_txn *txn, store_db links, const struct link *link, bool other_stays, struct str hashed)
+{
+	char key_bytes[LINK_KEY], mirror_bytes[LINK_KEY];
+	struct link mirror = *link;
+	struct str value;
+	int rc = store_del(txn, links, make_key(link, key_bytes));
+	if ((rc && rc != ERR_NOT_FOUND) || !other_stays) return rc == ERR_NOT_FOUND ? OK : rc;
+	mirror.fragment = link->other;
+	mirror.other = link->fragment;
+	struct str key = make_key(&mirror, mirror_bytes);
+	rc = store_get(txn, links, key, &value);
+	if (rc) return rc == ERR_NOT_FOUND ? OK : rc; /* a blocked value has no fragment */
+	rc = link_decode(key, value, &mirror);
+	if (rc) return rc;
+	mirror.other_identifier = hashed;
+	return link_put(txn, links, &mirror);
+}

@@ -41,4 +41,7 @@ struct link {
 MUST_USE int link_put(struct store_txn *txn, store_db links, const struct link *link);
 /* Only tells whether it is there: ERR_NOT_FOUND when not. */
 MUST_USE int link_find(struct store_txn *txn, store_db links, const struct link *link);
+/* Deletes the row, and of its mirror under the other fragment (when that stays) takes the text away: `hashed` instead. */
+MUST_USE int link_forget(struct store_txn *txn, store_db links, const struct link *link, bool other_stays,
+			 struct str hashed);
 MUST_USE int link_decode(struct str key, struct str value, struct link *out);

@@ -23,6 +23,7 @@ enum outcome_reason {
 	OUTCOME_REASON_TOO_MANY_FRAGMENTS,
 	OUTCOME_REASON_CRASHED,
 	OUTCOME_REASON_NO_IDENTIFIER, /* none of the namespaces found one in it */
+	OUTCOME_REASON_OLDER_THAN_ERASURE, /* erased: it came after its person's erasure but happened before */
 	OUTCOME_REASON_COUNT
 };
 struct outcome {

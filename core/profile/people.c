@@ -4,8 +4,10 @@
 
 #include "base/encode.h"
 #include "base/log.h"
+#include "profile/block.h"
 #include "profile/change_row.h"
 #include "profile/delta.h"
+#include "profile/key_copy.h"
 #include "profile/outcome_row.h"
 #include "profile/room.h"
 
@@ -50,13 +52,17 @@ static int open_tables(struct people *people)
 	if (!rc) rc = store_db_open(people->env, "outcomes", STORE_DB_INTEGER_KEY, &tables->outcomes);
 	if (!rc) rc = store_db_open(people->env, "changes", STORE_DB_INTEGER_KEY, &tables->changes);
 	if (!rc) rc = store_db_open(people->env, "meta", 0, &tables->meta);
+	if (!rc) rc = store_db_open(people->env, "erased", 0, &tables->erased);
+	if (!rc) rc = store_db_open(people->env, "suppressed", 0, &tables->suppressed);
 	return rc;
 }
 
 /* The first transaction of a new env: the key that every id hangs on. */
 static int found(struct people *people, struct store_txn *txn)
 {
-	random_bytes(&people->key, sizeof people->key);
+	int kept = key_copy_read(people->store_path, &people->key);
+	if (kept == ERR_NOT_FOUND) random_bytes(&people->key, sizeof people->key);
+	if (kept && kept != ERR_NOT_FOUND) return kept;
 	people->committed = (struct checkpoint){.applied = 1};
 	int rc = hash_key_write(txn, people->tables.meta, &people->key);
 	return rc ? rc : checkpoint_write(txn, people->tables.meta, &people->committed);
@@ -95,23 +101,57 @@ static void publish(struct people *people)
 	atomic_store(&people->applied, now->applied);
 }
 
+int people_compact_path(const char *env_path, char *out, size_t size)
+{
+	int len = snprintf(out, size, "%s.compact", env_path);
+	return len < 0 || (size_t)len >= size ? ERR_INVALID : OK;
+}
+
+/* A compaction that was cut off, before or after its copy took the place of the rest. */
+static int remove_leftover(const char *env_path)
+{
+	char path[4200];
+	int rc = people_compact_path(env_path, path, sizeof path);
+	return rc ? rc : store_remove_env(path);
+}
+
 static int open_env(struct people *people, const char *store_path)
 {
 	char path[4096];
 	int len = snprintf(path, sizeof path, "%s/profiles", store_path);
 	if (len < 0 || (size_t)len >= sizeof path) return ERR_INVALID;
 	struct store_options options = {.map_bytes = map_size(store_path), .max_dbs = ENV_DBS, .format = ENV_FORMAT};
-	int rc = store_open(path, &options, &people->env);
+	int rc = remove_leftover(path);
+	if (!rc) rc = store_open(path, &options, &people->env);
 	return rc ? rc : open_tables(people);
+}
+
+/* The profiles' own key wins over a copy that belongs to others. */
+static int keep_key(const struct people *people)
+{
+	struct hash_key copy;
+	int rc = key_copy_read(people->store_path, &copy);
+	if (!rc && memcmp(&copy, &people->key, sizeof copy) == 0) return OK;
+	if (rc && rc != ERR_NOT_FOUND && rc != ERR_CORRUPT) return rc;
+	if (rc != ERR_NOT_FOUND)
+		log_warn(LOG_PROFILE, "state/profiles.key is not the key of these profiles and is written anew");
+	return key_copy_write(people->store_path, &people->key);
 }
 
 static int open_all(struct people *people, const char *store_path)
 {
+	people->store_path = store_path;
 	struct store_txn *txn;
 	int rc = open_env(people, store_path);
 	if (!rc) rc = store_begin(people->env, true, &txn);
 	if (rc) return rc;
 	rc = read_meta(people, txn);
+	if (rc) {
+		store_abort(txn);
+		return rc;
+	}
+	/* Before anything can hang on it. */
+	rc = keep_key(people);
 	if (rc) {
 		store_abort(txn);
 		return rc;
@@ -214,6 +254,7 @@ int people_begin(struct people *people)
 	}
 	people->working = people->committed;
 	rc = cache_begin(&people->cache, people->txn);
+	if (!rc) rc = blocks_begin(people);
 	if (rc) people_abort(people);
 	return rc;
 }

@@ -10,9 +10,11 @@
 
 struct tables {
 	store_db rows, links, outcomes, changes, meta;
+	store_db erased, suppressed; /* core/profile/block.h */
 };
 
 struct people {
+	const char *store_path; /* while it is opened */
 	struct store_env *env;
 	struct tables tables;
 	struct hash_key key;
@@ -28,6 +30,7 @@ struct people {
 	struct identifiers identifiers; /* of the event being applied */
 	struct buf json;                /* scratch: a trait's value, a change's body */
 	struct metric *refused_inputs;
+	bool has_erased, has_suppressed; /* something is blocked, as of the open transaction */
 
 	/* Newest committed, for any thread. */
 	_Atomic uint64_t applied, last_change, epoch;
@@ -35,6 +38,8 @@ struct people {
 	_Atomic uint64_t verdicts[OUTCOME_VERDICT_COUNT];
 };
 
+/* Where a compacted copy of the profiles is made. */
+MUST_USE int people_compact_path(const char *env_path, char *out, size_t size);
 void fragment_id_make(const struct hash_key *key, struct str identifier, struct fragment_id *out);
 /* Appends to the feed; `change->seq` is given here. */
 MUST_USE int people_append_change(struct people *people, struct change *change);

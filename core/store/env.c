@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "store/internal.h"
 
-#define FORMAT_KEY      STR("cdpd-format") /* in the unnamed database, beside the names of the others */
 #define DEFAULT_READERS 1024
 
 /* LMDB does not notice when one process opens an env twice, and closing the second drops the locks of the first. */
@@ -80,7 +79,7 @@ static int read_format(struct store_env *env, uint32_t known)
 	MDB_txn *txn;
 	MDB_dbi main_db;
 	MDB_stat stat = {0};
-	MDB_val key = store_to_val(FORMAT_KEY), value = {0};
+	MDB_val key = store_to_val(STORE_FORMAT_KEY), value = {0};
 	int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
 	if (rc != 0) return store_translate(rc);
 	rc = mdb_dbi_open(txn, NULL, 0, &main_db);
@@ -103,7 +102,7 @@ static int write_format(struct store_env *env, uint32_t format)
 	MDB_txn *txn;
 	MDB_dbi main_db;
 	uint32_t stored = htole32(format);
-	MDB_val key = store_to_val(FORMAT_KEY), value = {sizeof stored, &stored};
+	MDB_val key = store_to_val(STORE_FORMAT_KEY), value = {sizeof stored, &stored};
 	int rc = mdb_txn_begin(env->mdb, NULL, 0, &txn);
 	if (rc != 0) return store_translate(rc);
 	rc = mdb_dbi_open(txn, NULL, 0, &main_db);
@@ -122,15 +121,29 @@ static int check_format(struct store_env *env, uint32_t format)
 	return env->is_read_only ? ERR_CORRUPT : write_format(env, format);
 }
 
+int env_open_mdb(struct store_env *env)
+{
+	int rc = store_translate(configure(env, &env->options));
+	return rc == OK ? store_translate(open_files(env)) : rc;
+}
+
 static int open_env(struct store_env *env, const struct store_options *options)
 {
-	int rc = store_translate(configure(env, options));
-	if (rc == OK) rc = store_translate(open_files(env));
+	int rc = env_open_mdb(env);
 	if (rc == OK) rc = check_format(env, options->format);
 	/* LMDB never syncs the directory its files are named in. */
 	if (rc == OK && !env->is_read_only) rc = store_fsync_dir(env->path);
 	if (rc != OK) log_error(LOG_STORE, "%s cannot be opened (%s)", env->path, status_str(rc));
 	return rc;
+}
+
+static void env_free(struct store_env *env)
+{
+	for (size_t i = 0; i < env->db_count; i++) free(env->dbs[i].name);
+	pthread_cond_destroy(&env->reopened);
+	pthread_mutex_destroy(&env->lock);
+	free(env->path);
+	free(env);
 }
 
 int store_open(const char *path, const struct store_options *options, struct store_env **out)
@@ -142,10 +155,12 @@ int store_open(const char *path, const struct store_options *options, struct sto
 	if (!env) return ERR_NOMEM;
 	env->path = strdup(path);
 	env->is_read_only = options->read_only;
+	env->options = *options;
+	pthread_mutex_init(&env->lock, NULL);
+	pthread_cond_init(&env->reopened, NULL);
 	rc = env->path ? registry_add(env) : ERR_NOMEM;
 	if (rc != OK) {
-		free(env->path);
-		free(env);
+		env_free(env);
 		return rc;
 	}
 	rc = open_env(env, options);
@@ -167,13 +182,23 @@ void store_close(struct store_env *env)
 	ahead_stop(env->ahead, may_cut ? store_used_bytes(env) : 0);
 	if (env->mdb) mdb_env_close(env->mdb);
 	registry_remove(env);
-	free(env->path);
-	free(env);
+	env_free(env);
 }
 
 const char *store_path(const struct store_env *env)
 {
 	return env->path;
+}
+
+static int remember_db(struct store_env *env, const char *name, unsigned mdb_flags, store_db handle)
+{
+	for (size_t i = 0; i < env->db_count; i++)
+		if (env->dbs[i].handle == handle) return OK;
+	CHECK(env->db_count < STORE_DBS_MAX);
+	char *copy = strdup(name);
+	if (!copy) return ERR_NOMEM;
+	env->dbs[env->db_count++] = (struct opened_db){copy, mdb_flags, handle};
+	return OK;
 }
 
 int store_db_open(struct store_env *env, const char *name, unsigned flags, store_db *out)
@@ -189,7 +214,8 @@ int store_db_open(struct store_env *env, const char *name, unsigned flags, store
 		return store_translate(rc);
 	}
 	*out = db;
-	return store_translate(mdb_txn_commit(txn)); /* of a read transaction too: only then the handle outlives it */
+	rc = store_translate(mdb_txn_commit(txn)); /* of a read transaction too: only then the handle outlives it */
+	return rc == OK ? remember_db(env, name, mdb_flags & ~(unsigned)MDB_CREATE, db) : rc;
 }
 
 uint64_t store_used_bytes(const struct store_env *env)
@@ -214,6 +240,11 @@ uint64_t store_reader_lag(const struct store_env *env)
 {
 	MDB_envinfo info;
 	uint64_t oldest = UINT64_MAX;
-	if (mdb_env_info(env->mdb, &info) != 0 || mdb_reader_list(env->mdb, oldest_reader, &oldest) < 0) return 0;
+	pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&env->lock; /* no part of what the caller sees */
+	pthread_mutex_lock(lock);
+	int rc = mdb_env_info(env->mdb, &info);
+	if (rc == 0 && mdb_reader_list(env->mdb, oldest_reader, &oldest) < 0) rc = -1;
+	pthread_mutex_unlock(lock);
+	if (rc != 0) return 0;
 	return oldest < info.me_last_txnid ? info.me_last_txnid - oldest : 0;
 }

@@ -16,6 +16,15 @@ struct store_txn {
 	bool is_writable;
 	unsigned open_cursors;
 	uint64_t dirty_bytes; /* an estimate from above of what this transaction has dirtied */
+	bool is_inside;       /* of a read transaction: it holds a snapshot */
+	struct store_txn *next_reader, **link;
+};
+
+#define STORE_DBS_MAX 64
+struct opened_db {
+	char *name;
+	unsigned flags;
+	store_db handle;
 };
 
 struct store_env {
@@ -28,6 +37,16 @@ struct store_env {
 	atomic_bool has_panicked;
 	struct ahead *ahead; /* NULL: the file is not written ahead */
 	struct store_txn writer;
+	struct store_options options; /* to open it again */
+	struct opened_db dbs[STORE_DBS_MAX];
+	size_t db_count;
+
+	/* swap.c: read transactions stay out while the content is exchanged. */
+	pthread_mutex_t lock; /* of `readers`, and of `mdb` while it is exchanged */
+	pthread_cond_t reopened;
+	struct store_txn *readers; /* all slots, used or not */
+	atomic_size_t inside;
+	atomic_bool is_swapping;
 };
 
 struct store_cursor {
@@ -36,6 +55,16 @@ struct store_cursor {
 };
 
 #define STORE_PAGE_BYTES 4096
+#define STORE_FORMAT_KEY STR("cdpd-format") /* in the unnamed database, beside the names of the others */
+
+/* env.c: LMDB's side of an env, by env->options; used again after a swap. */
+int env_open_mdb(struct store_env *env);
+
+/* A read transaction is about to take a snapshot, or has given it back. */
+void swap_enter(struct store_env *env);
+void swap_leave(struct store_env *env);
+void swap_add_reader(struct store_txn *txn);
+void swap_remove_reader(struct store_txn *txn);
 
 /* LMDB's and errno's codes as ours. */
 int store_translate(int mdb_rc);

@@ -77,6 +77,15 @@ uint64_t store_used_bytes(const struct store_env *env); /* of the data file */
 /* Transactions that the oldest reader is behind the newest: the gauge against long readers. */
 uint64_t store_reader_lag(const struct store_env *env);
 
+/* Writes everything of `env` into a new env at `path`, entry by entry: what was deleted or overwritten is in no page of it.
+ * Reads one snapshot, so nobody should write meanwhile. ERR_FULL; ERR_CLOSED when *stop becomes true; ERR_FORMAT: `env` has a database
+ * that this version did not open. What is at `path` afterwards counts only with OK. */
+MUST_USE int store_copy(struct store_env *env, const char *path, const _Atomic bool *stop);
+/* Puts the env at `path` (closed, made by store_copy) in the place of `env`'s content and removes `path`. Waits for read transactions
+ * under way and holds new ones up for the moment it takes; `env`, its databases and its read transactions' slots stay
+ * valid. From the writer's thread, outside a transaction. ERR_IO: nothing was changed; ERR_PANIC: the process must exit. */
+MUST_USE int store_swap_in(struct store_env *env, const char *path);
+
 /* Own advisory lock on a data directory: ERR_LOCKED when another process has it. Also refuses network file systems
  * (ERR_REFUSED). Held until the process ends or store_unlock. */
 MUST_USE int store_lock(const char *path, int *fd);

@@ -35,28 +35,40 @@ int store_begin(struct store_env *env, bool writable, struct store_txn **out)
 	struct store_txn *txn = calloc(1, sizeof *txn);
 	if (!txn) return ERR_NOMEM;
 	txn->env = env;
+	swap_enter(env);
+	txn->is_inside = true;
 	int rc = begin(txn);
 	if (rc != OK) {
+		swap_leave(env);
 		free(txn);
 		return rc;
 	}
+	swap_add_reader(txn);
 	*out = txn;
 	return OK;
 }
 
-/* The txn object has done its work; LMDB's side is already gone. */
+/* A write transaction has done its work; LMDB's side is already gone. */
 static void forget(struct store_txn *txn)
 {
-	if (txn->is_writable)
-		txn->mdb = NULL;
-	else
-		free(txn);
+	txn->mdb = NULL;
+}
+
+static void end_reader(struct store_txn *txn)
+{
+	swap_remove_reader(txn); /* a swap under way is waited for, or not begun any more */
+	if (txn->is_inside) swap_leave(txn->env);
+	free(txn);
 }
 
 void store_abort(struct store_txn *txn)
 {
 	if (!txn) return;
 	CHECK(txn->open_cursors == 0);
+	if (!txn->is_writable) {
+		end_reader(txn);
+		return;
+	}
 	mdb_txn_abort(txn->mdb);
 	forget(txn);
 }
@@ -119,13 +131,19 @@ void store_reset(struct store_txn *txn)
 {
 	CHECK(!txn->is_writable && txn->open_cursors == 0);
 	mdb_txn_reset(txn->mdb);
+	txn->is_inside = false;
+	swap_leave(txn->env);
 }
 
 int store_renew(struct store_txn *txn)
 {
 	CHECK(!txn->is_writable);
 	txn->status = OK;
-	return store_translate(mdb_txn_renew(txn->mdb));
+	swap_enter(txn->env);
+	int rc = store_translate(mdb_txn_renew(txn->mdb));
+	txn->is_inside = rc == OK;
+	if (rc != OK) swap_leave(txn->env);
+	return rc;
 }
 
 size_t store_dirty_pages(const struct store_txn *txn)

@@ -1,0 +1,276 @@
+/* DELETE /v1/profiles/{ref} and /v1/erasures, on the read pool: a request waits for two small fsyncs. */
+#include "api/answer.h"
+#include "api/internal.h"
+#include "api/params.h"
+#include "api/profile_json.h"
+#include "base/clock.h"
+#include "base/encode.h"
+
+#define REASON_MAX 300
+
+struct erase_query {
+	struct erasure_request request;
+	bool is_dry_run;
+};
+
+static void write_time(struct json_out *out, struct str key, int64_t us)
+{
+	jo_key(out, key);
+	if (us)
+		jo_time(out, us);
+	else
+		jo_null(out);
+}
+
+static void write_count(struct json_out *out, struct str key, uint64_t count)
+{
+	jo_key(out, key);
+	jo_uint(out, count);
+}
+
+/* ── receipts ────────────────────────────────────────────────────────────── */
+
+static void write_progress(struct json_out *out, const struct erasure *erasure)
+{
+	jo_key(out, STR("counts"));
+	jo_object(out);
+	write_count(out, STR("fragments"), erasure->fragment_count);
+	write_count(out, STR("events"), erasure->events);
+	write_count(out, STR("rejects"), erasure->rejects);
+	write_count(out, STR("changes"), erasure->changes);
+	write_count(out, STR("segments"), erasure->segments);
+	write_count(out, STR("segmentsTotal"), erasure->segments_total);
+	write_count(out, STR("segmentsRewritten"), erasure->segments_rewritten);
+	jo_end_object(out);
+}
+
+static void write_receipt(struct answer *answer, const struct erasure *erasure)
+{
+	char id[RECEIPT_TEXT_SIZE], position[POSITION_TEXT_SIZE];
+	struct json_out *out = &answer->json;
+	hex_encode(erasure->receipt, RECEIPT_SIZE, id);
+	jo_object(out);
+	jo_key(out, STR("id"));
+	jo_str(out, str_from(id));
+	jo_key(out, STR("state"));
+	jo_str(out, str_from(erasure_state_name(erasure->state)));
+	jo_key(out, STR("scope"));
+	jo_str(out, erasure->is_whole ? STR("profile") : STR("identifier"));
+	jo_key(out, STR("fragments"));
+	jo_array(out);
+	for (size_t i = 0; i < erasure->fragment_count; i++) profile_write_id(out, erasure->fragments[i].bytes);
+	jo_end_array(out);
+	write_progress(out, erasure);
+	write_time(out, STR("requestedAt"), erasure->requested_us);
+	write_time(out, STR("foldedAt"), erasure->folded_us);
+	write_time(out, STR("doneAt"), erasure->done_us);
+	jo_key(out, STR("position"));
+	if (erasure->seq)
+		jo_str(out, api_position_text(answer->api, erasure->seq + 1, position));
+	else
+		jo_null(out);
+	write_count(out, STR("repeats"), erasure->repeats);
+	jo_key(out, STR("actor"));
+	jo_str(out, erasure->actor);
+	jo_key(out, STR("reason"));
+	jo_str(out, erasure->reason);
+	jo_end_object(out);
+}
+
+/* ── asking ──────────────────────────────────────────────────────────────── */
+
+static int fail(struct answer *answer, int status)
+{
+	switch (status) {
+	case ERR_FULL: return answer_fail(answer, PROBLEM_NOT_DURABLE, STR("there is no room to record the erasure"));
+	case ERR_BUSY: return answer_fail(answer, PROBLEM_OVERLOADED, STR_NONE);
+	case ERR_CLOSED: return answer_fail(answer, PROBLEM_SHUTTING_DOWN, STR_NONE);
+	case ERR_PANIC: return answer_fail(answer, PROBLEM_NOT_DURABLE, STR_NONE);
+	default: return answer_fail_ref(answer, status);
+	}
+}
+
+static int preview(struct answer *answer, struct read_thread *thread)
+{
+	const struct erase_query *query = answer->params;
+	struct erasure_preview found;
+	struct json_out *out = &answer->json;
+	int rc = privacy_preview(answer->api->privacy, thread->people, query->request.ref, query->request.is_whole,
+				 &thread->scratch, &found);
+	if (rc) return fail(answer, rc);
+	jo_object(out);
+	jo_key(out, STR("dryRun"));
+	jo_bool(out, true);
+	jo_key(out, STR("scope"));
+	jo_str(out, query->request.is_whole ? STR("profile") : STR("identifier"));
+	profile_write_ids(out, &found.profile);
+	jo_key(out, STR("identifiers"));
+	jo_array(out);
+	for (size_t i = 0; i < found.profile.identifier_count; i++) {
+		const struct profile_identifier *it = &found.profile.identifiers[i];
+		if (!query->request.is_whole && memcmp(&it->fragment, &found.profile.requested_id, sizeof it->fragment) != 0)
+			continue;
+		struct str text;
+		rc = arena_printf(&thread->scratch, &text, "%.*s:%.*s", STR_ARG(it->namespace_), STR_ARG(it->value));
+		if (rc) return rc;
+		jo_str(out, text);
+	}
+	jo_end_array(out);
+	jo_key(out, STR("counts"));
+	jo_object(out);
+	write_count(out, STR("fragments"), found.fragments);
+	write_count(out, STR("remaining"), found.remaining);
+	write_count(out, STR("events"), found.events);
+	write_count(out, STR("links"), found.links);
+	write_count(out, STR("changes"), found.changes);
+	write_count(out, STR("segments"), found.segments);
+	write_count(out, STR("deadLetters"), 0); /* destinations keep none: what is refused is counted and dropped */
+	jo_end_object(out);
+	jo_key(out, STR("complete"));
+	jo_bool(out, !found.is_cut);
+	jo_end_object(out);
+	return OK;
+}
+
+static int erase(struct answer *answer, struct read_thread *thread)
+{
+	const struct erase_query *query = answer->params;
+	struct erasure erasure;
+	if (query->is_dry_run) return preview(answer, thread);
+	int rc = privacy_erase(answer->api->privacy, thread->people, &query->request, &thread->scratch, &erasure);
+	if (rc) return fail(answer, rc);
+	answer->status = 202;
+	write_receipt(answer, &erasure);
+	return OK;
+}
+
+static bool read_scope(struct http_request *req, bool *is_whole)
+{
+	struct str scope;
+	*is_whole = true;
+	if (!http_query_get(req, STR("scope"), &scope) || str_eq(scope, STR("profile"))) return true;
+	*is_whole = false;
+	if (str_eq(scope, STR("identifier"))) return true;
+	param_refuse(req, STR("scope"), "profile or identifier");
+	return false;
+}
+
+static bool read_dry_run(struct http_request *req, bool *is_dry_run)
+{
+	struct str text;
+	*is_dry_run = false;
+	if (!http_query_get(req, STR("dry_run"), &text) || str_eq(text, STR("0")) || str_eq(text, STR("false"))) return true;
+	*is_dry_run = true;
+	if (str_eq(text, STR("1")) || str_eq(text, STR("true"))) return true;
+	param_refuse(req, STR("dry_run"), "1 or 0");
+	return false;
+}
+
+static void delete_profile(struct api_worker *worker, struct http_request *req)
+{
+	struct answer *answer = answer_new(worker, req, erase, sizeof(struct erase_query));
+	if (!answer) return;
+	struct erase_query *query = answer->params;
+	if (!read_scope(req, &query->request.is_whole) || !read_dry_run(req, &query->is_dry_run) ||
+	    !param_text(req, STR("reason"), REASON_MAX, &answer->arena, &query->request.reason)) {
+		answer_drop(answer);
+		return;
+	}
+	int rc = arena_str(&answer->arena, http_path_param(req, 0), &query->request.ref);
+	if (!rc) rc = arena_str(&answer->arena, auth_actor(worker, req), &query->request.actor);
+	if (rc) {
+		http_reply_problem(req, PROBLEM_INTERNAL, STR_NONE, STR_NONE);
+		answer_drop(answer);
+		return;
+	}
+	answer_submit(answer);
+}
+
+/* ── looking ─────────────────────────────────────────────────────────────── */
+
+struct list_query {
+	struct str id;
+	size_t limit;
+	bool has_below;
+	uint8_t below[RECEIPT_SIZE];
+};
+
+static int get_one(struct answer *answer, struct read_thread *thread)
+{
+	const struct list_query *query = answer->params;
+	struct erasure erasure;
+	int rc = privacy_get(answer->api->privacy, query->id, &thread->scratch, &erasure);
+	if (rc == ERR_NOT_FOUND) return answer_fail(answer, PROBLEM_NOT_FOUND, STR("no erasure has that id"));
+	if (rc) return rc;
+	write_receipt(answer, &erasure);
+	return OK;
+}
+
+static int get_list(struct answer *answer, struct read_thread *thread)
+{
+	const struct list_query *query = answer->params;
+	struct erasure *list;
+	size_t count;
+	struct json_out *out = &answer->json;
+	int rc = erasure_list_read(privacy_list(answer->api->privacy), query->has_below ? query->below : NULL, query->limit,
+				   &thread->scratch, &list, &count);
+	if (rc) return rc;
+	jo_object(out);
+	jo_key(out, STR("erasures"));
+	jo_array(out);
+	for (size_t i = 0; i < count; i++) write_receipt(answer, &list[i]);
+	jo_end_array(out);
+	jo_key(out, STR("next"));
+	if (count == query->limit) {
+		char id[RECEIPT_TEXT_SIZE];
+		hex_encode(list[count - 1].receipt, RECEIPT_SIZE, id);
+		jo_str(out, str_from(id));
+	} else {
+		jo_null(out);
+	}
+	jo_end_object(out);
+	return OK;
+}
+
+static void get_erasure(struct api_worker *worker, struct http_request *req)
+{
+	struct answer *answer = answer_new(worker, req, get_one, sizeof(struct list_query));
+	if (!answer) return;
+	struct list_query *query = answer->params;
+	if (arena_str(&answer->arena, http_path_param(req, 0), &query->id)) {
+		http_reply_problem(req, PROBLEM_INTERNAL, STR_NONE, STR_NONE);
+		answer_drop(answer);
+		return;
+	}
+	answer_submit(answer);
+}
+
+static void get_erasures(struct api_worker *worker, struct http_request *req)
+{
+	struct answer *answer = answer_new(worker, req, get_list, sizeof(struct list_query));
+	struct str cursor;
+	if (!answer) return;
+	struct list_query *query = answer->params;
+	if (!param_limit(req, &query->limit)) {
+		answer_drop(answer);
+		return;
+	}
+	query->has_below = http_query_get(req, STR("cursor"), &cursor);
+	if (query->has_below && hex_decode(cursor, query->below, sizeof query->below) != OK) {
+		param_refuse(req, STR("cursor"), "the 'next' of an earlier page");
+		answer_drop(answer);
+		return;
+	}
+	answer_submit(answer);
+}
+
+static const struct api_route ROUTES[] = {
+    {HTTP_DELETE, "/v1/profiles/{ref}", SCOPE_ERASE, false, false, 4096, delete_profile},
+    {HTTP_GET, "/v1/erasures", SCOPE_ERASE, false, false, 0, get_erasures},
+    {HTTP_GET, "/v1/erasures/{id}", SCOPE_ERASE, false, false, 0, get_erasure},
+};
+
+int erasures_register(struct router *router)
+{
+	return api_add_routes(router, ROUTES, COUNT_OF(ROUTES));
+}
