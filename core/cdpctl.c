@@ -373,12 +373,19 @@ enum option_code {
 };
 
 static const struct option OPTIONS[] = {
-    {"url", required_argument, NULL, OPT_URL},   {"token", required_argument, NULL, OPT_TOKEN},
-    {"json", no_argument, NULL, OPT_JSON},       {"token-file", required_argument, NULL, OPT_TOKEN_FILE},
-    {"events", no_argument, NULL, OPT_EVENTS},   {"limit", required_argument, NULL, OPT_LIMIT},
-    {"help", no_argument, NULL, OPT_HELP},       {"source", required_argument, NULL, OPT_SOURCE},
-    {"dry-run", no_argument, NULL, OPT_DRY_RUN}, {"identifier", no_argument, NULL, OPT_IDENTIFIER},
-    {"wait", no_argument, NULL, OPT_WAIT},       {"version", no_argument, NULL, OPT_VERSION}, {NULL, 0, NULL, 0},
+    {"url", required_argument, NULL, OPT_URL},
+    {"token", required_argument, NULL, OPT_TOKEN},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"token-file", required_argument, NULL, OPT_TOKEN_FILE},
+    {"events", no_argument, NULL, OPT_EVENTS},
+    {"limit", required_argument, NULL, OPT_LIMIT},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"source", required_argument, NULL, OPT_SOURCE},
+    {"dry-run", no_argument, NULL, OPT_DRY_RUN},
+    {"identifier", no_argument, NULL, OPT_IDENTIFIER},
+    {"wait", no_argument, NULL, OPT_WAIT},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
 };
 
 static int usage(const char *what, const char *word)

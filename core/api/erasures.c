@@ -108,7 +108,8 @@ static int preview(struct answer *answer, struct read_thread *thread)
 	jo_array(out);
 	for (size_t i = 0; i < found.profile.identifier_count; i++) {
 		const struct profile_identifier *it = &found.profile.identifiers[i];
-		if (!query->request.is_whole && memcmp(&it->fragment, &found.profile.requested_id, sizeof it->fragment) != 0)
+		if (!query->request.is_whole &&
+		    memcmp(&it->fragment, &found.profile.requested_id, sizeof it->fragment) != 0)
 			continue;
 		struct str text;
 		rc = arena_printf(&thread->scratch, &text, "%.*s:%.*s", STR_ARG(it->namespace_), STR_ARG(it->value));
@@ -159,7 +160,8 @@ static bool read_dry_run(struct http_request *req, bool *is_dry_run)
 {
 	struct str text;
 	*is_dry_run = false;
-	if (!http_query_get(req, STR("dry_run"), &text) || str_eq(text, STR("0")) || str_eq(text, STR("false"))) return true;
+	if (!http_query_get(req, STR("dry_run"), &text) || str_eq(text, STR("0")) || str_eq(text, STR("false")))
+		return true;
 	*is_dry_run = true;
 	if (str_eq(text, STR("1")) || str_eq(text, STR("true"))) return true;
 	param_refuse(req, STR("dry_run"), "1 or 0");
@@ -212,8 +214,8 @@ static int get_list(struct answer *answer, struct read_thread *thread)
 	struct erasure *list;
 	size_t count;
 	struct json_out *out = &answer->json;
-	int rc = erasure_list_read(privacy_list(answer->api->privacy), query->has_below ? query->below : NULL, query->limit,
-				   &thread->scratch, &list, &count);
+	int rc = erasure_list_read(privacy_list(answer->api->privacy), query->has_below ? query->below : NULL,
+				   query->limit, &thread->scratch, &list, &count);
 	if (rc) return rc;
 	jo_object(out);
 	jo_key(out, STR("erasures"));

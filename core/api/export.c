@@ -16,7 +16,8 @@
 
 enum stage { STAGE_PROFILE, STAGE_EVENTS, STAGE_REJECTS, STAGE_END, STAGE_OVER };
 
-struct export {
+struct export
+{
 	struct read_job job;
 	struct api_worker *worker;
 	struct api *api;
@@ -51,7 +52,8 @@ static int keep_values(struct export *export, const struct profile *profile)
 	export->values = arena_array(&export->arena, struct str, profile->identifier_count + 1);
 	if (!export->values) return ERR_NOMEM;
 	for (size_t i = 0; i < profile->identifier_count; i++) {
-		int rc = arena_printf(&export->arena, &export->values[i], "\"%.*s\"", STR_ARG(profile->identifiers[i].value));
+		int rc = arena_printf(&export->arena, &export->values[i], "\"%.*s\"",
+				      STR_ARG(profile->identifiers[i].value));
 		if (rc) return rc;
 	}
 	export->value_count = profile->identifier_count;
@@ -78,8 +80,8 @@ static void write_link(struct export *export, const struct link_row *row)
 	jo_end_object(out);
 }
 
-static int write_profile(struct export *export, const struct profile *profile, const struct link_row *links, size_t count,
-			 uint64_t applied)
+static int write_profile(struct export *export, const struct profile *profile, const struct link_row *links,
+			 size_t count, uint64_t applied)
 {
 	char text[POSITION_TEXT_SIZE];
 	struct json_out *out = &export->json;
@@ -105,7 +107,8 @@ static int fill_profile(struct export *export, struct read_thread *thread)
 	uint64_t applied;
 	int rc = people_read_begin(thread->people, &applied);
 	if (rc) return rc;
-	rc = people_get(thread->people, export->ref, PROFILE_ALL | PROFILE_LOSERS, clock_wall_us(), &thread->scratch, &profile);
+	rc = people_get(thread->people, export->ref, PROFILE_ALL | PROFILE_LOSERS, clock_wall_us(), &thread->scratch,
+			&profile);
 	if (!rc) rc = people_links(thread->people, &profile, &thread->scratch, &links, &count);
 	people_read_end(thread->people);
 	if (!rc) rc = keep_values(export, &profile);
@@ -135,8 +138,7 @@ static int read_chain(struct export *export, struct read_thread *thread, struct 
 	int rc = people_read_begin(thread->people, &applied);
 	if (rc) return rc;
 	rc = people_get(thread->people, export->ref, PROFILE_IDENTIFIERS, clock_wall_us(), &thread->scratch, &profile);
-	if (!rc)
-		rc = people_chain(thread->people, &profile, export->below, CHAIN_STEP, &thread->scratch, items, count);
+	if (!rc) rc = people_chain(thread->people, &profile, export->below, CHAIN_STEP, &thread->scratch, items, count);
 	people_read_end(thread->people);
 	return rc;
 }
@@ -184,7 +186,8 @@ static int look_at_reject(void *ctx, const struct journal_reject_row *row)
 	for (size_t i = 0; i < export->value_count && !is_hit; i++)
 		is_hit = memmem(text.ptr, text.len, export->values[i].ptr, export->values[i].len) != NULL;
 	if (is_hit) reject_json_write(&export->json, row);
-	return ++search->seen == REJECTS_MAX || export->out.len >= EXPORT_BATCH || atomic_load(&export->job.is_cancelled);
+	return ++search->seen == REJECTS_MAX || export->out.len >= EXPORT_BATCH ||
+	       atomic_load(&export->job.is_cancelled);
 }
 
 static int fill_rejects(struct export *export)

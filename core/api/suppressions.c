@@ -27,8 +27,7 @@ static int resolve(struct answer *answer, struct read_thread *thread, struct peo
 static int change(struct answer *answer, struct read_thread *thread)
 {
 	const struct suppress_query *query = answer->params;
-	struct people_suppression act = {
-	    .is_lifted = query->is_lifted, .actor = query->actor, .reason = query->reason};
+	struct people_suppression act = {.is_lifted = query->is_lifted, .actor = query->actor, .reason = query->reason};
 	uint64_t seq = 0;
 	char position[POSITION_TEXT_SIZE];
 	struct json_out *out = &answer->json;
@@ -83,8 +82,8 @@ static int list(struct answer *answer, struct read_thread *thread)
 	struct json_out *out = &answer->json;
 	int rc = people_read_begin(thread->people, &answer->applied);
 	if (rc) return rc;
-	rc = people_suppressions(thread->people, query->has_after ? &query->after : NULL, query->limit, &thread->scratch,
-				 &rows, &count);
+	rc = people_suppressions(thread->people, query->has_after ? &query->after : NULL, query->limit,
+				 &thread->scratch, &rows, &count);
 	people_read_end(thread->people);
 	if (rc) return rc;
 	jo_object(out);

@@ -12,8 +12,7 @@
 #define TEXT_SIZE 2048 /* longer texts are cut */
 
 static const char *const room_names[LOG_ROOM_COUNT] = {
-    "main", "config", "store", "journal", "profile", "plugin", "net", "ingest", "fold", "deliver", "api",
-    "privacy",
+    "main", "config", "store", "journal", "profile", "plugin", "net", "ingest", "fold", "deliver", "api", "privacy",
 };
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 

@@ -14,8 +14,7 @@ static enum ctl_exit ask(struct client *client, struct json_reader *reader, stru
 			 const char *path, struct json *root)
 {
 	const char *why;
-	enum ctl_exit result =
-	    method ? client_request(client, method, path, body) : client_get(client, path, body);
+	enum ctl_exit result = method ? client_request(client, method, path, body) : client_get(client, path, body);
 	if (result != CTL_OK) return result;
 	if (json_parse(reader, buf_str(body), root, &why) == OK) return CTL_OK;
 	(void)fprintf(stderr, "cdpctl: the answer is not JSON (%s)\n", why);
@@ -52,8 +51,8 @@ static void show_receipt(struct json root)
 {
 	print_text_line("receipt", json_text_at(root, "id"));
 	print_text_line("state", json_text_at(root, "state"));
-	(void)printf("%-12s %" PRId64 " fragments, %" PRId64 " events, %" PRId64 " of %" PRId64 " segments looked at\n", "erased",
-		     json_int_at(root, "counts.fragments"), json_int_at(root, "counts.events"),
+	(void)printf("%-12s %" PRId64 " fragments, %" PRId64 " events, %" PRId64 " of %" PRId64 " segments looked at\n",
+		     "erased", json_int_at(root, "counts.fragments"), json_int_at(root, "counts.events"),
 		     json_int_at(root, "counts.segments"), json_int_at(root, "counts.segmentsTotal"));
 }
 
@@ -84,11 +83,12 @@ static void draw(struct json root)
 	int64_t filled = total > 0 ? done * BAR_WIDTH / total : 0;
 	for (int i = 0; i < BAR_WIDTH; i++) bar[i] = i < filled ? '#' : '.';
 	bar[BAR_WIDTH] = '\0';
-	(void)fprintf(stderr, "\r[%s] %.*s  %" PRId64 "/%" PRId64 " segments ", bar, STR_ARG(json_text_at(root, "state")), done,
-		      total);
+	(void)fprintf(stderr, "\r[%s] %.*s  %" PRId64 "/%" PRId64 " segments ", bar,
+		      STR_ARG(json_text_at(root, "state")), done, total);
 }
 
-static enum ctl_exit wait_for_end(struct client *client, struct json_reader *reader, struct buf *body, struct json *root)
+static enum ctl_exit wait_for_end(struct client *client, struct json_reader *reader, struct buf *body,
+				  struct json *root)
 {
 	const struct timespec pause = {.tv_nsec = POLL_NS};
 	char *path;

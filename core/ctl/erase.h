@@ -8,6 +8,6 @@ struct erase_options {
 	bool is_identifier, is_dry_run, should_wait, is_json;
 };
 /* `escaped`: the reference as a path segment. */
-MUST_USE enum ctl_exit erase_run(struct client *client, struct json_reader *reader, struct buf *body, const char *escaped,
-				 const struct erase_options *options);
+MUST_USE enum ctl_exit erase_run(struct client *client, struct json_reader *reader, struct buf *body,
+				 const char *escaped, const struct erase_options *options);
 void show_erasures(struct json root);

@@ -109,6 +109,7 @@ static int write_erasure(struct batch *batch, struct deliver_shared *shared, con
 		char id[FRAGMENT_ID_TEXT_SIZE];
 		fragment_id_format(&erasure.fragments[i], id);
 		jo_str(&json, str_from(id));
+		if (i == 0 && arena_str(&batch->arena, str_from(id), &out->profile_id) != OK) return ERR_NOMEM;
 	}
 	jo_end_array(&json);
 	jo_key(&json, STR("timestamp"));
@@ -149,7 +150,7 @@ static int read_record(struct batch *batch, struct deliver_shared *shared, uint6
 /* `to` is at most `from`: those before that were no events make room. */
 static void keep(struct batch *batch, size_t from, size_t to, struct export_record record)
 {
-	record.profile_id = batch->records[from].profile_id;
+	if (!record.profile_id.len) record.profile_id = batch->records[from].profile_id;
 	batch->seqs[to] = batch->seqs[from];
 	batch->records[to] = record;
 	batch->is_settled[to] = false;

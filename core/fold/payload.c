@@ -99,8 +99,8 @@ static struct str bytes_str(ProtobufCBinaryData bytes)
 	return bytes.len ? str_of(bytes.data, bytes.len) : STR_NONE;
 }
 
-int payload_write_erasure(struct arena *arena, const struct people_erasure *erasure, struct str actor, struct str reason,
-			  struct str *out)
+int payload_write_erasure(struct arena *arena, const struct people_erasure *erasure, struct str actor,
+			  struct str reason, struct str *out)
 {
 	Cdpd__V1__StoredErasure stored = CDPD__V1__STORED_ERASURE__INIT;
 	stored.receipt_id = to_bytes(erasure->receipt, sizeof erasure->receipt);

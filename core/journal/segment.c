@@ -8,7 +8,7 @@
 #define SEGMENT_AHEAD_BYTES (16u << 20) /* well under a second of the fastest writing */
 #define SEGMENT_READERS     128
 #define SEGMENT_DBS         3
-#define HALF_MADE           "new" /* the name under which one is built */
+#define HALF_MADE           "new"       /* the name under which one is built */
 #define REWRITTEN           "rewritten" /* and the one under which one is written anew */
 #define META_KEY            STR("meta")
 #define QUARANTINE_KEY      STR("quarantine")
@@ -155,7 +155,8 @@ static int end_exchanges(const char *journal_dir)
 	while (rc == OK && (entry = readdir(files))) {
 		struct str name = str_from(entry->d_name);
 		size_t suffix = strlen(SEGMENT_OLD_SUFFIX);
-		if (name.len == SEGMENT_NAME_SIZE - 1 + suffix && strcmp(entry->d_name + name.len - suffix, SEGMENT_OLD_SUFFIX) == 0)
+		if (name.len == SEGMENT_NAME_SIZE - 1 + suffix &&
+		    strcmp(entry->d_name + name.len - suffix, SEGMENT_OLD_SUFFIX) == 0)
 			rc = end_exchange(journal_dir, entry->d_name, name.len - suffix);
 	}
 	if (files) closedir(files);

@@ -5,8 +5,8 @@
 #include "journal/meta.h"
 #include "store/store.h"
 
-#define SEGMENT_FORMAT    1
-#define SEGMENT_NAME_SIZE 21 /* 20 digits: the first seq */
+#define SEGMENT_FORMAT     1
+#define SEGMENT_NAME_SIZE  21     /* 20 digits: the first seq */
 #define SEGMENT_OLD_SUFFIX ".old" /* while another takes its place */
 
 struct position_list { /* quarantined positions, ascending */

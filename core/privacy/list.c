@@ -64,7 +64,8 @@ static struct str receipt_key(const uint8_t receipt[RECEIPT_SIZE])
 #define NUMBERS 14
 static size_t size_max(const struct erasure *e)
 {
-	return SEALED_HEADER + 1 + NUMBERS * 8 + 3 * WIRE_VARINT_MAX + e->fragment_count * 16 + e->actor.len + e->reason.len;
+	return SEALED_HEADER + 1 + NUMBERS * 8 + 3 * WIRE_VARINT_MAX + e->fragment_count * 16 + e->actor.len +
+	       e->reason.len;
 }
 
 static size_t encode(const struct erasure *e, uint8_t *value)
@@ -90,7 +91,8 @@ static size_t encode(const struct erasure *e, uint8_t *value)
 	at = wire_put(at, e->fragments, e->fragment_count * sizeof *e->fragments);
 	at = wire_put_str(at, e->actor);
 	at = wire_put_str(at, e->reason);
-	sealed_close(receipt_key(e->receipt), (char *)value, (size_t)(at - value), (struct sealed){.kind = (uint8_t)e->state});
+	sealed_close(receipt_key(e->receipt), (char *)value, (size_t)(at - value),
+		     (struct sealed){.kind = (uint8_t)e->state});
 	return (size_t)(at - value);
 }
 

@@ -5,5 +5,5 @@
 #include "profile/erase.h"
 
 /* Merges and unmerges (cdpd.v1.StoredMerge): references to identifiers erased since become their hashes. The reader is open. */
-MUST_USE int names_hash(struct people_reader *reader, const struct record *record, struct arena *arena, bool *is_replaced,
-			struct str *payload);
+MUST_USE int names_hash(struct people_reader *reader, const struct record *record, struct arena *arena,
+			bool *is_replaced, struct str *payload);

@@ -354,7 +354,8 @@ static int sweep(struct work *work)
 	privacy->swept = work->through;
 	for (size_t i = 0; i < work->count; i++) work->items[i].changes = sweep.changes;
 	log_info(LOG_PRIVACY,
-		 "%zu erasures done: %" PRIu64 " events taken out of %" PRIu64 " of %" PRIu64 " segments in %" PRId64 " ms",
+		 "%zu erasures done: %" PRIu64 " events taken out of %" PRIu64 " of %" PRIu64 " segments in %" PRId64
+		 " ms",
 		 work->count, sweep.events, sweep.segments_rewritten, sweep.segments_total,
 		 (clock_mono_us() - start) / US_PER_MS);
 	return OK;
@@ -439,7 +440,8 @@ static void *run(void *arg)
 		if (is_late) late_at = clock_mono_us() + LATE_US;
 		if (is_fatal(rc)) break;
 		if (rc && rc != ERR_CLOSED)
-			log_warn(LOG_PRIVACY, "erasing could not go on and is tried again in a while (%s)", status_str(rc));
+			log_warn(LOG_PRIVACY, "erasing could not go on and is tried again in a while (%s)",
+				 status_str(rc));
 		int64_t next = rc ? clock_mono_us() + RETRY_US : late_at;
 		(void)wait_for_work(privacy, next);
 	}
@@ -507,7 +509,8 @@ static int catch_up(struct privacy *privacy)
 	int rc = repeat_missing(privacy, &arena, &count, &last);
 	arena_fini(&arena);
 	if (rc || !count) return rc;
-	log_warn(LOG_PRIVACY, "%zu erasures are not in the journal (an older copy was put back) and are made again", count);
+	log_warn(LOG_PRIVACY, "%zu erasures are not in the journal (an older copy was put back) and are made again",
+		 count);
 	rc = wait_for_fold(privacy, last, clock_mono_us() + START_WAIT_US);
 	if (rc == ERR_TIMEOUT) log_warn(LOG_PRIVACY, "they are not folded yet, and until then people may be seen");
 	return rc == ERR_TIMEOUT ? OK : rc;
@@ -572,7 +575,8 @@ static int count_segments(struct privacy *privacy, struct people_reader *reader,
 		for (size_t i = 0; i < items_count && !rc; i++, walked++) {
 			below = items[i].seq;
 			if (!is_of(ids, count, items[i].outcome.fragment)) continue;
-			if (journal_segment(privacy->journal, below, &first, &end) != OK || first == last_first) continue;
+			if (journal_segment(privacy->journal, below, &first, &end) != OK || first == last_first)
+				continue;
 			last_first = first;
 			out->segments++;
 		}
@@ -598,7 +602,8 @@ static int count_changes(struct people_reader *reader, const struct fragment_id 
 		if (!after) after = people_changes_floor(reader);
 		rc = people_changes(reader, after, CHANGE_STEP, &arena, &changes, &listed);
 		people_read_end(reader);
-		if (rc == ERR_GONE) rc = OK, after = 0, listed = CHANGE_STEP;
+		if (rc == ERR_GONE)
+			rc = OK, after = 0, listed = CHANGE_STEP;
 		else if (!rc && listed) {
 			for (size_t i = 0; i < listed; i++) out->changes += is_of(ids, count, changes[i].profile);
 			after = changes[listed - 1].seq;

@@ -271,7 +271,8 @@ struct change_slice {
 static int blank_changes(void *ctx, struct people *people)
 {
 	struct change_slice *slice = ctx;
-	return people_changes_blank(people, slice->after, CHANGES_SLICE, &slice->next, &slice->blanked, &slice->is_done);
+	return people_changes_blank(people, slice->after, CHANGES_SLICE, &slice->next, &slice->blanked,
+				    &slice->is_done);
 }
 
 static int sweep_changes(struct sweep *sweep)
@@ -325,7 +326,8 @@ int sweep_run(struct sweep *sweep, uint64_t through)
 {
 	struct sweeping s = {.sweep = sweep};
 	int rc = begin(&s);
-	if (!rc && through > journal_first_seq(sweep->journal)) rc = journal_seal(sweep->journal, through - 1, sweep->stop);
+	if (!rc && through > journal_first_seq(sweep->journal))
+		rc = journal_seal(sweep->journal, through - 1, sweep->stop);
 	if (!rc) rc = sweep_journal(&s, through);
 	end(&s);
 	if (!rc) rc = sweep_changes(sweep);

@@ -261,7 +261,8 @@ static int relive(struct application *app, const struct erased_event *erased)
 
 int people_apply_erased(struct people *people, const struct erased_event *erased, uint64_t seq, int64_t t)
 {
-	struct cdpd_event event = {.rights = erased->rights, .flags = erased->flags, .event_time_us = erased->event_time_us};
+	struct cdpd_event event = {
+	    .rights = erased->rights, .flags = erased->flags, .event_time_us = erased->event_time_us};
 	struct application app = {.people = people, .context = {.event = &event, .seq = seq, .t = t}};
 	struct identifiers *all = &people->identifiers;
 	CHECK(people->txn);

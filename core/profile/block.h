@@ -9,15 +9,15 @@
  * Nothing in them is text of the person: owners and members are keyed hashes. */
 #pragma once
 
-#include "profile/room.h"
 #include "profile/erase.h"
+#include "profile/room.h"
 #include "profile/suppress.h"
 
 /* At the start of a transaction: is anything blocked at all? */
 MUST_USE int blocks_begin(struct people *people);
 /* The event of people->identifiers with that strongest identifier: leaves `out` alone or gives the verdict. */
-MUST_USE int blocks_judge(struct people *people, const struct identifier *strongest, int64_t event_time_us, uint64_t seq,
-			  struct apply_result *out);
+MUST_USE int blocks_judge(struct people *people, const struct identifier *strongest, int64_t event_time_us,
+			  uint64_t seq, struct apply_result *out);
 MUST_USE int erased_get(struct store_txn *txn, store_db erased, const struct fragment_id *id, struct erased_row *out);
 MUST_USE int erased_put(struct store_txn *txn, store_db erased, const struct fragment_id *id,
 			const struct erased_row *row);

@@ -112,8 +112,8 @@ static int forget_links(struct erasing *erasing, const struct fragment_id *id, s
 	int rc = read_links(people, id, &links);
 	if (!rc) rc = identifier_hash_text(id, identifier, &people->cache.arena, &hashed);
 	for (size_t i = 0; i < links.count && !rc; i++)
-		rc = link_forget(people->txn, people->tables.links, &links.items[i], !goes(erasing, &links.items[i].other),
-				 hashed);
+		rc = link_forget(people->txn, people->tables.links, &links.items[i],
+				 !goes(erasing, &links.items[i].other), hashed);
 	return rc;
 }
 

@@ -39,7 +39,8 @@ MUST_USE int people_apply_erased(struct people *people, const struct erased_even
 
 bool identifier_is_hashed(struct str identifier);
 /* "namespace:~…" of an identifier; in the arena. */
-MUST_USE int identifier_hash_text(const struct fragment_id *id, struct str identifier, struct arena *arena, struct str *out);
+MUST_USE int identifier_hash_text(const struct fragment_id *id, struct str identifier, struct arena *arena,
+				  struct str *out);
 
 /* ── for the sweep of the journal (any thread, inside people_read_begin/end) ─ */
 
@@ -49,11 +50,14 @@ struct erased_row {
 	uint8_t receipt[RECEIPT_SIZE];
 	uint64_t late_seq; /* newest blocked event; 0: none */
 };
-MUST_USE int people_erased(struct people_reader *reader, const struct fragment_id *id, struct erased_row *out); /* ERR_NOT_FOUND */
+MUST_USE int people_erased(struct people_reader *reader, const struct fragment_id *id,
+			   struct erased_row *out); /* ERR_NOT_FOUND */
 /* Every erased fragment; non-zero of `fn` stops. */
 MUST_USE int people_each_erased(struct people_reader *reader,
-				int (*fn)(void *ctx, const struct fragment_id *id, const struct erased_row *row), void *ctx);
-uint64_t people_changes_floor(const struct people_reader *reader); /* changes up to here are gone; inside begin and end */
+				int (*fn)(void *ctx, const struct fragment_id *id, const struct erased_row *row),
+				void *ctx);
+uint64_t people_changes_floor(
+    const struct people_reader *reader); /* changes up to here are gone; inside begin and end */
 /* What is to be done about one event of the journal: *hit says that it is an erased person's, `row` whose; then *stub is what may stay.
  * `outcome`: the fold's, NULL when it is not known any more. */
 struct erasure_view; /* parses events; one a thread */

@@ -143,7 +143,8 @@ static int hash_text(struct people_reader *reader, uint64_t seq, struct arena *a
 	return rc;
 }
 
-static int hash_stub(struct people_reader *reader, uint64_t seq, struct arena *arena, struct erased_event *stub, bool *hit)
+static int hash_stub(struct people_reader *reader, uint64_t seq, struct arena *arena, struct erased_event *stub,
+		     bool *hit)
 {
 	bool has_clear = false;
 	int rc = OK;
@@ -155,7 +156,8 @@ static int hash_stub(struct people_reader *reader, uint64_t seq, struct arena *a
 	return rc;
 }
 
-int erasure_judge_stub(struct people_reader *reader, uint64_t seq, struct arena *arena, bool *hit, struct erased_event *stub)
+int erasure_judge_stub(struct people_reader *reader, uint64_t seq, struct arena *arena, bool *hit,
+		       struct erased_event *stub)
 {
 	*hit = false;
 	return hash_stub(reader, seq, arena, stub, hit);

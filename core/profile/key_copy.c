@@ -37,7 +37,8 @@ int key_copy_read(const char *store_path, struct hash_key *out)
 	if (fd < 0) return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
 	ssize_t len = read(fd, &file, sizeof file);
 	(void)close(fd);
-	if (len != (ssize_t)sizeof file || memcmp(file.magic, MAGIC, sizeof file.magic) != 0 || file.crc != checksum(&file))
+	if (len != (ssize_t)sizeof file || memcmp(file.magic, MAGIC, sizeof file.magic) != 0 ||
+	    file.crc != checksum(&file))
 		return ERR_CORRUPT;
 	*out = file.key;
 	return OK;

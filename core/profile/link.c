@@ -95,6 +95,11 @@ static int keep(struct people *people, struct slot *slot, const struct link *lin
 	struct row *row = slot->fragment.row;
 	int rc = cache_dirty(&people->cache, slot, false);
 	if (rc) return rc;
+	/* Of an erased person who came back, the other side's row of an earlier attempt is still there. */
+	if (people->has_erased) {
+		rc = link_find(people->txn, people->tables.links, link);
+		if (rc != ERR_NOT_FOUND) return rc ? rc : link_put(people->txn, people->tables.links, link);
+	}
 	if (!has_room(slot)) {
 		row->attempt_overflow++;
 		return OK;

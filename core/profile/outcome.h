@@ -22,7 +22,7 @@ enum outcome_reason {
 	OUTCOME_REASON_MAYBE_DUPLICATE, /* applied, but older than the dedup window */
 	OUTCOME_REASON_TOO_MANY_FRAGMENTS,
 	OUTCOME_REASON_CRASHED,
-	OUTCOME_REASON_NO_IDENTIFIER, /* none of the namespaces found one in it */
+	OUTCOME_REASON_NO_IDENTIFIER,      /* none of the namespaces found one in it */
 	OUTCOME_REASON_OLDER_THAN_ERASURE, /* erased: it came after its person's erasure but happened before */
 	OUTCOME_REASON_COUNT
 };

@@ -3,12 +3,12 @@
 #include "profile/reader.h"
 #include "profile/sealed.h"
 
-#define MEMBER_KEY     (1 + 16 + 16)
-#define OWNER_KEY      (1 + 16)
-#define OWNER_FIXED    (SEALED_HEADER + 8 + 8 + 4)
-#define TEXT_MAX       300 /* of actor and reason; longer is cut */
-#define MEMBERS_MAX    1000
-#define OWNER_MAX      (OWNER_FIXED + MEMBERS_MAX * 16 + 3 * (2 + TEXT_MAX))
+#define MEMBER_KEY  (1 + 16 + 16)
+#define OWNER_KEY   (1 + 16)
+#define OWNER_FIXED (SEALED_HEADER + 8 + 8 + 4)
+#define TEXT_MAX    300 /* of actor and reason; longer is cut */
+#define MEMBERS_MAX 1000
+#define OWNER_MAX   (OWNER_FIXED + MEMBERS_MAX * 16 + 3 * (2 + TEXT_MAX))
 enum { KIND_MEMBER = 'm', KIND_OWNER = 'o', IS_NAMED = 1 };
 
 struct owner {
@@ -237,7 +237,8 @@ int people_suppressions(struct people_reader *reader, const struct fragment_id *
 		struct owner owner;
 		rc = owner_decode(key, value, &owner);
 		if (rc) break;
-		if (!after || !fragment_id_eq(after, &owner.row.owner)) rc = copy_row(&owner, arena, &(*rows)[(*count)++]);
+		if (!after || !fragment_id_eq(after, &owner.row.owner))
+			rc = copy_row(&owner, arena, &(*rows)[(*count)++]);
 		if (!rc) rc = store_cursor_move(cursor, STORE_NEXT, &key, &value);
 	}
 	store_cursor_close(cursor);

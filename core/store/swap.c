@@ -179,7 +179,7 @@ static int copy_db(struct copying *copying, struct store_txn *in, const struct o
 	rc = copying->out ? store_commit(copying->out) : OK;
 	copying->out = NULL;
 	copying->bytes = 0;
-	return rc;
+	return rc == OK && atomic_load(copying->stop) ? ERR_CLOSED : rc;
 }
 
 /* A database nobody opened would be lost. */

@@ -291,7 +291,10 @@ static void probe_route(void *ctx, const struct route *route)
 	(void)snprintf(path, sizeof path, "%s", route->path);
 	for (char *c = path; *c; c++)
 		if (*c == '{' || *c == '}') *c = 'x';
-	const char *method = route->methods & HTTP_GET ? "GET" : "POST",
+	const char *method = route->methods & HTTP_GET      ? "GET"
+			     : route->methods & HTTP_PUT    ? "PUT"
+			     : route->methods & HTTP_DELETE ? "DELETE"
+							    : "POST",
 		   *body = route->methods & HTTP_GET ? NULL : "{}";
 	const char *lacking = scope == SCOPE_ADMIN ? READER : ADMIN;
 	struct reply reply = ask(&world, method, path, NULL, body);

@@ -40,7 +40,15 @@ static void check_route(void *ctx, const struct route *route)
 			fail_msg("%s: unknown scope %s", route->path, route->scope);
 		assert_int_equal(route->cors, CORS_NONE);
 		/* api.md: who may see what. */
-		if (strncmp(route->path, "/v1/profiles", 12) == 0) assert_int_equal(scope, SCOPE_PROFILES_READ);
+		if (strncmp(route->path, "/v1/profiles", 12) == 0) {
+			bool is_export = strstr(route->path, "/export") != NULL;
+			enum scope expected = route->methods == HTTP_DELETE ? SCOPE_ERASE
+					      : is_export                   ? SCOPE_EXPORT
+									    : SCOPE_PROFILES_READ;
+			assert_int_equal(scope, expected);
+		}
+		if (strncmp(route->path, "/v1/erasures", 12) == 0) assert_int_equal(scope, SCOPE_ERASE);
+		if (strncmp(route->path, "/v1/suppressions", 16) == 0) assert_int_equal(scope, SCOPE_ERASE);
 		if (strncmp(route->path, "/v1/changes", 11) == 0) assert_int_equal(scope, SCOPE_CHANGES_READ);
 	}
 	bool is_admin_path = strncmp(route->path, "/v1/admin/", 10) == 0;

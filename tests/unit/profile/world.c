@@ -68,6 +68,8 @@ void world_close(struct world *world)
 	close_people(world);
 	snprintf(path, sizeof path, "%s/profiles", world->path);
 	assert_int_equal(store_remove_env(path), OK);
+	snprintf(path, sizeof path, "%s/state", world->path);
+	assert_int_equal(store_remove_env(path), OK); /* any folder of plain files */
 	assert_int_equal(rmdir(world->path), 0);
 	arena_fini(&world->arena);
 }
