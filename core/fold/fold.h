@@ -28,8 +28,8 @@ void fold_free(struct fold *fold);
 /* Reload: appends a definition record when they differ. Waits for it to be durable, not folded. */
 MUST_USE int fold_reload(struct fold *fold, const struct config *config);
 
-/* Between two records, on the fold's thread: `fn` in a transaction of its own, which is committed when it returns OK (ERR_FULL and ERR_BUSY
- * only reach the caller), or outside any (`is_outside`: for work on the environment itself). Waits for it; not from a loop's thread, one
+/* Between two records, on the fold's thread: `fn` in a transaction of its own, which is committed when it returns OK (only ERR_PANIC
+ * ends the fold, other errors reach the caller alone), or outside any (`is_outside`: for work on the environment itself). Waits for it; not from a loop's thread, one
  * caller at a time. ERR_CLOSED: the fold has stopped. */
 MUST_USE int fold_run(struct fold *fold, int (*fn)(void *ctx, struct people *people), void *ctx, bool is_outside);
 

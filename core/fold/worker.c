@@ -217,7 +217,7 @@ static int run_task(struct fold *fold)
 	if (!rc) rc = commit(fold);
 	int failure = rc ? abandon(fold) : OK;
 	task_finish(fold, rc);
-	return failure ? failure : rc == ERR_PANIC || rc == ERR_CORRUPT ? rc : OK;
+	return failure ? failure : rc == ERR_PANIC ? rc : OK;
 }
 
 static bool should_stand_back(struct fold *fold)

@@ -153,6 +153,15 @@ static int copy_all(struct copy *copy)
 	return rc;
 }
 
+/* A copy must not take the room that appends need. */
+static bool has_room(struct journal *journal, const struct segment *from)
+{
+	uint64_t room;
+	struct conf_journal conf;
+	journal_conf(journal, &conf);
+	return store_free_bytes(journal->dir, &room) == OK && room > conf.disk_free_min + store_used_bytes(from->env);
+}
+
 static int write_copy(struct journal *journal, struct segment *from, struct segment *to,
 		      const struct journal_rewriter *rewriter)
 {
@@ -182,7 +191,9 @@ int journal_rewrite(struct journal *journal, uint64_t first, const struct journa
 	to->path = path;
 	int rc = segment_acquire(&journal->segments, first, &from);
 	if (rc == OK) {
-		rc = from->first_seq == first ? write_copy(journal, from, to, rewriter) : ERR_GONE;
+		if (from->first_seq != first) rc = ERR_GONE;
+		if (rc == OK && !has_room(journal, from)) rc = ERR_FULL;
+		if (rc == OK) rc = write_copy(journal, from, to, rewriter);
 		if (rc == OK) rc = segment_set_exchange(&journal->segments, from, path);
 		segment_release(&journal->segments, from);
 	}

@@ -134,15 +134,27 @@ static int decode(struct str key, struct str value, struct arena *arena, struct 
 	return rc ? rc : arena_str(arena, reason, &out->reason);
 }
 
-static int write(struct erasure_list *list, struct str key, const struct str *value)
+static int put_one(struct erasure_list *list, struct store_txn *txn, const struct erasure *erasure)
+{
+	uint8_t *value = malloc(size_max(erasure));
+	if (!value) return ERR_NOMEM;
+	struct str bytes = str_of(value, encode(erasure, value));
+	int rc = store_put(txn, list->rows, receipt_key(erasure->receipt), bytes);
+	free(value);
+	return rc;
+}
+
+int erasure_list_put_all(struct erasure_list *list, const struct erasure *erasures, size_t count)
 {
 	struct store_txn *txn;
 	pthread_mutex_lock(&list->lock);
 	int rc = store_begin(list->env, true, &txn);
 	if (!rc) {
-		int put = value ? store_put(txn, list->rows, key, *value) : store_del(txn, list->rows, key);
-		rc = store_commit(txn);
-		if (!rc && put != ERR_NOT_FOUND) rc = put;
+		for (size_t i = 0; i < count && !rc; i++) rc = put_one(list, txn, &erasures[i]);
+		if (rc)
+			store_abort(txn);
+		else
+			rc = store_commit(txn);
 	}
 	pthread_mutex_unlock(&list->lock);
 	return rc;
@@ -150,17 +162,21 @@ static int write(struct erasure_list *list, struct str key, const struct str *va
 
 int erasure_list_put(struct erasure_list *list, const struct erasure *erasure)
 {
-	uint8_t *value = malloc(size_max(erasure));
-	if (!value) return ERR_NOMEM;
-	struct str bytes = str_of(value, encode(erasure, value));
-	int rc = write(list, receipt_key(erasure->receipt), &bytes);
-	free(value);
-	return rc;
+	return erasure_list_put_all(list, erasure, 1);
 }
 
 int erasure_list_remove(struct erasure_list *list, const uint8_t receipt[RECEIPT_SIZE])
 {
-	return write(list, receipt_key(receipt), NULL);
+	struct store_txn *txn;
+	pthread_mutex_lock(&list->lock);
+	int rc = store_begin(list->env, true, &txn);
+	if (!rc) {
+		int deleted = store_del(txn, list->rows, receipt_key(receipt));
+		rc = store_commit(txn);
+		if (!rc && deleted != ERR_NOT_FOUND) rc = deleted;
+	}
+	pthread_mutex_unlock(&list->lock);
+	return rc;
 }
 
 int erasure_list_get(struct erasure_list *list, const uint8_t receipt[RECEIPT_SIZE], struct arena *arena,

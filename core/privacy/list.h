@@ -29,6 +29,7 @@ MUST_USE int erasure_list_open(const char *store_path, struct erasure_list **out
 void erasure_list_close(struct erasure_list *list);
 /* Durable when it returns OK. */
 MUST_USE int erasure_list_put(struct erasure_list *list, const struct erasure *erasure);
+MUST_USE int erasure_list_put_all(struct erasure_list *list, const struct erasure *erasures, size_t count);
 MUST_USE int erasure_list_remove(struct erasure_list *list, const uint8_t receipt[RECEIPT_SIZE]);
 /* Copied into the arena. ERR_NOT_FOUND. */
 MUST_USE int erasure_list_get(struct erasure_list *list, const uint8_t receipt[RECEIPT_SIZE], struct arena *arena,

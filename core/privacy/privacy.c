@@ -302,9 +302,7 @@ static int collect(struct work *work)
 
 static int put_all(struct work *work)
 {
-	int rc = OK;
-	for (size_t i = 0; i < work->count && !rc; i++) rc = erasure_list_put(work->privacy->list, &work->items[i]);
-	return rc;
+	return erasure_list_put_all(work->privacy->list, work->items, work->count);
 }
 
 static int fold_all(struct work *work)
@@ -424,7 +422,7 @@ static bool wait_for_work(struct privacy *privacy, int64_t until_us)
 
 static bool is_fatal(int rc)
 {
-	return rc == ERR_PANIC || rc == ERR_CORRUPT;
+	return rc == ERR_PANIC; /* a damaged segment is no reason to end: the rest goes on */
 }
 
 static void *run(void *arg)

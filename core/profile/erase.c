@@ -6,6 +6,8 @@
 #include "profile/link_row.h"
 #include "profile/outcome_row.h"
 
+#define COMPACT_SPARE ((uint64_t)64 << 20) /* bytes that stay free */
+
 struct erasing {
 	struct people *people;
 	const struct people_erasure *erasure;
@@ -346,7 +348,12 @@ int people_changes_blank(struct people *people, uint64_t after, size_t max, uint
 int people_compact(struct people *people, const _Atomic bool *stop)
 {
 	char path[4096];
+	uint64_t room;
 	CHECK(!people->txn);
+	/* The copy must not take the disk from the journal. */
+	if (store_free_bytes(store_path(people->env), &room) != OK ||
+	    room < store_used_bytes(people->env) + COMPACT_SPARE)
+		return ERR_FULL;
 	int rc = people_compact_path(store_path(people->env), path, sizeof path);
 	if (!rc) rc = store_copy(people->env, path, stop);
 	return rc ? rc : store_swap_in(people->env, path);
