@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "profile/erase.h"
 #include "profile/feature_eval.h"
 #include "profile/trait.h"
 
@@ -280,7 +281,9 @@ int people_get(struct people_reader *reader, struct str ref, unsigned parts, int
 	bool with_cold = parts & (PROFILE_TRAITS | PROFILE_LOSERS);
 	if (!rc) rc = reader_row(reader, &id, false, with_cold, arena, &fragment);
 	if (rc) return rc;
-	if (identifier.len && !str_eq(identifier, fragment->identifier)) return ERR_CORRUPT;
+	/* In a rebuild somebody erased is there by their hash until the erasure is reached. */
+	if (identifier.len && !str_eq(identifier, fragment->identifier))
+		return identifier_is_hashed(fragment->identifier) ? ERR_NOT_FOUND : ERR_CORRUPT;
 	rc = load_view(&lookup, fragment);
 	return rc ? rc : fill(&lookup, fragment, out);
 }
