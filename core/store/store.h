@@ -83,7 +83,8 @@ uint64_t store_reader_lag(const struct store_env *env);
 MUST_USE int store_copy(struct store_env *env, const char *path, const _Atomic bool *stop);
 /* Puts the env at `path` (closed, made by store_copy) in the place of `env`'s content and removes `path`. Waits for read transactions
  * under way and holds new ones up for the moment it takes; `env`, its databases and its read transactions' slots stay
- * valid. Whoever holds a snapshot of `env` must give it back before taking another one. From the writer's thread, outside a transaction. ERR_IO: nothing was changed; ERR_PANIC: the process must exit. */
+ * valid. Whoever holds a snapshot of `env` must give it back before taking another one. From the writer's thread, outside a transaction. ERR_BUSY: somebody kept a snapshot for
+ * seconds; ERR_IO: nothing was changed; ERR_PANIC: the process must exit. */
 MUST_USE int store_swap_in(struct store_env *env, const char *path);
 
 /* Own advisory lock on a data directory: ERR_LOCKED when another process has it. Also refuses network file systems

@@ -11,6 +11,7 @@
 
 #define COPY_BYTES ((uint64_t)32 << 20) /* of one transaction */
 #define PAUSE_NS   500000
+#define WAIT_TRIES 4000 /* two seconds */
 #define PATH_BYTES 4096
 
 /* ── who is inside ───────────────────────────────────────────────────────── */
@@ -54,10 +55,20 @@ void swap_remove_reader(struct store_txn *txn)
 	pthread_mutex_unlock(&env->lock);
 }
 
-static void wait_until_empty(struct store_env *env)
+/* Snapshots are short; who keeps one for long must not hold up everybody who waits for the swap. */
+static bool wait_until_empty(struct store_env *env)
 {
 	const struct timespec pause = {.tv_nsec = PAUSE_NS};
-	while (atomic_load(&env->inside) > 0) (void)nanosleep(&pause, NULL);
+	for (int i = 0; i < WAIT_TRIES && atomic_load(&env->inside) > 0; i++) (void)nanosleep(&pause, NULL);
+	return atomic_load(&env->inside) == 0;
+}
+
+static void let_in(struct store_env *env)
+{
+	pthread_mutex_lock(&env->lock);
+	atomic_store(&env->is_swapping, false);
+	pthread_cond_broadcast(&env->reopened);
+	pthread_mutex_unlock(&env->lock);
 }
 
 /* ── exchanging ──────────────────────────────────────────────────────────── */
@@ -126,14 +137,14 @@ int store_swap_in(struct store_env *env, const char *path)
 {
 	CHECK(!env->writer.mdb && !env->is_read_only && !env->ahead);
 	atomic_store(&env->is_swapping, true);
-	wait_until_empty(env);
+	if (!wait_until_empty(env)) {
+		let_in(env);
+		return ERR_BUSY;
+	}
 	pthread_mutex_lock(&env->lock);
 	int rc = exchange(env, path);
-	if (rc != ERR_PANIC) {
-		atomic_store(&env->is_swapping, false);
-		pthread_cond_broadcast(&env->reopened);
-	}
 	pthread_mutex_unlock(&env->lock);
+	if (rc != ERR_PANIC) let_in(env);
 	return rc == OK ? store_remove_env(path) : rc;
 }
 

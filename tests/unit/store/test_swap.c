@@ -175,6 +175,24 @@ static void readers_are_not_disturbed(void **state)
 	fixture_free(&f);
 }
 
+static void who_keeps_a_snapshot_does_not_hold_up_the_others(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct store_txn *kept, *other;
+	fixture_make(&f);
+	put(&f, 0, 10, "v");
+	assert_int_equal(store_begin(f.env, false, &kept), OK);
+	assert_int_equal(store_copy(f.env, f.copy.text, &go_on), OK);
+	assert_int_equal(store_swap_in(f.env, f.copy.text), ERR_BUSY);
+	assert_int_equal(store_begin(f.env, false, &other), OK);
+	assert_true(count(other, f.rows) == 10 && count(kept, f.rows) == 10);
+	store_abort(other);
+	store_abort(kept);
+	assert_int_equal(store_swap_in(f.env, f.copy.text), OK);
+	fixture_free(&f);
+}
+
 static void a_copy_that_was_stopped_or_is_not_complete_changes_nothing(void **state)
 {
 	(void)state;
@@ -199,6 +217,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(deleted_bytes_are_gone_and_everything_goes_on),
 	    cmocka_unit_test(readers_are_not_disturbed),
+	    cmocka_unit_test(who_keeps_a_snapshot_does_not_hold_up_the_others),
 	    cmocka_unit_test(a_copy_that_was_stopped_or_is_not_complete_changes_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
