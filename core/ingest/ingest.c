@@ -161,13 +161,6 @@ int intake_expect(struct intake *in, size_t events, struct str pointer)
 static int check_limits(struct intake *in)
 {
 	struct limit_pass *pass = &in->pass;
-	*pass = (struct limit_pass){
-	    .key = in->caller.key,
-	    .ip = in->request->client_ip,
-	    .key_rate = in->caller.source->events_per_second,
-	    .ip_rate = in->config->limits.events_per_second_per_ip,
-	    .limit = -1,
-	};
 	if (pass->key_rate == 0 && pass->ip_rate == 0) return OK;
 	if (limits_check(in->worker->ingest->limits, clock_mono_us(), pass)) return OK;
 	in->batch->retry_after_s = pass->retry_after_s;
@@ -176,10 +169,25 @@ static int check_limits(struct intake *in)
 	return intake_refuse(in, PROBLEM_RATE_LIMITED, STR_NONE, STR_NONE);
 }
 
+/* Before anything is read: who only sends rubbish is told to wait as cheaply as possible. */
+static int check_address(struct intake *in)
+{
+	in->pass = (struct limit_pass){
+	    .key = STR_NONE,
+	    .ip = in->request->client_ip,
+	    .ip_rate = in->config->limits.events_per_second_per_ip,
+	    .limit = -1,
+	};
+	return check_limits(in);
+}
+
 static int check_caller(struct intake *in)
 {
 	if (!credentials_allow_origin(in->caller.source, in->request->origin))
 		return intake_refuse(in, PROBLEM_FORBIDDEN, STR_NONE, STR("this origin may not use the key"));
+	/* Only a key of the configuration ever gets a bucket. */
+	in->pass.key = in->caller.key;
+	in->pass.key_rate = in->caller.source->events_per_second;
 	return check_limits(in);
 }
 
@@ -213,24 +221,24 @@ static int read_events(struct intake *in)
 	check_failed("every dialect has a reader", __FILE__, __LINE__);
 }
 
-static int charge(struct intake *in)
-{
-	struct limit_pass *pass = &in->pass;
-	if (pass->key_rate || pass->ip_rate) {
-		limits_charge(in->worker->ingest->limits, clock_mono_us(), pass, in->batch->received);
-		in->batch->limit = pass->limit;
-		in->batch->limit_remaining = pass->remaining;
-	}
-	return OK;
-}
-
 static int finish(struct intake *in)
 {
 	if (batch_finish(in->batch) == OK) return OK;
 	return intake_refuse(in, PROBLEM_TOO_LARGE, STR_NONE, STR("too many rejected events to report"));
 }
 
-static int (*const request_steps[])(struct intake *) = {read_credentials, read_events, charge, finish};
+static int (*const request_steps[])(struct intake *) = {check_address, read_credentials, read_events, finish};
+
+/* A refused request costs as much as one event. Only who was told to wait pays nothing: else it would never end. */
+static void charge(struct intake *in)
+{
+	struct limit_pass *pass = &in->pass;
+	uint32_t events = in->batch->received ? in->batch->received : 1;
+	if (in->batch->problem == PROBLEM_RATE_LIMITED || (pass->key_rate == 0 && pass->ip_rate == 0)) return;
+	limits_charge(in->worker->ingest->limits, clock_mono_us(), pass, events);
+	in->batch->limit = pass->limit;
+	in->batch->limit_remaining = pass->remaining;
+}
 
 static void trim(struct ingest_worker *worker, size_t body_len)
 {
@@ -275,6 +283,7 @@ struct ingest_batch *ingest_submit(struct ingest_worker *worker, const struct in
 			    .envelope = {.offset_min = INT16_MIN}};
 	int rc = OK;
 	for (size_t i = 0; i < COUNT_OF(request_steps) && rc == OK; i++) rc = request_steps[i](&in);
+	charge(&in);
 	trim(worker, request->body.len);
 	return batch_settle(batch) ? batch : NULL;
 }
