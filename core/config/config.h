@@ -68,6 +68,7 @@ struct conf_limits {
 	uint32_t requests_per_connection;  /* 100000 */
 	size_t body_bytes;                 /* 5 MiB, decompressed: 413 beyond */
 	size_t event_bytes;                /* 64 KiB: the event is rejected singly */
+	size_t reply_bytes;                /* 128 MiB: large answers that wait for their clients, all together */
 	uint32_t batch_events;             /* 2500: those beyond are rejected singly */
 	uint32_t header_timeout_ms;        /* 10 s, absolute */
 	uint32_t body_timeout_ms;          /* 10 s of grace … */

@@ -163,6 +163,7 @@ static const struct key root_keys[] = {
     {"limits.connections_per_ip", KEY_INT, IN(limits.connections_per_ip), RANGE("1000", "1", "1000000")},
     {"limits.requests_per_connection", KEY_INT, IN(limits.requests_per_connection), RANGE("100000", "1", "1000000000")},
     {"limits.body_bytes", KEY_BYTES, IN(limits.body_bytes), RANGE("5MiB", "1KiB", "256MiB")},
+    {"limits.reply_bytes", KEY_BYTES, IN(limits.reply_bytes), RANGE("128MiB", "1MiB", "64GiB")},
     {"limits.event_bytes", KEY_BYTES, IN(limits.event_bytes), RANGE("64KiB", "256B", "1MiB")},
     {"limits.batch_events", KEY_INT, IN(limits.batch_events), RANGE("2500", "1", "100000")},
     {"limits.header_timeout", KEY_MS, IN(limits.header_timeout_ms), RANGE("10s", "100ms", "10m")},

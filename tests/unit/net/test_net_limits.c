@@ -154,6 +154,75 @@ static void bounds_the_bodies_of_all_connections(void **state)
 	server_stop(&server);
 }
 
+static size_t count_refused_readers(struct client *clients, size_t count)
+{
+	size_t refused = 0;
+	for (size_t i = 0; i < count; i++) {
+		client_fill(&clients[i], sizeof "HTTP/1.1 429" - 1);
+		refused += memcmp(clients[i].data, "HTTP/1.1 429", sizeof "HTTP/1.1 429" - 1) == 0;
+	}
+	return refused;
+}
+
+/* Each asks for more than the sockets hold and reads only how it starts. */
+static void bounds_the_answers_that_wait_for_clients(void **state)
+{
+	enum { MOST = 24, BUDGET = 50000000 };
+	struct client clients[MOST], reader;
+	(void)state;
+	server.config.limits.reply_bytes = BUDGET;
+	server_start(&server);
+	int64_t before = metric_now(REFUSED, "reason=\"overloaded\"");
+	for (size_t i = 0; i < MOST; i++) {
+		client_open(&clients[i], &server);
+		SEND(&clients[i], "GET /big?n=20000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+	}
+	assert_int_equal(count_refused_readers(clients, MOST), MOST - 3); /* the third passes the budget */
+	assert_int_equal(metric_now(REFUSED, "reason=\"overloaded\""), before + MOST - 3);
+	/* Small answers are not concerned, and what is read makes room. */
+	client_open(&reader, &server);
+	SEND(&reader, HELLO "HEAD /big?n=20000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+	client_expect(&reader, 200);
+	struct response head = client_read(&reader, false);
+	assert_int_equal(head.status, 200);
+	response_free(&head);
+	for (size_t i = 0; i < MOST; i++) {
+		struct response got = client_read(&clients[i], true);
+		if (got.status == 200) assert_int_equal(got.body_len, 20000000);
+		if (got.status == 429) assert_true(response_has(&got, "Retry-After: 1"));
+		response_free(&got);
+		client_close(&clients[i]);
+	}
+	SEND(&reader, "GET /big?n=20000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+	client_expect(&reader, 200);
+	client_close(&reader);
+	server_stop(&server);
+}
+
+/* Who left gives its part back too. */
+static void forgets_the_answers_of_who_left(void **state)
+{
+	struct client client;
+	(void)state;
+	server.config.limits.reply_bytes = 1;
+	server_start(&server);
+	for (int i = 0; i < 5; i++) {
+		struct response got;
+		do {
+			client_open(&client, &server);
+			SEND(&client, "GET /big?n=20000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+			client_fill(&client, sizeof "HTTP/1.1 429" - 1);
+			bool is_served = memcmp(client.data, "HTTP/1.1 200", sizeof "HTTP/1.1 200" - 1) == 0;
+			if (is_served) break;
+			got = client_read(&client, true); /* the one before is not missed yet */
+			response_free(&got);
+			client_close(&client);
+		} while (true);
+		client_reset(&client);
+	}
+	server_stop(&server);
+}
+
 static void gives_up_on_who_does_not_read(void **state)
 {
 	struct client client;
@@ -364,6 +433,8 @@ int main(void)
 	    cmocka_unit_test_setup(closes_silent_connections, setup),
 	    cmocka_unit_test_setup(asks_bodies_for_a_minimum_rate, setup),
 	    cmocka_unit_test_setup(bounds_the_bodies_of_all_connections, setup),
+	    cmocka_unit_test_setup(bounds_the_answers_that_wait_for_clients, setup),
+	    cmocka_unit_test_setup(forgets_the_answers_of_who_left, setup),
 	    cmocka_unit_test_setup(gives_up_on_who_does_not_read, setup),
 	    cmocka_unit_test_setup(limits_requests_of_a_connection, setup),
 	    cmocka_unit_test_setup(limits_connections, setup),
