@@ -391,7 +391,10 @@ int feed_hub_new(struct api_worker *worker, struct feed_hub **out)
 void feed_hub_free(struct feed_hub *hub)
 {
 	if (!hub) return;
-	while (hub->feeds) feed_free(hub->feeds);
+	for (struct feed *feed = hub->feeds, *next; feed; feed = next) {
+		next = feed->next;
+		feed_free(feed);
+	}
 	if (hub->heartbeat) event_free(hub->heartbeat);
 	if (hub->retry) event_free(hub->retry);
 	free(hub);

@@ -15,7 +15,7 @@
 #include "ingest/ingest.h"
 #include "ingest/limits.h"
 
-#define OBJECT_KEYS_MAX 10000u /* members of one object */
+#define OBJECT_KEYS_MAX ((size_t)10000) /* members of one object */
 /* More events than this many times limits.batch_events: the request is refused whole, so that telling why each was rejected stays small. */
 #define BATCH_EXCESS_FACTOR 2u
 #define USER_AGENT_MAX      512 /* bytes kept of the connection's */
