@@ -1,5 +1,5 @@
 /* Timers, caps, drain and reload against a real server. Short timeouts are only ever waited for, never raced. */
-#include "net/harness.h"
+#include "net/one_server.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -13,15 +13,6 @@
 
 #define HELLO   "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
 #define REFUSED "cdpd_http_refused_total"
-
-static struct server server;
-
-static int setup(void **state)
-{
-	(void)state;
-	server_defaults(&server);
-	return 0;
-}
 
 /* A connection that is closed in silence. */
 static void expect_silence(struct client *client)
@@ -429,21 +420,21 @@ static void takes_over_new_settings(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup(ends_a_head_that_drips, setup),
-	    cmocka_unit_test_setup(closes_silent_connections, setup),
-	    cmocka_unit_test_setup(asks_bodies_for_a_minimum_rate, setup),
-	    cmocka_unit_test_setup(bounds_the_bodies_of_all_connections, setup),
-	    cmocka_unit_test_setup(bounds_the_answers_that_wait_for_clients, setup),
-	    cmocka_unit_test_setup(forgets_the_answers_of_who_left, setup),
-	    cmocka_unit_test_setup(gives_up_on_who_does_not_read, setup),
-	    cmocka_unit_test_setup(limits_requests_of_a_connection, setup),
-	    cmocka_unit_test_setup(limits_connections, setup),
-	    cmocka_unit_test_setup(waits_when_files_run_out, setup),
-	    cmocka_unit_test_setup(drains, setup),
-	    cmocka_unit_test_setup(drains_only_so_long, setup),
-	    cmocka_unit_test_setup(takes_no_connections_while_draining, setup),
-	    cmocka_unit_test_setup(stops_with_everything_open, setup),
-	    cmocka_unit_test_setup(takes_over_new_settings, setup),
+	    cmocka_unit_test_setup(ends_a_head_that_drips, server_setup),
+	    cmocka_unit_test_setup(closes_silent_connections, server_setup),
+	    cmocka_unit_test_setup(asks_bodies_for_a_minimum_rate, server_setup),
+	    cmocka_unit_test_setup(bounds_the_bodies_of_all_connections, server_setup),
+	    cmocka_unit_test_setup(bounds_the_answers_that_wait_for_clients, server_setup),
+	    cmocka_unit_test_setup(forgets_the_answers_of_who_left, server_setup),
+	    cmocka_unit_test_setup(gives_up_on_who_does_not_read, server_setup),
+	    cmocka_unit_test_setup(limits_requests_of_a_connection, server_setup),
+	    cmocka_unit_test_setup(limits_connections, server_setup),
+	    cmocka_unit_test_setup(waits_when_files_run_out, server_setup),
+	    cmocka_unit_test_setup(drains, server_setup),
+	    cmocka_unit_test_setup(drains_only_so_long, server_setup),
+	    cmocka_unit_test_setup(takes_no_connections_while_draining, server_setup),
+	    cmocka_unit_test_setup(stops_with_everything_open, server_setup),
+	    cmocka_unit_test_setup(takes_over_new_settings, server_setup),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

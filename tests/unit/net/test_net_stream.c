@@ -1,27 +1,10 @@
 /* Streamed answers against a real server. */
-#include "net/harness.h"
+#include "net/one_server.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define HELLO "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
-
-static struct server server;
-
-static int setup(void **state)
-{
-	(void)state;
-	server_defaults(&server);
-	server_start(&server);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	server_stop(&server);
-	return 0;
-}
 
 static void write_two(void *ctx)
 {
@@ -163,13 +146,6 @@ static void ends_streams_that_wait_when_all_read_too_slowly(void **state)
 	server_stop(&server);
 }
 
-static int configure(void **state)
-{
-	(void)state;
-	server_defaults(&server);
-	return 0;
-}
-
 static void tells_when_the_client_leaves(void **state)
 {
 	struct client client;
@@ -202,12 +178,12 @@ static void tells_when_the_server_drains(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(streams_chunks_and_goes_on, setup, teardown),
-	    cmocka_unit_test_setup_teardown(streams_plain_bytes_to_http_1_0, setup, teardown),
-	    cmocka_unit_test_setup_teardown(bounds_what_waits_for_a_slow_reader, setup, teardown),
-	    cmocka_unit_test_setup(ends_streams_that_wait_when_all_read_too_slowly, configure),
-	    cmocka_unit_test_setup_teardown(tells_when_the_client_leaves, setup, teardown),
-	    cmocka_unit_test_setup_teardown(tells_when_the_server_drains, setup, teardown),
+	    cmocka_unit_test_setup_teardown(streams_chunks_and_goes_on, server_setup_started, server_teardown),
+	    cmocka_unit_test_setup_teardown(streams_plain_bytes_to_http_1_0, server_setup_started, server_teardown),
+	    cmocka_unit_test_setup_teardown(bounds_what_waits_for_a_slow_reader, server_setup_started, server_teardown),
+	    cmocka_unit_test_setup(ends_streams_that_wait_when_all_read_too_slowly, server_setup),
+	    cmocka_unit_test_setup_teardown(tells_when_the_client_leaves, server_setup_started, server_teardown),
+	    cmocka_unit_test_setup_teardown(tells_when_the_server_drains, server_setup_started, server_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
