@@ -242,7 +242,8 @@ static void pump(struct feed *feed)
 {
 	if (feed->is_pulling || feed->is_busy || !feed->stream) return;
 	feed->is_busy = true;
-	if (flush(feed) != OK) feed->status = ERR_IO;
+	int rc = flush(feed);
+	if (rc != OK) feed->status = rc;
 	feed->is_busy = false;
 	if (!feed->stream) {
 		feed_free(feed);
