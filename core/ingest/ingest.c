@@ -6,10 +6,11 @@
 #define SCRATCH_CAP   (4u << 20)
 #define ENVELOPE_CAP  (16u << 20)
 #define EVENT_TEXT_SIZE \
-	3 /* JSON parts of one event, in times limits.event_bytes: identify's traits may be written twice */
-#define READER_KEEP (1u << 20)
-#define LARGE_BODY  (64u << 10) /* beyond it the readers are trimmed afterwards */
-#define TEXT_KEEP   (256u << 10)
+	6 /* JSON parts of one event, in times limits.event_bytes: identify's traits may be written twice, and all again without what is private */
+#define VIOLATIONS_CAP (16u << 10) /* above what VIOLATIONS_MAX of them take, escaped */
+#define READER_KEEP    (1u << 20)
+#define LARGE_BODY     (64u << 10) /* beyond it the readers are trimmed afterwards */
+#define TEXT_KEEP      (256u << 10)
 
 /* ── the room ────────────────────────────────────────────────────────────── */
 
@@ -17,7 +18,8 @@ int ingest_new(struct journal *journal, const struct config *config, struct inge
 {
 	struct ingest *ingest = calloc(1, sizeof *ingest);
 	if (!ingest) return ERR_NOMEM;
-	int rc = limits_new(&ingest->limits);
+	int rc = ingest_prepare(ingest, config);
+	if (rc == OK) rc = limits_new(&ingest->limits);
 	if (rc != OK) {
 		free(ingest);
 		return rc;
@@ -51,6 +53,12 @@ void ingest_free(struct ingest *ingest)
 	config_unref(ingest->config);
 	pthread_mutex_destroy(&ingest->lock);
 	free(ingest);
+}
+
+int ingest_prepare(struct ingest *ingest, const struct config *config)
+{
+	if (!config->needs_hash_key || ingest->key.is_loaded) return OK;
+	return privacy_key_load(&ingest->key, config->hash_key_file);
 }
 
 void ingest_set_config(struct ingest *ingest, const struct config *config)
@@ -93,6 +101,7 @@ int ingest_worker_new(struct ingest *ingest, struct loop *loop, struct enrich_ch
 	arena_init(&worker->envelope, SCRATCH_BLOCK, ENVELOPE_CAP);
 	buf_init(&worker->text, 1);
 	buf_init(&worker->excerpt, JOURNAL_EXCERPT_MAX);
+	buf_init(&worker->violations, VIOLATIONS_CAP);
 	int rc = json_reader_new(&worker->reader);
 	if (rc == OK) rc = json_reader_new(&worker->envelope_reader);
 	if (rc != OK) {
@@ -126,7 +135,9 @@ void ingest_worker_free(struct ingest_worker *worker)
 	if (worker->reader) json_reader_free(worker->reader);
 	if (worker->envelope_reader) json_reader_free(worker->envelope_reader);
 	buf_fini(&worker->text);
+	if (worker->part_reader) json_reader_free(worker->part_reader);
 	buf_fini(&worker->excerpt);
+	buf_fini(&worker->violations);
 	arena_fini(&worker->scratch);
 	arena_fini(&worker->envelope);
 	if (worker->config) config_unref(worker->config);
@@ -147,6 +158,14 @@ int intake_parse(struct intake *in, struct json *root, const char **why)
 {
 	int rc = json_parse(in->worker->reader, in->request->body, root, why);
 	return rc == ERR_NOMEM ? intake_refuse(in, PROBLEM_INTERNAL, STR_NONE, STR_NONE) : rc;
+}
+
+int intake_parse_part(struct intake *in, struct str text, struct json *out)
+{
+	struct ingest_worker *worker = in->worker;
+	const char *why;
+	int rc = worker->part_reader ? OK : json_reader_new(&worker->part_reader);
+	return rc == OK ? json_parse(worker->part_reader, text, out, &why) : rc;
 }
 
 int intake_expect(struct intake *in, size_t events, struct str pointer)
@@ -249,6 +268,7 @@ static void trim(struct ingest_worker *worker, size_t body_len)
 	buf_shrink(&worker->text, TEXT_KEEP);
 	json_reader_trim(worker->reader, READER_KEEP);
 	json_reader_trim(worker->envelope_reader, READER_KEEP);
+	if (worker->part_reader) json_reader_trim(worker->part_reader, READER_KEEP);
 }
 
 static void refuse_for_memory(ingest_done_fn done, void *ctx)
