@@ -41,7 +41,7 @@ static bool has(const struct set *set, size_t pc)
 	return set->bits[pc >> 6] >> (pc & 63) & 1;
 }
 
-/* Everything reached from `pc` without a byte. Each instruction is put on the stack at most once. */
+/* Everything reached from `pc` without a byte. Each instruction is looked at once and puts at most two on the stack. */
 static void close_over(const struct pattern_program *program, struct set *set, size_t pc, bool is_start, bool is_end)
 {
 	uint16_t stack[PROGRAM_MAX * 2];

@@ -4,7 +4,7 @@
 
 #include "base/pattern.h"
 
-#define PROGRAM_MAX 2048 /* instructions */
+#define PROGRAM_MAX 4096 /* instructions */
 
 enum pattern_op { OP_BYTES, OP_SPLIT, OP_JUMP, OP_BEGIN, OP_END, OP_MATCH };
 

@@ -14,5 +14,5 @@ struct privacy_key {
 MUST_USE int privacy_key_load(struct privacy_key *key, struct str path);
 
 #define PSEUDONYM_SIZE 66 /* "p_" and 64 hex digits */
-/* The same text gives the same pseudonym. ERR_NOMEM. */
-MUST_USE int privacy_pseudonym(const struct privacy_key *key, struct str text, char out[PSEUDONYM_SIZE + 1]);
+/* The same text gives the same pseudonym. */
+void privacy_pseudonym(const struct privacy_key *key, struct str text, char out[PSEUDONYM_SIZE + 1]);

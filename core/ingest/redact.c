@@ -46,18 +46,18 @@ static struct str spelling(struct str text, bool is_email, char out[EMAIL_MAX])
 	return str_of(out, text.len);
 }
 
-static int pseudonym_of(const struct intake *in, struct str text, bool is_email, char out[PSEUDONYM_SIZE + 1])
+static void pseudonym_of(const struct intake *in, struct str text, bool is_email, char out[PSEUDONYM_SIZE + 1])
 {
 	char mail[EMAIL_MAX];
-	return privacy_pseudonym(&in->worker->ingest->key, spelling(text, is_email, mail), out);
+	privacy_pseudonym(&in->worker->ingest->key, spelling(text, is_email, mail), out);
 }
 
 static int write_pseudonym_of_text(struct redaction *r, struct str text, bool is_email)
 {
 	char pseudonym[PSEUDONYM_SIZE + 1];
 	if (names_nobody(r->in->config, text)) return json_write_str(r->out, text);
-	int rc = pseudonym_of(r->in, text, is_email, pseudonym);
-	return rc == OK ? json_write_str(r->out, str_of(pseudonym, PSEUDONYM_SIZE)) : rc;
+	pseudonym_of(r->in, text, is_email, pseudonym);
+	return json_write_str(r->out, str_of(pseudonym, PSEUDONYM_SIZE));
 }
 
 /* Numbers as the text they are written as, so that 42 and "42" are one; objects as a whole. */
@@ -227,8 +227,8 @@ static int redact_id(struct intake *in, struct draft *draft, const struct privac
 	char pseudonym[PSEUDONYM_SIZE + 1];
 	const struct privacy_rule *rule = privacy_find(&rules->root, name);
 	if (!rule || rule->act != PRIVACY_PSEUDONYM || names_nobody(in->config, *value)) return OK;
-	int rc = pseudonym_of(in, *value, false, pseudonym);
-	if (rc == OK) rc = arena_str(&in->worker->scratch, str_of(pseudonym, PSEUDONYM_SIZE), value);
+	pseudonym_of(in, *value, false, pseudonym);
+	int rc = arena_str(&in->worker->scratch, str_of(pseudonym, PSEUDONYM_SIZE), value);
 	return rc == OK ? OK : fault_of_size(draft, STR_NONE);
 }
 
@@ -264,14 +264,13 @@ int redact_address(struct intake *in, struct draft *draft)
 	char text[PSEUDONYM_SIZE + 1];
 	size_t len = 0;
 	struct str *ip = &draft->event.ip;
-	int rc = OK;
 	if (!rules || !rules->ip || !ip->len) return OK;
 	if (rules->ip == PRIVACY_TRUNCATE && !draft->is_ip_lent) len = address_truncate(*ip, text);
 	if (rules->ip == PRIVACY_PSEUDONYM && !draft->is_ip_lent) {
-		rc = pseudonym_of(in, *ip, false, text);
+		pseudonym_of(in, *ip, false, text);
 		len = PSEUDONYM_SIZE;
 	}
-	if (rc == OK) rc = arena_str(&in->worker->scratch, str_of(text, len), ip);
+	int rc = arena_str(&in->worker->scratch, str_of(text, len), ip);
 	return rc == OK ? OK : fault_of_size(draft, STR_NONE);
 }
 

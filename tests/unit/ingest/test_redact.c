@@ -57,7 +57,7 @@ static const char *pseudonym(const char *text)
 	static char out[4][PSEUDONYM_SIZE + 1];
 	static size_t next;
 	char *at = out[next++ % 4];
-	assert_int_equal(privacy_pseudonym(&room.ingest->key, str_from(text), at), OK);
+	privacy_pseudonym(&room.ingest->key, str_from(text), at);
 	return at;
 }
 
