@@ -328,22 +328,34 @@ static int read_piece(struct parser *p)
 	return repeat(p, at, start, least, most);
 }
 
+#define NO_JUMP SIZE_MAX
+
+/* Behind each alternative but the last: a jump to the end, which is not known yet; until it is, each tells how far back the one before is. */
+static int end_alternative(struct parser *p, size_t start, size_t *last)
+{
+	size_t len = p->program->count - start;
+	int rc = insert(p, start, (struct pattern_step){.op = OP_SPLIT, .x = 1, .y = (int16_t)(len + 2)});
+	size_t jump = p->program->count;
+	int16_t back = *last == NO_JUMP ? 0 : (int16_t)(jump - *last);
+	if (rc == OK) rc = emit(p, (struct pattern_step){.op = OP_JUMP, .x = back});
+	if (rc == OK) *last = jump;
+	return rc;
+}
+
 static int read_alternatives(struct parser *p)
 {
-	size_t start = p->program->count;
+	size_t start, last = NO_JUMP;
 	int rc = OK;
-	while (rc == OK && p->at < p->text.len && !is_at(p, '|') && !is_at(p, ')')) rc = read_piece(p);
-	if (rc != OK || !take(p, '|')) return rc;
-	size_t len = p->program->count - start;
-	rc = insert(p, start, (struct pattern_step){.op = OP_SPLIT, .x = 1, .y = (int16_t)(len + 2)});
-	size_t jump = p->program->count;
-	if (rc == OK) rc = emit(p, (struct pattern_step){.op = OP_JUMP});
-	if (rc == OK) {
-		p->depth++;
-		rc = p->depth > GROUPS_MAX * 4 ? fail(p, "has too many alternatives") : read_alternatives(p);
-		p->depth--;
+	do {
+		start = p->program->count;
+		while (rc == OK && p->at < p->text.len && !is_at(p, '|') && !is_at(p, ')')) rc = read_piece(p);
+	} while (rc == OK && take(p, '|') && (rc = end_alternative(p, start, &last)) == OK);
+	while (rc == OK && last != NO_JUMP) {
+		struct pattern_step *jump = &p->program->steps[last];
+		size_t before = jump->x ? last - (size_t)jump->x : NO_JUMP;
+		jump->x = (int16_t)(p->program->count - last);
+		last = before;
 	}
-	if (rc == OK) p->program->steps[jump].x = (int16_t)(p->program->count - jump);
 	return rc;
 }
 

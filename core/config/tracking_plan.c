@@ -149,7 +149,7 @@ static int path_of(struct reading *r, struct str name, struct str *out)
 static void read_file(struct reading *r, struct str name, struct tracking_plan *plan)
 {
 	struct node *root;
-	struct str path, error;
+	struct str path, error = STR_NONE;
 	const char *file = r->complaints->file;
 	int rc = path_of(r, name, &path);
 	if (rc == OK) rc = tree_parse_file(r->arena, path.ptr, &root, &error);

@@ -92,6 +92,7 @@ void privacy_pseudonym(const struct privacy_key *key, struct str text, char out[
 	uint8_t digest[HMAC_SIZE];
 	CHECK(key->is_loaded);
 	hmac_sha256(key->bytes, sizeof key->bytes, text, digest);
-	memcpy(out, "p_", 2);
+	out[0] = 'p';
+	out[1] = '_';
 	hex_encode(digest, sizeof digest, out + 2);
 }

@@ -57,6 +57,12 @@ static void matches(void **state)
 	    {"a$|b", "ba"},
 	    {"^a.*?b$", "axxb"},
 	    {"^[A-Z]{2}-[0-9]{3,6}$", "FR-12345"},
+	    {"^(a|)$", ""},
+	    {"^(|a)b$", "b"},
+	    {"^(a|b|c(d|e|f(g|h))|i)$", "cfh"},
+	    {"^(a|b|c|d|e|f|g|h|i|j|k|l|m|n|o|p|q|r|s|t|u|v|w|x|y|z|A|B|C|D|E|F|G|H|(I|J)|K)$", "J"},
+	    {"^(a|b|c|d|e|f|g|h|i|j|k|l|m|n|o|p|q|r|s|t|u|v|w|x|y|z|A|B|C|D|E|F|G|H|(I|J)|K)$", "K"},
+	    {"^(a|b|c|d|e|f|g|h|i|j|k|l|m|n|o|p|q|r|s|t|u|v|w|x|y|z|A|B|C|D|E|F|G|H|(I|J)|K)$", "a"},
 	};
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(rows); i++) expect(rows[i][0], rows[i][1], true);
@@ -73,6 +79,8 @@ static void does_not_match(void **state)
 	    {"^a{3}$", "aaaa"},
 	    {"^a{1,3}$", "aaaa"},
 	    {"^(ab|cd)+$", "abc"},
+	    {"^(a|b|c(d|e|f(g|h))|i)$", "cf"},
+	    {"^(a|bc|d){2}$", "abcd"},
 	    {"^[^a-c]$", "b"},
 	    {"^.$", "ab"},
 	    {"^.$", "\n"},
