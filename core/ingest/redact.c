@@ -1,5 +1,6 @@
 #include "ingest/redact.h"
 
+#include "base/encode.h"
 #include "ingest/address.h"
 #include "ingest/message.h"
 
@@ -24,11 +25,19 @@ static bool equals_lower(struct str text, struct str lowered)
 	return true;
 }
 
+/* Sent back by a system that got it from us. */
+static bool is_pseudonym(struct str text)
+{
+	uint8_t digest[PRIVACY_KEY_SIZE];
+	return text.len == PSEUDONYM_SIZE && str_starts(text, STR("p_")) &&
+	       hex_decode(str_of(text.ptr + 2, text.len - 2), digest, sizeof digest) == OK;
+}
+
 /* "guest" and the like name nobody; as a pseudonym they would pass for one person. */
-static bool names_nobody(const struct config *config, struct str text)
+static bool stays(const struct config *config, struct str text)
 {
 	text = str_trim(text);
-	if (text.len == 0) return true;
+	if (text.len == 0 || is_pseudonym(text)) return true;
 	for (size_t i = 0; i < config->blocked_identifier_count; i++)
 		if (equals_lower(text, config->blocked_identifiers[i])) return true;
 	return false;
@@ -55,7 +64,7 @@ static void pseudonym_of(const struct intake *in, struct str text, bool is_email
 static int write_pseudonym_of_text(struct redaction *r, struct str text, bool is_email)
 {
 	char pseudonym[PSEUDONYM_SIZE + 1];
-	if (names_nobody(r->in->config, text)) return json_write_str(r->out, text);
+	if (stays(r->in->config, text)) return json_write_str(r->out, text);
 	pseudonym_of(r->in, text, is_email, pseudonym);
 	return json_write_str(r->out, str_of(pseudonym, PSEUDONYM_SIZE));
 }
@@ -226,7 +235,7 @@ static int redact_id(struct intake *in, struct draft *draft, const struct privac
 {
 	char pseudonym[PSEUDONYM_SIZE + 1];
 	const struct privacy_rule *rule = privacy_find(&rules->root, name);
-	if (!rule || rule->act != PRIVACY_PSEUDONYM || names_nobody(in->config, *value)) return OK;
+	if (!rule || rule->act != PRIVACY_PSEUDONYM || stays(in->config, *value)) return OK;
 	pseudonym_of(in, *value, false, pseudonym);
 	int rc = arena_str(&in->worker->scratch, str_of(pseudonym, PSEUDONYM_SIZE), value);
 	return rc == OK ? OK : fault_of_size(draft, STR_NONE);

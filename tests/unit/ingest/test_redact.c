@@ -182,6 +182,11 @@ static void identifiers(void **state)
 	event = one("{\"type\":\"alias\",\"userId\":\"42\",\"previousId\":\"a\"}");
 	assert_text(event->user_id, pseudonym("42"));
 	assert_text(event->previous_id, pseudonym("a"));
+	/* What was got from here is known by it. */
+	char message[200];
+	(void)snprintf(message, sizeof message, "{\"type\":\"page\",\"userId\":\"%s\"}", pseudonym("42"));
+	event = one(message);
+	assert_text(event->user_id, pseudonym("42"));
 	/* Names nobody: everybody's "Guest" must not become one person. */
 	event = one("{\"type\":\"page\",\"userId\":\"Guest\"}");
 	assert_text(event->user_id, "Guest");
