@@ -131,6 +131,15 @@ def test_every_namespace_can_be_named(cdpd):
     say(cdpd, "anonymous_id:a-77", "newsletter", "granted")
 
 
+def test_a_retry_counts_once(cdpd):
+    person = somebody()
+    before = cdpd.settled()["events"]["duplicate"]
+    for _ in range(3):
+        say(cdpd, person, "newsletter", "granted", messageId="retry-" + person)
+    assert cdpd.settled()["events"]["duplicate"] == before + 2
+    assert len(cdpd.events(person)) == 1
+
+
 def test_the_proof_is_kept(cdpd):
     person = somebody()
     proof = {"text": "Ich möchte Post", "version": "7", "where": "https://shop.example/signup", "how": "checkbox"}
