@@ -131,6 +131,27 @@ def test_every_namespace_can_be_named(cdpd):
     say(cdpd, "anonymous_id:a-77", "newsletter", "granted")
 
 
+def test_identifiers_are_put_where_their_namespace_reads_them():
+    namespaces = """
+identity:
+  namespaces:
+    - {{name: user_id, from: userId, max: 1, known: true}}
+    - {{name: mail, from: traits.contact.mail, max: 5, known: true}}
+    - {{name: device, from: context.device.id}}
+    - {{name: card, from: properties.loyalty.card}}
+    - {{name: company, from: groupId}}
+    - {{name: ghost, from: enrichment.ghost}}
+    - {{name: anonymous_id, from: anonymousId}}
+"""
+    with running(extra=CONSENT + namespaces) as cdpd:
+        until(lambda: cdpd.get("/v1/consents/check?person=user_id:1&purpose=ads").status == 200, "no purposes")
+        for person in ("user_id:7", "mail:a@b.example", 'device:d"1\\', "card:99", "company:acme", "anonymous_id:a"):
+            position = say(cdpd, person, "newsletter", "granted", channel="email")
+            assert check(cdpd, person, "newsletter", "email", position)["allowed"] is True, person
+            assert cdpd.profile(person).json["fragments"] == 1 and cdpd.profile(person).json["traits"] == {}
+        assert say(cdpd, "ghost:boo", "newsletter", "granted", status=400)["pointer"] == "/person"
+
+
 def test_a_retry_counts_once(cdpd):
     person = somebody()
     before = cdpd.settled()["events"]["duplicate"]
