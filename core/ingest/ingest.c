@@ -32,6 +32,9 @@ int ingest_new(struct journal *journal, const struct config *config, struct inge
 	    metric_get(METRIC_COUNTER, "cdpd_ingest_events_total", "result=\"accepted\"", "events settled by ingest");
 	ingest->rejected =
 	    metric_get(METRIC_COUNTER, "cdpd_ingest_events_total", "result=\"rejected\"", "events settled by ingest");
+	ingest->unenriched =
+	    metric_get(METRIC_COUNTER, "cdpd_enrich_denied_total", NULL,
+		       "Events that enrichers did not see because their purpose was not consented to.");
 	*out = ingest;
 	return OK;
 }
@@ -134,6 +137,7 @@ void ingest_worker_free(struct ingest_worker *worker)
 	if (worker->enrichers) enrich_chain_free(worker->enrichers);
 	if (worker->reader) json_reader_free(worker->reader);
 	if (worker->envelope_reader) json_reader_free(worker->envelope_reader);
+	if (worker->context_reader) json_reader_free(worker->context_reader);
 	buf_fini(&worker->text);
 	if (worker->part_reader) json_reader_free(worker->part_reader);
 	buf_fini(&worker->excerpt);
@@ -222,6 +226,10 @@ int intake_identify(struct intake *in, struct str body_key)
 
 static int read_credentials(struct intake *in)
 {
+	if (in->request->person) {
+		in->caller = (struct caller){&consent_person_source, consent_person_source.id};
+		return check_limits(in);
+	}
 	switch (credentials_of_request(in->config, in->request, &in->worker->envelope, &in->caller)) {
 	case CREDENTIAL_KNOWN: return check_caller(in);
 	case CREDENTIAL_UNKNOWN: return intake_refuse(in, PROBLEM_UNKNOWN_KEY, STR_NONE, STR_NONE);
@@ -236,6 +244,7 @@ static int read_events(struct intake *in)
 	case DIALECT_SEGMENT_BATCH: return segment_read_batch(in);
 	case DIALECT_NATIVE_JSON: return native_read_json(in);
 	case DIALECT_NATIVE_PROTOBUF: return native_read_protobuf(in);
+	case DIALECT_CONSENT: return consent_read(in);
 	}
 	check_failed("every dialect has a reader", __FILE__, __LINE__);
 }

@@ -25,10 +25,18 @@ void ingest_worker_free(struct ingest_worker *worker);
 
 /* How the body is to be read. One file per dialect: core/ingest/segment.c, native.c … */
 enum ingest_dialect {
-	DIALECT_SEGMENT_ONE,    /* one Segment message; `route_type` says which when the body does not */
-	DIALECT_SEGMENT_BATCH,  /* {"batch":[…],"sentAt":…,"context":…,"writeKey":…} */
-	DIALECT_NATIVE_JSON,    /* object, array or NDJSON */
-	DIALECT_NATIVE_PROTOBUF /* cdpd.v1.PublishRequest */
+	DIALECT_SEGMENT_ONE,     /* one Segment message; `route_type` says which when the body does not */
+	DIALECT_SEGMENT_BATCH,   /* {"batch":[…],"sentAt":…,"context":…,"writeKey":…} */
+	DIALECT_NATIVE_JSON,     /* object, array or NDJSON */
+	DIALECT_NATIVE_PROTOBUF, /* cdpd.v1.PublishRequest */
+	DIALECT_CONSENT          /* what one person consents to */
+};
+
+/* Who speaks, when a person token says so instead of a source's key. */
+struct ingest_person {
+	struct str ref;        /* "namespace:value" */
+	struct str token_id;   /* 32 hex digits; empty: the token may be used again */
+	int64_t token_expires; /* µs */
 };
 
 struct ingest_request {
@@ -41,6 +49,8 @@ struct ingest_request {
 	struct str client_ip, user_agent;
 	struct str body; /* decompressed, followed by BUF_SLACK readable bytes; copied where kept */
 	int64_t received_at_us;
+	const struct ingest_person *person; /* DIALECT_CONSENT: NULL when a source's key speaks */
+	struct str person_ref;              /* DIALECT_CONSENT: instead of the body's `person`, or empty */
 };
 
 struct ingest_rejection {

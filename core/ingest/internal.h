@@ -28,8 +28,8 @@ struct ingest {
 	const struct config *config;
 	_Atomic uint64_t generation;  /* +1 with each config */
 	struct ingest_batch *orphans; /* under lock: what the journal held when its worker ended */
-	struct metric *accepted, *rejected;
-	struct privacy_key key; /* of pseudonyms; read when a config first needs it, then fixed */
+	struct privacy_key key;       /* of pseudonyms; read when a config first needs it, then fixed */
+	struct metric *accepted, *rejected, *unenriched;
 };
 
 #define ID_POOL 64
@@ -45,9 +45,10 @@ struct ingest_worker {
 	struct arena envelope;               /* of one request */
 	struct buf text;                     /* JSON parts of one event */
 	struct buf excerpt;
-	struct buf violations;           /* of one event, as JSON */
-	struct json_reader *part_reader; /* one part of an event, read again; made when first needed */
-	uint8_t ids[ID_POOL][16];        /* random bytes for generated message ids */
+	struct buf violations;              /* of one event, as JSON */
+	struct json_reader *part_reader;    /* one part of an event, read again; made when first needed */
+	struct json_reader *context_reader; /* of enrich_gate.c; made when it is first needed */
+	uint8_t ids[ID_POOL][16];           /* random bytes for generated message ids */
 	size_t ids_left;
 	struct ingest_batch *idle; /* singly linked */
 	size_t idle_count;
@@ -185,3 +186,7 @@ MUST_USE int segment_read_one(struct intake *in);
 MUST_USE int segment_read_batch(struct intake *in);
 MUST_USE int native_read_json(struct intake *in);
 MUST_USE int native_read_protobuf(struct intake *in);
+MUST_USE int consent_read(struct intake *in);
+/* May enrichers see the event? Those of a purpose that gates them only when its own context.consent, or the purpose's default, says so. */
+bool enrich_gate_allows(struct ingest_worker *worker, const struct draft *draft, const struct conf_source *source);
+extern const struct conf_source consent_person_source; /* of acts that a person token brought */

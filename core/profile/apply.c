@@ -1,3 +1,4 @@
+#include "profile/consent_fold.h"
 #include "profile/feature_eval.h"
 #include "profile/link.h"
 #include "profile/trait.h"
@@ -8,7 +9,8 @@ struct application {
 	struct link_context context;
 	struct row *rows[2]; /* the fragment's, and its profile's merged row */
 	size_t row_count;
-	struct slot *head; /* of its profile */
+	struct slot *head;                 /* of its profile */
+	const struct consent_act *consent; /* NULL: the event is none */
 };
 
 /* ── identity ────────────────────────────────────────────────────────────── */
@@ -186,6 +188,17 @@ static int apply_content(struct application *app)
 	return apply_traits(app);
 }
 
+static int apply_consent(struct application *app, struct apply_result *out)
+{
+	int rc = decode_traits(app);
+	if (rc) return rc;
+	if (!consent_act_fits(app->rows[0], app->consent)) {
+		*out = (struct apply_result){.verdict = OUTCOME_REFUSED, .reason = OUTCOME_REASON_CONSENT_LIMIT};
+		return OK;
+	}
+	return consent_act_apply(app->people, app->consent, app->rows, app->row_count, app->head, app->context.t);
+}
+
 static int apply(struct application *app, const struct identifier *strongest, struct apply_result *out)
 {
 	struct people *people = app->people;
@@ -193,7 +206,9 @@ static int apply(struct application *app, const struct identifier *strongest, st
 	if (!rc) rc = link_others(app, strongest);
 	if (!rc && app->context.created_count) rc = announce_new(app);
 	if (!rc) rc = open_rows(app);
-	if (!rc) rc = apply_content(app);
+	if (!rc && app->consent) rc = apply_consent(app, out);
+	if (rc || out->verdict != OUTCOME_APPLIED) return rc;
+	rc = apply_content(app);
 	if (rc) return rc;
 	struct row *row = app->rows[0];
 	out->fragment = row->id;
@@ -207,6 +222,9 @@ int people_apply(struct people *people, const struct cdpd_event *event, uint64_t
 		 struct apply_result *out)
 {
 	struct application app;
+	struct consent_act act;
+	bool is_denied = false;
+	app.consent = NULL;
 	app.people = people;
 	app.context.event = event;
 	app.context.seq = seq;
@@ -224,5 +242,14 @@ int people_apply(struct people *people, const struct cdpd_event *event, uint64_t
 	if (!strongest) return OK;
 	out->verdict = OUTCOME_APPLIED;
 	out->reason = OUTCOME_REASON_NONE;
+	if (event->flags & EVENT_CONSENT) {
+		rc = consent_act_read(people, seq, &act, out);
+		app.consent = &act;
+	} else if (people->plan->definitions.consent.gates_ingest) {
+		rc = consent_gate(people, strongest, t, &is_denied);
+		if (!rc && is_denied)
+			*out = (struct apply_result){.verdict = OUTCOME_DENIED, .reason = OUTCOME_REASON_CONSENT};
+	}
+	if (rc || out->verdict != OUTCOME_APPLIED) return rc;
 	return apply(&app, strongest, out);
 }

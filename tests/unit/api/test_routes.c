@@ -8,8 +8,8 @@ struct seen {
 };
 
 /* Whatever is public is named here; everything else must say which scope or key it takes. */
-static const char *const PUBLIC[] = {"/healthz", "/readyz", "/metrics", "/openapi.yaml", "/v1/projects/{key}/settings",
-				     "/v1/m"};
+static const char *const PUBLIC[] = {
+    "/healthz", "/readyz", "/metrics", "/openapi.yaml", "/v1/projects/{key}/settings", "/v1/m", "/r/{token}"};
 
 static bool is_public(const char *path)
 {
@@ -32,6 +32,8 @@ static void check_route(void *ctx, const struct route *route)
 	if (strcmp(route->scope, "write_key") == 0) {
 		seen->ingest++;
 		assert_int_equal(route->cors, CORS_INGEST);
+	} else if (strcmp(route->scope, "person") == 0) {
+		assert_int_equal(route->cors, CORS_PERSON);
 	} else if (!*route->scope) {
 		if (!is_public(route->path)) fail_msg("%s has no scope", route->path);
 	} else {
