@@ -11,4 +11,5 @@ struct draft {
 	size_t http_count, https_count, admin_count;
 };
 
-extern const struct table schema_root; /* reads a struct draft */
+extern const struct table schema_root;     /* reads a struct draft */
+extern const struct table schema_features; /* features alone, of a file of their own; reads a struct draft too */

@@ -97,11 +97,16 @@ static struct conf_namespace namespaces[] = {
     {{"user_id", 7}, {"userId", 6}, 1, true},
     {{"anonymous_id", 12}, {"anonymousId", 11}, 50, false},
 };
+static struct str completed = {"Order Completed", 15};
 static struct conf_feature features[] = {
-    {{"events", 6}, {"count", 5}, {"", 0}, {"", 0}},
-    {{"orders", 6}, {"count", 5}, {"Order Completed", 15}, {"", 0}},
-    {{"revenue", 7}, {"sum", 3}, {"Order Completed", 15}, {"properties.total", 16}},
-    {{"last_page", 9}, {"last", 4}, {"", 0}, {"context.page.path", 17}},
+    {.name = {"events", 6}, .type = {"count", 5}},
+    {.name = {"orders", 6}, .type = {"count", 5}, .events = &completed, .event_count = 1},
+    {.name = {"revenue", 7},
+     .type = {"sum", 3},
+     .events = &completed,
+     .event_count = 1,
+     .field = {"properties.total", 16}},
+    {.name = {"last_page", 9}, .type = {"last", 4}, .field = {"context.page.path", 17}},
 };
 
 static void configure(struct bench *bench)

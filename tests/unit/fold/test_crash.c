@@ -250,7 +250,8 @@ static void use_trap(struct world *world)
 	static bool is_registered;
 	if (!is_registered) assert_int_equal(feature_type_register(STR("trap"), &trap), OK);
 	is_registered = true;
-	world->features[1] = (struct conf_feature){STR("notes"), STR("trap"), STR_NONE, STR("properties.note")};
+	world->features[1] =
+	    (struct conf_feature){.name = STR("notes"), .type = STR("trap"), .field = STR("properties.note")};
 	world->config.feature_count = 2;
 }
 

@@ -10,9 +10,10 @@ static struct conf_namespace namespaces[] = {
     {{"anonymous_id", 12}, {"anonymousId", 11}, 4, false},
 };
 static struct str blocked[] = {{"null", 4}, {"0", 1}, {"null", 4}};
+static struct str completed = {"Order \"Completed\"", 17};
 static struct conf_feature features[] = {
-    {.name = {"orders", 6}, .type = {"count", 5}, .event = {"Order \"Completed\"", 17}, .field = {"", 0}},
-    {.name = {"amount", 6}, .type = {"sum", 3}, .event = {"", 0}, .field = {"properties.total", 16}},
+    {.name = {"orders", 6}, .type = {"count", 5}, .events = &completed, .event_count = 1, .field = {"", 0}},
+    {.name = {"amount", 6}, .type = {"sum", 3}, .field = {"properties.total", 16}},
 };
 
 static struct config config_of(void)
@@ -81,7 +82,7 @@ static void test_parse(void **state)
 	assert_int_equal(definitions.blocked_count, 2);
 	assert_int_equal(definitions.max_fragments, 50);
 	assert_int_equal(definitions.feature_count, 2);
-	assert_true(str_eq(definitions.features[1].event, STR("Order \"Completed\"")));
+	assert_true(str_eq(definitions.features[1].events[0], STR("Order \"Completed\"")));
 	assert_ptr_equal(definitions.features[0].impl, feature_type_find(STR("sum")));
 	assert_int_equal(definitions.dedup_window_us, 5);
 	assert_int_equal(definitions.dedup_max_ids, 20);
