@@ -1,5 +1,6 @@
 #include "profile/feature_def.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "profile/feature_options.h"
@@ -171,6 +172,19 @@ static bool is_own_key(struct str name)
 	return false;
 }
 
+/* " (its options: a, b)", for names that are near none. */
+static void list_options(const struct cdpd_options *options, char out[SUGGESTION_SIZE])
+{
+	size_t len = 0;
+	out[0] = '\0';
+	for (size_t i = 0; i < options->count && len < SUGGESTION_SIZE - 80; i++) {
+		int n = snprintf(out + len, SUGGESTION_SIZE - len, "%s%s",
+				 i ? ", " : " (its options: ", feature_option(options, i)->name);
+		len += n > 0 ? (size_t)n : 0;
+	}
+	(void)snprintf(out + len, SUGGESTION_SIZE - len, "%s", options->count ? ")" : " (it has no options)");
+}
+
 static void complain_option(const struct conf_feature *conf, const struct node *node,
 			    const struct cdpd_options *options, struct complaints *complaints)
 {
@@ -179,8 +193,9 @@ static void complain_option(const struct conf_feature *conf, const struct node *
 	size_t count = 0;
 	for (size_t i = 0; i < COUNT_OF(own_keys); i++) names[count++] = own_keys[i];
 	for (size_t i = 0; i < options->count && i < 64; i++) names[count++] = feature_option(options, i)->name;
+	if (!*suggest(node->key, names, count, suggestion)) list_options(options, suggestion);
 	complain(complaints, node->line, "feature '%.*s': unknown option '%.*s' of type %.*s%s", STR_ARG(conf->name),
-		 STR_ARG(node->key), STR_ARG(conf->type), suggest(node->key, names, count, suggestion));
+		 STR_ARG(node->key), STR_ARG(conf->type), suggestion);
 }
 
 static int take_option(const struct conf_feature *conf, const struct node *node, struct arena *arena,
