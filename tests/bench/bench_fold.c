@@ -2,7 +2,7 @@
 /* bench_fold: events folded per second, sustained, with N existing profiles and D remembered message ids, beside the best
  * raw LMDB loop that stores the same facts. Ingest is idle: the journal is filled beforehand.
  *
- *   bench_fold --profiles N --dedup D --seconds S --fragments 1|2 --dir DIR
+ *   bench_fold --profiles N --dedup D --seconds S --fragments 1|2 --dir DIR [--features none|FILE]
  *
  * The last line printed is JSON. */
 #include <fcntl.h>
@@ -30,7 +30,7 @@
 
 struct options {
 	uint64_t profiles, dedup, seconds, fragments;
-	const char *dir;
+	const char *dir, *features; /* NULL: four */
 };
 
 struct bench {
@@ -127,6 +127,17 @@ static void configure(struct bench *bench)
 	    .feature_count = COUNT_OF(features),
 	    .changes_retention_us = 7 * US_PER_DAY,
 	};
+	if (!bench->options.features) return;
+	bench->config.feature_count = 0;
+	if (strcmp(bench->options.features, "none") == 0) return;
+	const struct config *other;
+	char *errors;
+	if (config_load(bench->options.features, NULL, 0, &other, &errors)) {
+		(void)fprintf(stderr, "bench_fold: %s\n", errors);
+		exit(1);
+	}
+	bench->config.features = other->features;
+	bench->config.feature_count = other->feature_count;
 }
 
 struct request {
@@ -636,6 +647,8 @@ static bool read_options(int argc, char **argv, struct options *out)
 			rc = str_to_u64(value, &out->fragments);
 		else if (str_eq(name, STR("--dir")))
 			out->dir = argv[i + 1];
+		else if (str_eq(name, STR("--features")))
+			out->features = argv[i + 1];
 		else
 			return false;
 		if (rc) return false;
