@@ -257,6 +257,8 @@ size_t feature_read(const struct plan_feature *feature, const struct row_feature
 	if (feature->def.impl && !state) {
 		uint32_t fresh = feature_state_init(&feature->def, copy.bytes);
 		len = feature_state_read(&feature->def, copy.bytes, fresh, now, json, FEATURE_JSON_MAX);
+	} else if (feature->def.impl && state->room) { /* aligned where it lies */
+		len = feature_state_read(&feature->def, state->state, state->len, now, json, FEATURE_JSON_MAX);
 	} else if (feature->def.impl && state->len <= sizeof copy.bytes) {
 		memcpy(copy.bytes, state->state, state->len);
 		len = feature_state_read(&feature->def, copy.bytes, state->len, now, json, FEATURE_JSON_MAX);

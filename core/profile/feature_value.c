@@ -81,31 +81,46 @@ void put_raw(struct feature_out *out, struct str text)
 	out->len += (uint32_t)text.len;
 }
 
+/* Writes digits that end before `at`; where they begin. */
+static size_t write_digits(char *text, size_t at, uint64_t number)
+{
+	do {
+		text[--at] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	return at;
+}
+
 void put_fixed(struct feature_out *out, feature_int value, unsigned digits)
 {
 	char text[64];
 	size_t at = sizeof text;
 	feature_uint left = value < 0 ? -(feature_uint)value : (feature_uint)value;
 	bool has_digits = false;
-	for (unsigned i = 0; i < digits; i++, left /= 10) {
-		unsigned digit = (unsigned)(left % 10);
+	for (unsigned i = 0; i < digits; i++) {
+		unsigned digit;
+		if (left <= UINT64_MAX) { /* the usual case: 128-bit division is slow */
+			digit = (unsigned)((uint64_t)left % 10);
+			left = (uint64_t)left / 10;
+		} else {
+			digit = (unsigned)(left % 10);
+			left /= 10;
+		}
 		has_digits |= digit > 0;
 		if (has_digits) text[--at] = (char)('0' + digit);
 	}
 	if (has_digits) text[--at] = '.';
 	for (; left > UINT64_MAX; left /= 10) text[--at] = (char)('0' + (int)(left % 10));
-	uint64_t rest = (uint64_t)left;
-	do {
-		text[--at] = (char)('0' + rest % 10);
-		rest /= 10;
-	} while (rest);
+	at = write_digits(text, at, (uint64_t)left);
 	if (value < 0) text[--at] = '-';
 	put_raw(out, (struct str){text + at, sizeof text - at});
 }
 
 void put_uint(struct feature_out *out, uint64_t value)
 {
-	put_fixed(out, (feature_int)value, 0);
+	char text[20];
+	size_t at = write_digits(text, sizeof text, value);
+	put_raw(out, (struct str){text + at, sizeof text - at});
 }
 
 void put_units(struct feature_out *out, feature_int units)
