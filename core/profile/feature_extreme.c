@@ -86,7 +86,7 @@ const struct cdpd_feature_type feature_min = {
     .add = min_add,
     .merge = min_merge,
     .read = extreme_read,
-    .flags = CDPD_FEATURE_KEYED | CDPD_FEATURE_NO_TEXT,
+    .flags = CDPD_FEATURE_KEYED | CDPD_FEATURE_NO_TEXT | CDPD_FEATURE_TELLS,
 };
 
 const struct cdpd_feature_type feature_max = {
@@ -99,5 +99,5 @@ const struct cdpd_feature_type feature_max = {
     .add = max_add,
     .merge = max_merge,
     .read = extreme_read,
-    .flags = CDPD_FEATURE_KEYED | CDPD_FEATURE_NO_TEXT,
+    .flags = CDPD_FEATURE_KEYED | CDPD_FEATURE_NO_TEXT | CDPD_FEATURE_TELLS,
 };

@@ -100,10 +100,10 @@ static int histogram_read(const struct cdpd_params *params, const void *state, u
 			memcpy(&count, buckets + at + 1, sizeof count);
 			at += BUCKET_BYTES;
 		}
-		put_raw(&out, bucket ? STR(",") : STR("["));
+		put_char(&out, bucket ? ',' : '[');
 		put_uint(&out, count);
 	}
-	put_raw(&out, STR("]"));
+	put_char(&out, ']');
 	return feature_out_len(&out);
 }
 
@@ -118,7 +118,7 @@ const struct cdpd_feature_type feature_histogram = {
     .max_state = BUCKETS_MAX * BUCKET_BYTES,
     .exact = true,
     .needs_field = false,
-    .flags = CDPD_FEATURE_NO_TEXT,
+    .flags = CDPD_FEATURE_NO_TEXT | CDPD_FEATURE_TELLS,
     .options = {sizeof histogram_options[0], sizeof histogram_options / sizeof histogram_options[0], histogram_options},
     .init_with = histogram_init,
     .add_with = histogram_add,

@@ -136,7 +136,7 @@ const struct cdpd_feature_type feature_mean = {
     .add = mean_add,
     .merge = mean_merge,
     .read = mean_read,
-    .flags = CDPD_FEATURE_KEYED | CDPD_FEATURE_NO_TEXT,
+    .flags = CDPD_FEATURE_KEYED | CDPD_FEATURE_NO_TEXT | CDPD_FEATURE_TELLS,
 };
 
 /* ── variance ────────────────────────────────────────────────────────────── */
@@ -202,5 +202,5 @@ const struct cdpd_feature_type feature_variance = {
     .add = variance_add,
     .merge = variance_merge,
     .read = variance_read,
-    .flags = CDPD_FEATURE_KEYED | CDPD_FEATURE_NO_TEXT,
+    .flags = CDPD_FEATURE_KEYED | CDPD_FEATURE_NO_TEXT | CDPD_FEATURE_TELLS,
 };

@@ -46,7 +46,7 @@ const struct cdpd_feature_type feature_count = {
     .add = count_add,
     .merge = count_merge,
     .read = count_read,
-    .flags = CDPD_FEATURE_KEYED | CDPD_FEATURE_NO_TEXT,
+    .flags = CDPD_FEATURE_KEYED | CDPD_FEATURE_NO_TEXT | CDPD_FEATURE_TELLS,
 };
 
 /* ── sum ─────────────────────────────────────────────────────────────────── */
@@ -102,5 +102,5 @@ const struct cdpd_feature_type feature_sum = {
     .add = sum_add,
     .merge = sum_merge,
     .read = sum_read,
-    .flags = CDPD_FEATURE_KEYED | CDPD_FEATURE_NO_TEXT,
+    .flags = CDPD_FEATURE_KEYED | CDPD_FEATURE_NO_TEXT | CDPD_FEATURE_TELLS,
 };

@@ -211,6 +211,7 @@ const struct cdpd_feature_type feature_top = {
     .max_state = HEADER + COUNTERS_MAX * (FIXED + FEATURE_LABEL_MAX),
     .exact = false,
     .needs_field = true,
+    .flags = CDPD_FEATURE_TELLS,
     .options = {sizeof top_options[0], sizeof top_options / sizeof top_options[0], top_options},
     .init_with = top_init,
     .add_with = top_add,

@@ -118,6 +118,10 @@ void put_fixed(struct feature_out *out, feature_int value, unsigned digits)
 
 void put_uint(struct feature_out *out, uint64_t value)
 {
+	if (value < 10) {
+		put_char(out, (char)('0' + value));
+		return;
+	}
 	char text[20];
 	size_t at = write_digits(text, sizeof text, value);
 	put_raw(out, (struct str){text + at, sizeof text - at});

@@ -43,6 +43,13 @@ static inline struct feature_out feature_out(char *text, uint32_t size)
 }
 int feature_out_len(const struct feature_out *out); /* what a type's read returns */
 void put_raw(struct feature_out *out, struct str text);
+static inline void put_char(struct feature_out *out, char c)
+{
+	if (out->is_full || out->len == out->size)
+		out->is_full = true;
+	else
+		out->text[out->len++] = c;
+}
 void put_uint(struct feature_out *out, uint64_t value);
 /* value · 10^-digits, without trailing zeroes. */
 void put_fixed(struct feature_out *out, feature_int value, unsigned digits);

@@ -45,7 +45,9 @@ static int make_feature(struct plan *plan, const struct feature_def *def, struct
 	out->is_of_elements = elements->is_array;
 	out->elements = elements->field;
 	out->max_state = (uint32_t)feature_state_max(def);
-	out->wants_text = !feature_type_has_options(def->impl) || !(def->impl->flags & CDPD_FEATURE_NO_TEXT);
+	uint32_t flags = feature_type_has_options(def->impl) ? def->impl->flags : 0;
+	out->wants_text = !(flags & CDPD_FEATURE_NO_TEXT);
+	out->tells = flags & CDPD_FEATURE_TELLS;
 	return feature_filter_make(def, elements, &plan->arena, &out->filter);
 }
 

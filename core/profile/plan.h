@@ -26,6 +26,7 @@ struct plan_feature {
 	struct event_field elements;
 	struct feature_filter filter;
 	bool wants_text; /* the type reads a number's text too */
+	bool tells;      /* a changed state is a changed value */
 };
 
 struct plan {

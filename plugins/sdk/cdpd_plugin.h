@@ -145,6 +145,8 @@ enum cdpd_feature_flag {
 	CDPD_FEATURE_KEYED =
 	    1 << 0, /* may be kept per key (`key:`): small states that never need a bound on their own */
 	CDPD_FEATURE_NO_TEXT = 1 << 1, /* does not look at the text of numbers: the host need not make it */
+	CDPD_FEATURE_TELLS =
+	    1 << 2, /* states that differ read differently, rare cases aside: the host need not compare readings */
 };
 
 /* The value of one option of a feature, as its type means it. */
