@@ -122,6 +122,18 @@ static void test_refused(void **state)
 	assert_parse("\"blocked\":[\"0\"", "\"blocked\":[0", ERR_INVALID);
 }
 
+/* States lie under keys made of definitions: another key would lose what was counted before an upgrade. */
+static void test_keys_are_for_ever(void **state)
+{
+	(void)state;
+	struct plan *plan;
+	assert_int_equal(plan_succeed(NULL, str_from(expected), 1, &plan), OK);
+	assert_int_equal(plan->feature_count, 2);
+	assert_int_equal(plan->features[0].key, UINT64_C(0x20af4dcaf84c5d12));
+	assert_int_equal(plan->features[1].key, UINT64_C(0x941c6953f77470ca));
+	plan_free(plan);
+}
+
 /* The same name twice never becomes active. */
 static void test_twice(void **state)
 {
@@ -147,10 +159,8 @@ static void test_twice(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_canonical),
-	    cmocka_unit_test(test_parse),
-	    cmocka_unit_test(test_refused),
-	    cmocka_unit_test(test_twice),
+	    cmocka_unit_test(test_canonical),         cmocka_unit_test(test_parse), cmocka_unit_test(test_refused),
+	    cmocka_unit_test(test_keys_are_for_ever), cmocka_unit_test(test_twice),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
