@@ -55,14 +55,14 @@ static bool is_valid(const struct sketch *sketch, const uint8_t *state, uint32_t
 /* Four registers lie in three bytes. */
 static unsigned get_register(const uint8_t *registers, uint32_t index)
 {
-	const uint8_t *at = registers + index / 4 * 3;
+	const uint8_t *at = registers + (size_t)index / 4 * 3;
 	uint32_t group = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16;
 	return group >> index % 4 * 6 & 63;
 }
 
 static void raise_register(uint8_t *registers, uint32_t index, unsigned rank)
 {
-	uint8_t *at = registers + index / 4 * 3;
+	uint8_t *at = registers + (size_t)index / 4 * 3;
 	unsigned shift = index % 4 * 6;
 	uint32_t group = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16;
 	if (rank <= (group >> shift & 63)) return;

@@ -154,7 +154,7 @@ static int set_value(const struct adding *adding, struct buf *scratch, bool want
 		     const struct json *element, struct cdpd_feature_input *input)
 {
 	struct json value;
-	if (!path->is_array) return input_set_path(adding->view, scratch, wants_text, path, input);
+	if (!path->is_array || !element) return input_set_path(adding->view, scratch, wants_text, path, input);
 	if (!feature_path_in_element(path, *element, &value)) return ERR_NOT_FOUND;
 	return input_set_json(scratch, wants_text, value, input);
 }
@@ -264,6 +264,7 @@ size_t feature_read(const struct plan_feature *feature, const struct row_feature
 		len = feature_state_read(&feature->def, copy.bytes, state->len, now, json, FEATURE_JSON_MAX);
 	}
 	if (len >= 0 && len <= FEATURE_JSON_MAX) return (size_t)len;
-	memcpy(json, "null", 4);
-	return 4;
+	const struct str none = STR("null");
+	memcpy(json, none.ptr, none.len);
+	return none.len;
 }

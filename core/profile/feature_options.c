@@ -152,8 +152,8 @@ int feature_options_default(const struct cdpd_feature_type *type, struct arena *
 
 static bool is_same(const struct cdpd_param *a, const struct cdpd_param *b)
 {
-	return a->integer == b->integer && a->number == b->number && a->text.len == b->text.len &&
-	       memcmp(a->text.ptr, b->text.ptr, a->text.len) == 0;
+	return a->integer == b->integer && a->number == b->number &&
+	       str_eq(str_of(a->text.ptr, a->text.len), str_of(b->text.ptr, b->text.len));
 }
 
 static void write_value(struct json_out *out, const struct cdpd_option *option, const struct cdpd_param *param)
@@ -171,10 +171,12 @@ static void write_value(struct json_out *out, const struct cdpd_option *option, 
 static size_t next_by_name(const struct cdpd_options *options, const char *after)
 {
 	size_t best = options->count;
+	const char *best_name = NULL;
 	for (size_t i = 0; i < options->count; i++) {
 		const char *name = feature_option(options, i)->name;
-		if (after && strcmp(name, after) <= 0) continue;
-		if (best == options->count || strcmp(name, feature_option(options, best)->name) < 0) best = i;
+		if ((after && strcmp(name, after) <= 0) || (best_name && strcmp(name, best_name) >= 0)) continue;
+		best_name = name;
+		best = i;
 	}
 	return best;
 }

@@ -208,7 +208,7 @@ static uint32_t top_max(const struct cdpd_params *params)
 const struct cdpd_feature_type feature_top = {
     .size = sizeof(struct cdpd_feature_type),
     .state_version = 1,
-    .max_state = HEADER + COUNTERS_MAX * (FIXED + FEATURE_LABEL_MAX),
+    .max_state = HEADER + (size_t)COUNTERS_MAX * (FIXED + FEATURE_LABEL_MAX),
     .exact = false,
     .needs_field = true,
     .flags = CDPD_FEATURE_TELLS,
