@@ -289,7 +289,8 @@ static void reload(struct daemon *d)
 		config_unref(next);
 		return;
 	}
-	int rc = net_reload(d->net, next);
+	int rc = ingest_prepare(d->ingest, next);
+	if (!rc) rc = net_reload(d->net, next);
 	if (!rc) rc = api_set_config(d->api, next);
 	if (rc) {
 		log_error(LOG_MAIN, "reload refused, the running configuration stays (%s)", status_str(rc));

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/log.h"
+#include "config/privacy.h"
 #include "config/tree.h"
 
 enum source_kind { SOURCE_BROWSER, SOURCE_MOBILE, SOURCE_SERVER, SOURCE_WEBHOOK };
@@ -32,6 +33,8 @@ struct conf_source {
 	int16_t utc_offset_min;     /* from `utc_offset: "+03:00"`: when neither the event nor geo tells */
 	uint32_t rights;            /* enum source_right; server and webhook sources have all by default */
 	uint32_t events_per_second; /* limit for each key; 0: none */
+	struct conf_privacy privacy;
+	const struct privacy_rules *rules; /* those for everybody and its own; NULL: none */
 };
 
 struct conf_listener {
@@ -88,6 +91,7 @@ struct conf_limits {
 	uint32_t requests_per_connection;  /* 100000 */
 	size_t body_bytes;                 /* 5 MiB, decompressed: 413 beyond */
 	size_t event_bytes;                /* 64 KiB: the event is rejected singly */
+	size_t reply_bytes;                /* 128 MiB: large answers that wait for their clients, all together */
 	uint32_t batch_events;             /* 2500: those beyond are rejected singly */
 	uint32_t header_timeout_ms;        /* 10 s, absolute */
 	uint32_t body_timeout_ms;          /* 10 s of grace … */
@@ -149,6 +153,13 @@ struct config {
 	int64_t changes_retention_us;  /* of the change feed: 7 days */
 	uint32_t min_position_wait_ms; /* bound of ?min_position=: 5 s */
 	uint32_t drain_timeout_ms;     /* of a stop: 10 s */
+
+	struct conf_privacy privacy;
+	struct str hash_key_file;          /* of pseudonyms; never empty */
+	const struct privacy_rules *rules; /* those for everybody; NULL: none */
+	bool has_privacy, needs_hash_key;  /* any source does */
+	const struct node *tracking_plan_node;
+	const struct tracking_plan *tracking_plan; /* NULL: none; config/tracking_plan.h */
 };
 
 struct config_override {

@@ -16,6 +16,7 @@
 
 static const char *const kinds[] = {"browser", "mobile", "server", "webhook", NULL};
 static const char *const rights[] = {"alias", "declared", "link_known", "time", NULL};
+static const char *const truncations[] = {"false", "true", "as_global", NULL};
 #define ALL_RIGHTS (RIGHT_ALIAS | RIGHT_DECLARED | RIGHT_LINK_KNOWN | RIGHT_TIME)
 
 _Static_assert(SOURCE_BROWSER == 0 && SOURCE_WEBHOOK == 3, "kinds[] is in the enum's order");
@@ -31,6 +32,11 @@ static const struct key source_keys[] = {
     {"utc_offset", KEY_OFFSET, SOURCE(utc_offset_min)},
     {"may", KEY_FLAGS, SOURCE(rights), .choices = rights},
     {"events_per_second", KEY_INT, SOURCE(events_per_second), RANGE("0", "0", "100000000")},
+    {"privacy.drop", KEY_TEXTS, FIELDS(struct conf_source, privacy.drop, privacy.drop_count),
+     .check = privacy_check_drop},
+    {"privacy.pseudonymize", KEY_TEXTS, FIELDS(struct conf_source, privacy.pseudonymize, privacy.pseudonymize_count),
+     .check = privacy_check_pseudonym},
+    {"privacy.truncate_ip", KEY_CHOICE, SOURCE(privacy.truncate_ip), .fallback = "as_global", .choices = truncations},
 };
 
 static void check_source(struct reading *r, const struct node *node, const char *where, void *item)
@@ -151,6 +157,7 @@ static const struct table instance_table = {
 /* ── the whole ─────────────────────────────────────────────────────────────── */
 
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+static const char *const truth[] = {"false", "true", NULL};
 static const char *const formats[] = {"logfmt", "json", NULL};
 
 #define TEXTS_IN(member, n) FIELDS(struct draft, config.member, config.n)
@@ -178,6 +185,7 @@ static const struct key root_keys[] = {
     {"limits.connections_per_ip", KEY_INT, IN(limits.connections_per_ip), RANGE("1000", "1", "1000000")},
     {"limits.requests_per_connection", KEY_INT, IN(limits.requests_per_connection), RANGE("100000", "1", "1000000000")},
     {"limits.body_bytes", KEY_BYTES, IN(limits.body_bytes), RANGE("5MiB", "1KiB", "256MiB")},
+    {"limits.reply_bytes", KEY_BYTES, IN(limits.reply_bytes), RANGE("128MiB", "1MiB", "64GiB")},
     {"limits.event_bytes", KEY_BYTES, IN(limits.event_bytes), RANGE("64KiB", "256B", "1MiB")},
     {"limits.batch_events", KEY_INT, IN(limits.batch_events), RANGE("2500", "1", "100000")},
     {"limits.header_timeout", KEY_MS, IN(limits.header_timeout_ms), RANGE("10s", "100ms", "10m")},
@@ -215,6 +223,12 @@ static const struct key root_keys[] = {
 
     {"changes.retention", KEY_US, IN(changes_retention_us), RANGE("7d", "1m", "365d")},
     {"changes.min_position_wait", KEY_MS, IN(min_position_wait_ms), RANGE("5s", "0", "1m")},
+    {"privacy.drop", KEY_TEXTS, TEXTS_IN(privacy.drop, privacy.drop_count), .check = privacy_check_drop},
+    {"privacy.pseudonymize", KEY_TEXTS, TEXTS_IN(privacy.pseudonymize, privacy.pseudonymize_count),
+     .check = privacy_check_pseudonym},
+    {"privacy.truncate_ip", KEY_CHOICE, IN(privacy.truncate_ip), .fallback = "false", .choices = truth},
+    {"privacy.hash_key_file", KEY_TEXT, IN(hash_key_file), .flags = KEY_RESTART},
+    {"tracking_plan", KEY_NODE, IN(tracking_plan_node)},
     {"drain_timeout", KEY_MS, IN(drain_timeout_ms), RANGE("10s", "0", "10m")},
 };
 

@@ -121,7 +121,7 @@ int apply_record(struct fold *fold, const struct record *record)
 {
 	arena_reset(&fold->arena);
 	if (journal_is_quarantined(fold->journal, record->seq)) return leave_out(fold, record);
-	marker_begin(&fold->marker, record->seq);
+	marker_begin(&fold->marker, record->seq, record->seq + 1);
 	int rc = apply_kind(fold, record);
 	marker_end(&fold->marker);
 	return rc;

@@ -47,14 +47,16 @@ static int check_position(struct fold *fold)
 
 static void check_marker(struct fold *fold)
 {
-	uint64_t seq;
-	unsigned crashes;
-	if (!marker_suspect(&fold->marker, &seq, &crashes)) return;
-	if (seq < fold->next || seq >= journal_next_seq(fold->journal)) {
+	const struct marker_page *page = fold->marker.page;
+	if (page->suspect_from >= page->suspect_to) return;
+	if (page->suspect_from < fold->next || page->suspect_to > journal_next_seq(fold->journal)) {
 		marker_acquit(&fold->marker); /* from before a restore or a power cut */
 		return;
 	}
-	log_warn(LOG_FOLD, "cdpd ended while position %" PRIu64 " was being folded (%u times in a row)", seq, crashes);
+	log_warn(LOG_FOLD,
+		 "cdpd ended while positions %" PRIu64 " to %" PRIu64 " were being folded (%" PRIu64
+		 " times by a crash of the fold, %" PRIu64 " times by another cause)",
+		 page->suspect_from, page->suspect_to - 1, page->crashes, page->deaths);
 }
 
 /* ── definitions ─────────────────────────────────────────────────────────── */
@@ -163,7 +165,6 @@ int fold_new(struct journal *journal, struct people *people, const struct fold_o
 	if (!rc) rc = marker_open(&fold->marker, options->config->store_path);
 	if (!rc) {
 		check_marker(fold);
-		feature_watch(fold->marker.page->plugin, sizeof fold->marker.page->plugin);
 		worker_publish(fold);
 		rc = know_definition(fold);
 	}
@@ -206,7 +207,6 @@ void fold_free(struct fold *fold)
 {
 	if (!fold) return;
 	CHECK(fold->magic == FOLD_MAGIC && !fold->is_started);
-	feature_watch(NULL, 0);
 	marker_close(&fold->marker);
 	dedup_close(fold->dedup);
 	journal_batch_fini(&fold->batch);

@@ -109,18 +109,13 @@ static int write_transaction(struct fold *fold)
 	return rc ? rc : people_commit(fold->people, fold->next, fold->t);
 }
 
-static void forget_suspect(struct fold *fold)
-{
-	uint64_t seq;
-	unsigned crashes;
-	if (marker_suspect(&fold->marker, &seq, &crashes) && seq < fold->next) marker_acquit(&fold->marker);
-}
-
 static int commit(struct fold *fold)
 {
 	if (!fold->is_open) return OK;
 	int64_t start = clock_mono_us();
+	marker_begin(&fold->marker, fold->next - fold->record_count, fold->next);
 	int rc = write_transaction(fold);
+	marker_end(&fold->marker);
 	if (rc) return rc;
 	fold->is_open = false;
 	fold->committed_at = clock_mono_us();
@@ -129,7 +124,7 @@ static int commit(struct fold *fold)
 	fold->is_in_trouble = false;
 	fold->page_cap = PAGE_CAP;
 	dedup_committed(fold->dedup);
-	forget_suspect(fold);
+	marker_passed(&fold->marker, fold->next);
 	metric_add(fold->meter.commits, 1);
 	metric_observe_us(fold->meter.commit_seconds, fold->committed_at - start);
 	worker_publish(fold);
@@ -142,6 +137,7 @@ static int commit(struct fold *fold)
 static bool is_full(const struct fold *fold)
 {
 	if (people_pages(fold->people) >= fold->page_cap + dedup_overcount(fold->dedup)) return true;
+	if (fold->record_count >= marker_step(&fold->marker, fold->next - 1)) return true;
 	if (fold->record_count % CLOCK_EVERY) return false;
 	bool is_behind = journal_next_seq(fold->journal) - fold->next > BEHIND;
 	int64_t bound = (is_behind ? CATCH_UP_MS : FRESH_MS) * US_PER_MS;
@@ -179,10 +175,10 @@ static int quarantine(struct fold *fold, uint64_t seq)
 }
 
 /* Alone in its transaction: should it crash again, nothing before it is folded a third time. */
-static int fold_suspect(struct fold *fold, const struct record *record, unsigned crashes)
+static int fold_suspect(struct fold *fold, const struct record *record)
 {
 	int rc = commit(fold);
-	if (!rc && crashes >= MARKER_CRASHES_MAX) rc = quarantine(fold, record->seq);
+	if (!rc && marker_is_guilty(&fold->marker)) rc = quarantine(fold, record->seq);
 	if (!rc) rc = fold_record(fold, record);
 	return rc ? rc : commit(fold);
 }
@@ -190,12 +186,11 @@ static int fold_suspect(struct fold *fold, const struct record *record, unsigned
 static int fold_batch(struct fold *fold)
 {
 	uint64_t suspect;
-	unsigned crashes;
 	for (size_t i = 0; i < fold->batch.count; i++) {
 		const struct record *record = &fold->batch.records[i];
 		int rc;
-		if (marker_suspect(&fold->marker, &suspect, &crashes) && suspect == record->seq) {
-			rc = fold_suspect(fold, record, crashes);
+		if (marker_suspect(&fold->marker, &suspect) && suspect == record->seq) {
+			rc = fold_suspect(fold, record);
 		} else {
 			rc = fold_record(fold, record);
 		}
@@ -297,6 +292,8 @@ void *worker_main(void *arg)
 	struct fold *fold = arg;
 	CHECK(fold->magic == FOLD_MAGIC);
 	fold->page_cap = PAGE_CAP;
+	marker_watch_signals(&fold->marker);
+	feature_watch(fold->marker.page->plugin, sizeof fold->marker.page->plugin);
 	int64_t start = clock_mono_us();
 	int rc = dedup_load(fold->dedup, &fold->should_stop);
 	if (!rc) {
@@ -311,5 +308,6 @@ void *worker_main(void *arg)
 		log_error(LOG_FOLD, "the fold stopped at position %" PRIu64 " (%s)", fold->next, status_str(rc));
 		if (fold->on_fatal) fold->on_fatal(fold->ctx, rc);
 	}
+	feature_watch(NULL, 0);
 	return NULL;
 }

@@ -76,8 +76,8 @@ int feature_type_register(struct str name, const struct cdpd_feature_type *type)
 	return OK;
 }
 
-static char *watched;
-static size_t watched_size;
+static _Thread_local char *watched;
+static _Thread_local size_t watched_size;
 
 void feature_watch(char *note, size_t size)
 {

@@ -47,7 +47,7 @@ bool feature_type_has_options(const struct cdpd_feature_type *type);
  * line, each "file:line: …". After feature plugins were registered. ERR_INVALID, ERR_NOMEM. */
 MUST_USE int features_check_config(const struct config *config, char **errors);
 
-/* For a look after a crash: while a type's `add` runs, `note` holds the type's name (NUL-terminated, cut to `size`), else "".
- * NULL: nobody asks. Set before the fold starts; written by its thread. */
+/* For a look after a crash: while a function of a type runs on the calling thread, `note` holds the type's name (NUL-terminated, cut to
+ * `size`), else "". NULL: nobody asks, as on any other thread. */
 void feature_watch(char *note, size_t size);
 void feature_note(struct str type);

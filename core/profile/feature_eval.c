@@ -242,7 +242,10 @@ int features_merge(const struct plan *plan, struct row *into, const struct row *
 		uint32_t len = state->len;
 		memcpy(ours.bytes, state->state, len);
 		memcpy(theirs.bytes, other->state, other->len);
-		if (feature_state_merge(&feature->def, ours.bytes, &len, theirs.bytes, other->len) < 0) continue;
+		feature_note(feature->def.type);
+		int merged = feature_state_merge(&feature->def, ours.bytes, &len, theirs.bytes, other->len);
+		feature_note(STR_NONE);
+		if (merged < 0) continue;
 		rc = put_state(feature, state, ours.bytes, len, arena);
 		if (rc) return rc;
 	}
@@ -254,6 +257,7 @@ size_t feature_read(const struct plan_feature *feature, const struct row_feature
 {
 	struct aligned_state copy;
 	int len = -1;
+	feature_note(feature->def.type);
 	if (feature->def.impl && !state) {
 		uint32_t fresh = feature_state_init(&feature->def, copy.bytes);
 		len = feature_state_read(&feature->def, copy.bytes, fresh, now, json, FEATURE_JSON_MAX);
@@ -263,6 +267,7 @@ size_t feature_read(const struct plan_feature *feature, const struct row_feature
 		memcpy(copy.bytes, state->state, state->len);
 		len = feature_state_read(&feature->def, copy.bytes, state->len, now, json, FEATURE_JSON_MAX);
 	}
+	feature_note(STR_NONE);
 	if (len >= 0 && len <= FEATURE_JSON_MAX) return (size_t)len;
 	const struct str none = STR("null");
 	memcpy(json, none.ptr, none.len);

@@ -33,64 +33,144 @@ static struct marker reopened(const char *path)
 	return marker;
 }
 
-static unsigned crashes_at(const struct marker *marker, uint64_t wanted)
+/* As the fold's thread dying of a signal of its own leaves it. */
+static void crash(struct marker *marker)
+{
+	marker->page->struck = 1;
+}
+
+static void assert_suspect(const struct marker *marker, uint64_t wanted)
 {
 	uint64_t seq;
-	unsigned crashes;
-	if (!marker_suspect(marker, &seq, &crashes)) return 0;
+	assert_true(marker_suspect(marker, &seq));
 	assert_int_equal(seq, wanted);
-	return crashes;
+}
+
+static void assert_no_suspect(const struct marker *marker)
+{
+	uint64_t seq;
+	assert_false(marker_suspect(marker, &seq));
 }
 
 static void a_new_marker_suspects_nobody(void **state)
 {
 	struct marker marker = reopened(*state);
-	assert_int_equal(crashes_at(&marker, 0), 0);
+	assert_no_suspect(&marker);
+	assert_int_equal(marker_step(&marker, 0), UINT64_MAX);
 	marker_close(&marker);
 }
 
-static void dying_in_a_record_blames_it(void **state)
+static void two_crashes_in_a_row_make_guilty(void **state)
 {
 	struct marker first = reopened(*state);
-	marker_begin(&first, 41);
+	marker_begin(&first, 41, 42);
 	marker_end(&first);
-	marker_begin(&first, 42);
+	marker_begin(&first, 42, 43);
+	crash(&first);
 	struct marker second = reopened(*state);
-	assert_int_equal(crashes_at(&second, 42), 1);
-	marker_begin(&second, 42);
+	assert_suspect(&second, 42);
+	assert_false(marker_is_guilty(&second));
+	marker_begin(&second, 42, 43);
+	crash(&second);
 	struct marker third = reopened(*state);
-	assert_int_equal(crashes_at(&third, 42), 2);
-	marker_begin(&third, 7); /* elsewhere: counted from one again */
+	assert_suspect(&third, 42);
+	assert_true(marker_is_guilty(&third));
+	marker_begin(&third, 7, 8); /* elsewhere: counted from one again */
+	crash(&third);
 	struct marker fourth = reopened(*state);
-	assert_int_equal(crashes_at(&fourth, 7), 1);
+	assert_suspect(&fourth, 7);
+	assert_false(marker_is_guilty(&fourth));
 	marker_close(&first);
 	marker_close(&second);
 	marker_close(&third);
 	marker_close(&fourth);
 }
 
-static void dying_between_records_blames_nobody(void **state)
+static void kills_need_five(void **state)
+{
+	for (int death = 1; death <= MARKER_DEATHS_MAX; death++) {
+		struct marker dying = reopened(*state);
+		marker_begin(&dying, 42, 43);
+		struct marker next = reopened(*state);
+		assert_suspect(&next, 42);
+		assert_int_equal(marker_is_guilty(&next), death == MARKER_DEATHS_MAX);
+		marker_close(&next);
+		marker_close(&dying);
+	}
+}
+
+static void a_crash_of_another_thread_says_nothing(void **state)
 {
 	struct marker first = reopened(*state);
-	marker_begin(&first, 42);
-	marker_end(&first); /* and then a commit, which dies */
+	marker_begin(&first, 42, 43);
+	first.page->struck = 2;
 	struct marker second = reopened(*state);
-	assert_int_equal(crashes_at(&second, 42), 0);
+	assert_no_suspect(&second);
 	marker_close(&first);
 	marker_close(&second);
 }
 
-static void a_suspect_is_kept_until_acquitted(void **state)
+static void dying_between_records_blames_nobody(void **state)
 {
 	struct marker first = reopened(*state);
-	marker_begin(&first, 42);
+	marker_begin(&first, 42, 43);
+	marker_end(&first);
+	crash(&first);
+	struct marker second = reopened(*state);
+	assert_no_suspect(&second);
+	marker_close(&first);
+	marker_close(&second);
+}
+
+static void a_crashed_transaction_is_cut_until_one_record_is_alone(void **state)
+{
+	uint64_t from = 1000, to = 51000, steps[] = {781, 12, 1};
+	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+		struct marker dying = reopened(*state);
+		marker_begin(&dying, from, to);
+		crash(&dying);
+		struct marker next = reopened(*state);
+		assert_no_suspect(&next);
+		assert_int_equal(marker_step(&next, from), steps[i]);
+		assert_int_equal(marker_step(&next, to - 1), steps[i]);
+		assert_int_equal(marker_step(&next, to), UINT64_MAX);
+		to = from + steps[i];
+		marker_close(&next);
+		marker_close(&dying);
+	}
+	struct marker last = reopened(*state);
+	marker_passed(&last, to);
+	assert_int_equal(marker_step(&last, from), 1);
+	marker_passed(&last, from + 12);
+	assert_int_equal(marker_step(&last, from), UINT64_MAX);
+	marker_close(&last);
+}
+
+static void one_kill_in_a_transaction_changes_nothing(void **state)
+{
+	for (int death = 1; death <= MARKER_DEATHS_MAX; death++) {
+		struct marker dying = reopened(*state);
+		marker_begin(&dying, 100, 1000 + (uint64_t)death); /* ends elsewhere each time */
+		struct marker next = reopened(*state);
+		assert_no_suspect(&next);
+		assert_int_equal(marker_step(&next, 100) == UINT64_MAX, death < MARKER_DEATHS_MAX);
+		marker_close(&next);
+		marker_close(&dying);
+	}
+}
+
+static void a_suspect_is_kept_until_it_is_passed(void **state)
+{
+	struct marker first = reopened(*state);
+	marker_begin(&first, 42, 43);
 	struct marker second = reopened(*state);
 	marker_close(&second); /* a clean stop before it was folded again */
 	struct marker third = reopened(*state);
-	assert_int_equal(crashes_at(&third, 42), 1);
-	marker_acquit(&third);
+	marker_passed(&third, 42);
+	assert_suspect(&third, 42);
+	marker_passed(&third, 43);
 	struct marker fourth = reopened(*state);
-	assert_int_equal(crashes_at(&fourth, 42), 0);
+	assert_no_suspect(&fourth);
 	marker_close(&first);
 	marker_close(&third);
 	marker_close(&fourth);
@@ -99,9 +179,9 @@ static void a_suspect_is_kept_until_acquitted(void **state)
 static void position_zero_can_be_blamed(void **state)
 {
 	struct marker first = reopened(*state);
-	marker_begin(&first, 0);
+	marker_begin(&first, 0, 1);
 	struct marker second = reopened(*state);
-	assert_int_equal(crashes_at(&second, 0), 1);
+	assert_suspect(&second, 0);
 	marker_close(&first);
 	marker_close(&second);
 }
@@ -117,10 +197,10 @@ static void a_file_of_other_bytes_starts_anew(void **state)
 		assert_int_equal(fwrite(noise, 1, length, file), length);
 		assert_int_equal(fclose(file), 0);
 		struct marker marker = reopened(*state);
-		assert_int_equal(crashes_at(&marker, 0), 0);
-		marker_begin(&marker, 5);
+		assert_no_suspect(&marker);
+		marker_begin(&marker, 5, 6);
 		struct marker next = reopened(*state);
-		assert_int_equal(crashes_at(&next, 5), 1);
+		assert_suspect(&next, 5);
 		marker_close(&marker);
 		marker_close(&next);
 	}
@@ -138,9 +218,13 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(a_new_marker_suspects_nobody),
-	    TEST(dying_in_a_record_blames_it),
+	    TEST(two_crashes_in_a_row_make_guilty),
+	    TEST(kills_need_five),
+	    TEST(a_crash_of_another_thread_says_nothing),
 	    TEST(dying_between_records_blames_nobody),
-	    TEST(a_suspect_is_kept_until_acquitted),
+	    TEST(a_crashed_transaction_is_cut_until_one_record_is_alone),
+	    TEST(one_kill_in_a_transaction_changes_nothing),
+	    TEST(a_suspect_is_kept_until_it_is_passed),
 	    TEST(position_zero_can_be_blamed),
 	    TEST(a_file_of_other_bytes_starts_anew),
 	    TEST(no_folder_is_an_error),
