@@ -97,15 +97,6 @@ static void close_people(struct daemon *d)
 	people_close(d->people);
 }
 
-static int register_features(struct daemon *d)
-{
-	char *errors = NULL;
-	int rc = plugin_register_features(d->config, feature_type_register, &errors);
-	if (rc) log_error(LOG_MAIN, "%s", errors ? errors : status_str(rc));
-	free(errors);
-	return rc;
-}
-
 static int make_fold(struct daemon *d)
 {
 	const struct fold_options options = {
@@ -223,7 +214,6 @@ static const struct step {
 } steps[] = {
     {"data directory", start_store, stop_store},
     {"journal", open_journal, close_journal},
-    {"feature plugins", register_features, NULL},
     {"profiles", open_people, close_people},
     {"ingest", make_ingest, free_ingest},
     {"journal thread", start_journal, stop_journal},
@@ -263,6 +253,8 @@ static int load(const struct daemon_source *source, const struct config **out)
 	int rc = config_load(source->config_file, source->overrides, source->override_count, out, &errors);
 	if (!rc) {
 		rc = plugin_check_config(*out, &errors);
+		if (!rc) rc = plugin_register_features(*out, feature_type_register, &errors);
+		if (!rc) rc = features_check_config(*out, &errors);
 		if (!rc) rc = api_check_config(*out, &errors);
 		if (rc) {
 			config_unref(*out);

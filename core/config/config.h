@@ -53,11 +53,31 @@ struct conf_namespace {
 	bool is_known; /* names a person rather than a device: user_id, email, phone … */
 };
 
+struct conf_condition {      /* one of a feature's `where` */
+	struct str field;    /* path */
+	struct str *is, *in; /* is: read into `in` too */
+	size_t is_count, in_count;
+	struct str *not_in; /* from `not` */
+	size_t not_in_count;
+	bool exists, has_exists;
+	struct str min_text, max_text;
+	double min, max;
+	bool has_min, has_max;
+};
+
 struct conf_feature {
-	struct str name;  /* [a-z0-9_]{1,64} */
-	struct str type;  /* count, sum, first, last, or a feature plugin's name */
-	struct str event; /* only events of this name (track) or type; empty: every event */
-	struct str field; /* path of the input: properties.total, context.campaign …; empty for count */
+	struct str name;    /* [a-z0-9_]{1,64} */
+	struct str type;    /* count, sum, first, last … (docs/features.md), or a feature plugin's name */
+	struct str *events; /* only events of these names (track) or types; none: every event */
+	size_t event_count;
+	struct str field;  /* path of the input: properties.total, properties.products[].price …; may be empty */
+	struct str key;    /* path of the key: a value for each key; empty: one value */
+	uint32_t max_keys; /* 0: as many as fit, at most 20 */
+	struct conf_condition *where;
+	size_t where_count;
+	const struct node *node; /* the whole map: keys that are not above are options of the type. NULL: none */
+	int line;
+	struct str file; /* of features_file; empty: the main file */
 };
 
 struct conf_instance {   /* an enricher or a destination: one instance of a plugin */
@@ -155,10 +175,11 @@ struct config {
 
 	struct conf_source *sources;
 	size_t source_count;
-	struct conf_feature *features;
+	struct conf_feature *features; /* those of features_file come last */
 	size_t feature_count;
 	struct conf_purpose *purposes;
 	size_t purpose_count;
+	struct str features_file; /* as given; empty: none */
 
 	struct str plugin_path; /* folder of *.so; default: "plugins" beside the executable; never empty */
 	struct conf_instance *enrichers;

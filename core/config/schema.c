@@ -1,5 +1,6 @@
 #include "config/schema.h"
 
+#include "config/condition.h"
 #include "config/names.h"
 #include "config/read_value.h"
 
@@ -96,16 +97,28 @@ static const struct table namespace_table = {
 static const struct key feature_keys[] = {
     {"name", KEY_TEXT, FEATURE(name), .flags = KEY_REQUIRED | KEY_UNIQUE, .check = name_check_word},
     {"type", KEY_TEXT, FEATURE(type), .flags = KEY_REQUIRED, .check = name_check_id},
-    {"event", KEY_TEXT, FEATURE(event), .check = name_check_event},
+    {"event", KEY_TEXTS, FIELDS(struct conf_feature, events, event_count), .check = name_check_event},
     {"field", KEY_TEXT, FEATURE(field), .check = name_check_field},
+    {"key", KEY_TEXT, FEATURE(key), .check = name_check_field},
+    {"max_keys", KEY_INT, FEATURE(max_keys), .min = "1", .max = "50"},
+    {"where", KEY_ITEMS, FIELDS(struct conf_feature, where, where_count), .items = &condition_table},
 };
 
+static int *feature_line(void *item)
+{
+	return &((struct conf_feature *)item)->line;
+}
+
+/* What the type asks for is checked against the type, by the room that knows it (profile/feature.h). */
 static void check_feature(struct reading *r, const struct node *node, const char *where, void *item)
 {
 	static const char *const of_a_field[] = {"sum", "first", "last"};
-	const struct conf_feature *feature = item;
-	if (str_eq(feature->type, STR("count")) && feature->field.len)
-		complain(r->complaints, node->line, "%s: a count takes no 'field'", where);
+	struct conf_feature *feature = item;
+	size_t kept = 0;
+	feature->node = node;
+	for (size_t i = 0; i < feature->event_count; i++)
+		if (feature->events[i].len) feature->events[kept++] = feature->events[i];
+	feature->event_count = kept;
 	for (size_t i = 0; i < COUNT_OF(of_a_field); i++)
 		if (str_eq(feature->type, str_from(of_a_field[i])) && !feature->field.len)
 			complain(r->complaints, node->line, "%s: type %s needs 'field'", where, of_a_field[i]);
@@ -115,6 +128,8 @@ static const struct table feature_table = {
     .keys = feature_keys,
     .count = COUNT_OF(feature_keys),
     .item_size = sizeof(struct conf_feature),
+    .is_open = true,
+    .line_of = feature_line,
     .check = check_feature,
 };
 
@@ -249,6 +264,7 @@ static const struct key root_keys[] = {
     {"sources", KEY_ITEMS, TEXTS_IN(sources, source_count), .items = &source_table},
     {"features", KEY_ITEMS, TEXTS_IN(features, feature_count), .items = &feature_table},
     {"consent.purposes", KEY_ITEMS, TEXTS_IN(purposes, purpose_count), .items = &purpose_table},
+    {"features_file", KEY_TEXT, IN(features_file)},
     {"plugins.path", KEY_TEXT, IN(plugin_path), .flags = KEY_RESTART},
     {"enrichers", KEY_ITEMS, TEXTS_IN(enrichers, enricher_count), .flags = KEY_RESTART, .items = &instance_table},
     {"destinations", KEY_ITEMS, TEXTS_IN(destinations, destination_count), .items = &destination_table},
@@ -265,3 +281,9 @@ static const struct key root_keys[] = {
 };
 
 const struct table schema_root = {.keys = root_keys, .count = COUNT_OF(root_keys)};
+
+static const struct key features_keys[] = {
+    {"features", KEY_ITEMS, TEXTS_IN(features, feature_count), .items = &feature_table},
+};
+
+const struct table schema_features = {.keys = features_keys, .count = COUNT_OF(features_keys)};
