@@ -19,6 +19,9 @@ static const char HELP[] =
     "  status              what the daemon does and whether every event is accounted for\n"
     "  profile REF         one person; REF is namespace:value (user_id:42) or id:PROFILE_ID\n"
     "      --events        and the newest events (--limit N, at most 500)\n"
+    "  merge A B           says that two references are one person (--reason TEXT)\n"
+    "  unmerge A B         says that they never were (--reason TEXT)\n"
+    "      --dry-run       tells what would change and changes nothing\n"
     "  trace MESSAGE_ID    where one event went and why (--source ID: of that source only)\n"
     "  tail                events as they are decided on, live\n"
     "  rejects             events that did not get through, newest first (--limit N)\n"
@@ -34,7 +37,8 @@ static const char HELP[] =
     "\n"
     "Without a token, and only for a daemon on this machine, the quickstart's are tried:\n"
     "demo-read-token for profile, demo-admin-token for everything else.\n"
-    "profile needs the scope profiles:read, all other commands the scope admin.\n"
+    "profile needs the scope profiles:read, merge and unmerge the scope merge, all other commands the\n"
+    "scope admin.\n"
     "\n"
     "Exit codes: 0 done, 1 no such thing, 2 wrong usage, 3 no daemon answered, 4 token refused,\n"
     "5 any other refusal.\n";
@@ -44,8 +48,9 @@ struct ctl {
 	struct json_reader *reader;
 	struct buf body;
 	const char *url, *token, *token_file, *source;
-	const char *argument;
-	bool is_json, has_events;
+	const char *argument, *second; /* second: of commands that take two */
+	const char *reason;
+	bool is_json, has_events, is_dry_run;
 	uint64_t limit; /* 0: the daemon's default */
 };
 
@@ -210,13 +215,59 @@ static enum ctl_exit run_sources(struct ctl *ctl)
 	return show_simple(ctl, "/v1/admin/sources", show_sources);
 }
 
+static bool write_act(const struct ctl *ctl, struct buf *out)
+{
+	struct json_out json;
+	json_out_init(&json, out);
+	jo_object(&json);
+	jo_key(&json, STR("a"));
+	jo_str(&json, str_from(ctl->argument));
+	jo_key(&json, STR("b"));
+	jo_str(&json, str_from(ctl->second));
+	jo_key(&json, STR("reason"));
+	jo_str(&json, str_from(ctl->reason ? ctl->reason : ""));
+	jo_end_object(&json);
+	return json.status == OK && buf_putc(out, '\0') == OK;
+}
+
+static enum ctl_exit run_act(struct ctl *ctl, const char *verb)
+{
+	char path[64];
+	struct buf json;
+	struct json root;
+	enum ctl_exit result = CTL_FAILED;
+	buf_init(&json, 64 << 10);
+	(void)snprintf(path, sizeof path, "/v1/profiles/%s%s", verb, ctl->is_dry_run ? "?dry_run=1" : "");
+	if (write_act(ctl, &json)) result = client_post_json(ctl->client, path, buf_ptr(&json), &ctl->body);
+	buf_fini(&json);
+	if (result == CTL_OK) result = parse_body(ctl, &root);
+	if (result != CTL_OK) return result;
+	if (ctl->is_json)
+		print_body(ctl);
+	else
+		show_act(root);
+	return CTL_OK;
+}
+
+static enum ctl_exit run_merge(struct ctl *ctl)
+{
+	return run_act(ctl, "merge");
+}
+
+static enum ctl_exit run_unmerge(struct ctl *ctl)
+{
+	return run_act(ctl, "unmerge");
+}
+
 static const struct command {
-	const char *name, *argument; /* NULL: takes none */
+	const char *name, *argument; /* NULL: takes none; "A B": takes two */
 	const char *demo_token;
 	enum ctl_exit (*run)(struct ctl *ctl);
 } COMMANDS[] = {
     {"status", NULL, "demo-admin-token", run_status},
     {"profile", "REF", "demo-read-token", run_profile},
+    {"merge", "A B", "demo-admin-token", run_merge},
+    {"unmerge", "A B", "demo-admin-token", run_unmerge},
     {"trace", "MESSAGE_ID", "demo-admin-token", run_trace},
     {"tail", NULL, "demo-admin-token", run_tail},
     {"rejects", NULL, "demo-admin-token", run_rejects},
@@ -307,6 +358,8 @@ enum option_code {
 	OPT_EVENTS,
 	OPT_LIMIT,
 	OPT_SOURCE,
+	OPT_REASON,
+	OPT_DRY_RUN,
 	OPT_HELP,
 	OPT_VERSION
 };
@@ -316,7 +369,8 @@ static const struct option OPTIONS[] = {
     {"json", no_argument, NULL, OPT_JSON},       {"token-file", required_argument, NULL, OPT_TOKEN_FILE},
     {"events", no_argument, NULL, OPT_EVENTS},   {"limit", required_argument, NULL, OPT_LIMIT},
     {"help", no_argument, NULL, OPT_HELP},       {"source", required_argument, NULL, OPT_SOURCE},
-    {"version", no_argument, NULL, OPT_VERSION}, {NULL, 0, NULL, 0},
+    {"version", no_argument, NULL, OPT_VERSION}, {"reason", required_argument, NULL, OPT_REASON},
+    {"dry-run", no_argument, NULL, OPT_DRY_RUN}, {NULL, 0, NULL, 0},
 };
 
 static int usage(const char *what, const char *word)
@@ -336,6 +390,8 @@ static int read_options(struct ctl *ctl, int argc, char **argv)
 		case OPT_JSON: ctl->is_json = true; break;
 		case OPT_EVENTS: ctl->has_events = true; break;
 		case OPT_SOURCE: ctl->source = optarg; break;
+		case OPT_REASON: ctl->reason = optarg; break;
+		case OPT_DRY_RUN: ctl->is_dry_run = true; break;
 		case OPT_LIMIT:
 			if (str_to_u64(str_from(optarg), &ctl->limit) != OK || !ctl->limit || ctl->limit > 500)
 				return usage("--limit takes a number from 1 to 500, not ", optarg);
@@ -363,7 +419,9 @@ int main(int argc, char **argv)
 	if (!command) return CTL_USAGE;
 	int given = argc - optind - 1;
 	if (!command->argument && given) return usage("too many arguments for ", command->name);
-	if (command->argument && given != 1) return usage(command->argument, " is needed, and nothing else");
+	int wanted = !command->argument ? 0 : strchr(command->argument, ' ') ? 2 : 1;
+	if (given != wanted) return usage(command->argument, wanted == 2 ? " are needed, and nothing else" : " is needed, and nothing else");
 	ctl.argument = given ? argv[optind + 1] : NULL;
+	ctl.second = given == 2 ? argv[optind + 2] : NULL;
 	return run(&ctl, command);
 }

@@ -203,7 +203,7 @@ int api_add_routes(struct router *router, const struct api_route *routes, size_t
 
 int api_register(struct api *api, struct router *router)
 {
-	int (*const own[])(struct router *) = {profiles_register, events_register, history_register,
+	int (*const own[])(struct router *) = {profiles_register, merge_register, events_register, history_register,
 					       changes_register,  admin_register,  rejects_register,
 					       trace_register,    tail_register,   ops_register};
 	int rc = ingest_http_register(api, router);

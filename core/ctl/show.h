@@ -11,3 +11,5 @@ void show_rejects(struct json root);
 void show_destinations(struct json root);
 void show_sources(struct json root);
 void show_tail_event(struct json event); /* one line */
+/* Answers to merge and unmerge, dry runs too. */
+void show_act(struct json root);

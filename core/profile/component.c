@@ -12,6 +12,7 @@ int component_of(struct people *people, struct slot *fragment, struct component 
 		*out = (struct component){.head = fragment,
 					  .members = &out->self,
 					  .count = 1,
+					  .has_cuts = row->has_cuts,
 					  .self = {row->id, row->created_seq, row->identifier}};
 		return OK;
 	}
@@ -22,6 +23,7 @@ int component_of(struct people *people, struct slot *fragment, struct component 
 	rc = cache_cold(&people->cache, out->head, true);
 	out->members = merged->members;
 	out->count = merged->member_count;
+	out->has_cuts = merged->has_cuts;
 	return rc;
 }
 
@@ -53,7 +55,7 @@ int merged_row_make(const struct plan *plan, struct row *const *fragments, size_
 	return rc;
 }
 
-/* ── joining ─────────────────────────────────────────────────────────────── */
+/* ── making ──────────────────────────────────────────────────────────────── */
 
 struct ranked {
 	struct row_member member;
@@ -69,18 +71,16 @@ static int order_strength(const void *a, const void *b)
 	return str_cmp(x->member.identifier, y->member.identifier);
 }
 
-static int rank(const struct plan *plan, const struct component *a, const struct component *b, struct arena *arena,
-		struct ranked **out)
+int members_rank(const struct plan *plan, struct row_member *members, size_t count, struct arena *arena)
 {
-	size_t count = a->count + b->count;
 	struct ranked *ranked = arena_array(arena, struct ranked, count);
 	if (!ranked) return ERR_NOMEM;
 	for (size_t i = 0; i < count; i++) {
-		ranked[i].member = i < a->count ? a->members[i] : b->members[i - a->count];
-		ranked[i].strength = plan_namespace_find(plan, identifier_namespace(ranked[i].member.identifier));
+		ranked[i].member = members[i];
+		ranked[i].strength = plan_namespace_find(plan, identifier_namespace(members[i].identifier));
 	}
 	qsort(ranked, count, sizeof *ranked, order_strength);
-	*out = ranked;
+	for (size_t i = 0; i < count; i++) members[i] = ranked[i].member;
 	return OK;
 }
 
@@ -101,14 +101,49 @@ static int point_member(struct people *people, const struct row_member *member, 
 	return cache_dirty(&people->cache, slot, false);
 }
 
-static int drop_merged(struct people *people, const struct component *old, const struct fragment_id *profile)
+int component_changed(struct people *people, struct slot *head, uint64_t seq, int64_t t)
 {
-	if (old->count == 1 || fragment_id_eq(&old->head->id, profile)) return OK;
-	return cache_delete(&people->cache, old->head, true);
+	head->has_new_members = true;
+	return cache_view(&people->cache, head, seq, t);
 }
 
-static int append_merged(struct people *people, const struct fragment_id *from, const struct fragment_id *into,
-			 uint64_t seq, int64_t t)
+static int make_merged(struct people *people, struct slot *head, struct row *const *rows, size_t count)
+{
+	struct row *merged;
+	int rc = merged_row_make(people->plan, rows, count, &people->cache.arena, &merged);
+	if (rc) return rc;
+	cache_grow(&people->cache, row_hot_max(merged) + row_cold_max(merged));
+	return cache_set(&people->cache, head, true, merged);
+}
+
+int component_make(struct people *people, struct row_member *members, size_t count, uint64_t seq, int64_t t,
+		   struct slot **head)
+{
+	struct arena *arena = &people->cache.arena;
+	struct row **rows = arena_array(arena, struct row *, count);
+	int rc = rows ? members_rank(people->plan, members, count, arena) : ERR_NOMEM;
+	if (rc) return rc;
+	for (size_t i = 0; i < count && !rc; i++)
+		rc = point_member(people, &members[i], &members[0].id, i == 0 && count > 1, &rows[i]);
+	if (!rc) rc = cache_slot(&people->cache, &members[0].id, head);
+	if (!rc && count > 1) rc = make_merged(people, *head, rows, count);
+	return rc ? rc : component_changed(people, *head, seq, t);
+}
+
+int component_drop(struct people *people, const struct fragment_id *head)
+{
+	struct slot *slot;
+	struct row *row;
+	int rc = cache_slot(&people->cache, head, &slot);
+	if (!rc) rc = cache_row(&people->cache, slot, false, &row);
+	if (rc) return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+	return row->has_merged ? OK : cache_delete(&people->cache, slot, true);
+}
+
+/* ── telling ─────────────────────────────────────────────────────────────── */
+
+int component_tell_merged(struct people *people, const struct fragment_id *from, const struct fragment_id *into,
+			  uint64_t seq, int64_t t)
 {
 	char from_text[FRAGMENT_ID_TEXT_SIZE], into_text[FRAGMENT_ID_TEXT_SIZE];
 	struct json_out out;
@@ -126,6 +161,31 @@ static int append_merged(struct people *people, const struct fragment_id *from, 
 	if (out.status) return out.status;
 	struct change change = {.kind = CHANGE_MERGED, .cause_seq = seq, .t = t, .body = buf_str(&people->json)};
 	memcpy(change.profile, into->bytes, sizeof change.profile);
+	return people_append_change(people, &change);
+}
+
+int component_tell_split(struct people *people, const struct fragment_id *from, const struct fragment_id *into,
+			 size_t into_count, uint64_t seq, int64_t t)
+{
+	char text[FRAGMENT_ID_TEXT_SIZE];
+	struct json_out out;
+	buf_clear(&people->json);
+	json_out_init(&out, &people->json);
+	jo_object(&out);
+	jo_key(&out, STR("from"));
+	fragment_id_format(from, text);
+	jo_str(&out, str_from(text));
+	jo_key(&out, STR("into"));
+	jo_array(&out);
+	for (size_t i = 0; i < into_count; i++) {
+		fragment_id_format(&into[i], text);
+		jo_str(&out, str_from(text));
+	}
+	jo_end_array(&out);
+	jo_end_object(&out);
+	if (out.status) return out.status;
+	struct change change = {.kind = CHANGE_SPLIT, .cause_seq = seq, .t = t, .body = buf_str(&people->json)};
+	memcpy(change.profile, from->bytes, sizeof change.profile);
 	return people_append_change(people, &change);
 }
 
@@ -154,8 +214,8 @@ static int tell(struct people *people, const struct component *a, const struct c
 	bool a_existed = component_existed(a, seq), b_existed = component_existed(b, seq);
 	if (!a_existed && !b_existed) return OK;
 	int rc = OK;
-	if (a_existed) rc = append_merged(people, &a->head->id, profile, seq, t);
-	if (!rc && b_existed) rc = append_merged(people, &b->head->id, profile, seq, t);
+	if (a_existed) rc = component_tell_merged(people, &a->head->id, profile, seq, t);
+	if (!rc && b_existed) rc = component_tell_merged(people, &b->head->id, profile, seq, t);
 	if (rc || (a_existed && b_existed)) return rc;
 	const struct component *joined = a_existed ? b : a;
 	return component_announce(people, CHANGE_IDENTIFIER, profile, joined->members, joined->count, seq, t);
@@ -163,24 +223,14 @@ static int tell(struct people *people, const struct component *a, const struct c
 
 int component_join(struct people *people, const struct component *a, const struct component *b, uint64_t seq, int64_t t)
 {
-	struct arena *arena = &people->cache.arena;
 	size_t count = a->count + b->count;
-	struct ranked *ranked;
-	struct row *merged;
 	struct slot *head;
-	struct row **rows = arena_array(arena, struct row *, count);
-	int rc = rows ? rank(people->plan, a, b, arena, &ranked) : ERR_NOMEM;
-	if (rc) return rc;
-	const struct fragment_id *profile = &ranked[0].member.id;
-	for (size_t i = 0; i < count && !rc; i++)
-		rc = point_member(people, &ranked[i].member, profile, i == 0, &rows[i]);
-	if (!rc) rc = merged_row_make(people->plan, rows, count, arena, &merged);
-	if (!rc) rc = drop_merged(people, a, profile);
-	if (!rc) rc = drop_merged(people, b, profile);
-	if (!rc) rc = cache_slot(&people->cache, profile, &head);
-	if (!rc) cache_grow(&people->cache, row_hot_max(merged) + row_cold_max(merged));
-	if (!rc) rc = cache_set(&people->cache, head, true, merged);
-	if (!rc) rc = cache_view(&people->cache, head, seq, t);
-	if (!rc) rc = tell(people, a, b, profile, seq, t);
-	return rc;
+	struct row_member *members = arena_array(&people->cache.arena, struct row_member, count);
+	if (!members) return ERR_NOMEM;
+	memcpy(members, a->members, a->count * sizeof *members);
+	memcpy(members + a->count, b->members, b->count * sizeof *members);
+	int rc = component_make(people, members, count, seq, t, &head);
+	if (!rc && a->count > 1) rc = component_drop(people, &a->head->id);
+	if (!rc && b->count > 1) rc = component_drop(people, &b->head->id);
+	return rc ? rc : tell(people, a, b, &head->id, seq, t);
 }

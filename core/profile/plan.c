@@ -227,3 +227,8 @@ bool plan_is_blocked(const struct plan *plan, struct str value)
 	struct str key = {lower, value.len};
 	return bsearch(&key, plan->blocked, plan->definitions.blocked_count, sizeof key, order_text) != NULL;
 }
+
+bool plan_blocks(const struct plan *plan, struct str identifier)
+{
+	return plan_is_blocked(plan, identifier_value(identifier));
+}

@@ -54,6 +54,8 @@ void plan_free(struct plan *plan);
 size_t plan_namespace_find(const struct plan *plan, struct str name);
 const struct plan_feature *plan_feature_find(const struct plan *plan, uint64_t key);
 bool plan_is_blocked(const struct plan *plan, struct str value);
+/* The same for a whole identifier, "namespace:value". */
+bool plan_blocks(const struct plan *plan, struct str identifier);
 
 /* definitions.c: parses into the arena; with `is_lenient` unknown feature types get impl NULL. */
 MUST_USE int definitions_parse_text(struct str text, struct arena *arena, bool is_lenient, struct definitions *out);

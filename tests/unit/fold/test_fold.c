@@ -245,8 +245,7 @@ static void a_definition_nobody_can_fold_stops_the_fold(void **state)
 
 static void kinds_of_a_newer_version_stop_the_fold(void **state)
 {
-	static const enum record_kind kinds[] = {RECORD_RESOLUTION, RECORD_MERGE, RECORD_UNMERGE, RECORD_ERASURE,
-						 RECORD_SUPPRESSION};
+	static const enum record_kind kinds[] = {RECORD_RESOLUTION, RECORD_ERASURE, RECORD_SUPPRESSION};
 	for (size_t i = 0; i < COUNT_OF(kinds); i++) {
 		struct world world;
 		(void)state;

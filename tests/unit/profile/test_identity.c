@@ -281,7 +281,7 @@ static void test_many_attempts(void **state)
 	view_end(&world);
 	/* The other side keeps what this one has no room for. */
 	assert_text(view_links(&world, "anonymous_id:a299"),
-		    "301 user_id:u1 anonymous_id:a299 same_event namespace_limit\n");
+		    "301 user_id:u1 anonymous_id:a299 same_event too_many_attempts\n");
 	world_close(&world);
 }
 

@@ -508,7 +508,7 @@ static uint64_t count_links(struct world *world, const struct row *row)
 	     rc = store_cursor_move(cursor, STORE_NEXT, &key, &value)) {
 		assert_int_equal(link_decode(key, value, &link), OK);
 		if (!fragment_id_eq(&link.fragment, &row->id)) break;
-		count++;
+		count += !link_is_act(link.rule);
 	}
 	store_cursor_close(cursor);
 	return count;
