@@ -256,15 +256,6 @@ struct result {
 	struct fragment_id a, b; /* profiles */
 };
 
-static int read_profile_id(struct people_reader *reader, struct str identifier, struct arena *arena,
-			   struct fragment_id *out)
-{
-	struct profile profile;
-	int rc = people_get(reader, identifier, 0, 0, arena, &profile);
-	if (rc == OK) *out = profile.id;
-	return rc;
-}
-
 static int read_result(struct act *act, struct result *out)
 {
 	struct api_worker *worker = act->worker;
@@ -274,8 +265,8 @@ static int read_result(struct act *act, struct result *out)
 	if (rc != OK) return rc;
 	rc = people_find_act(worker->reader, act->kind, act->what.a, act->what.b, act->append.first_seq,
 			     &worker->scratch, &out->row);
-	if (rc == OK) rc = read_profile_id(worker->reader, act->what.a, &worker->scratch, &out->a);
-	if (rc == OK) rc = read_profile_id(worker->reader, act->what.b, &worker->scratch, &out->b);
+	if (rc == OK) rc = people_profile_of(worker->reader, act->what.a, &worker->scratch, &out->a);
+	if (rc == OK) rc = people_profile_of(worker->reader, act->what.b, &worker->scratch, &out->b);
 	people_read_end(worker->reader);
 	return rc;
 }

@@ -242,8 +242,7 @@ static int unmerge(struct people *people, const struct people_act *act, const st
 					       .arena = &people->cache.arena,
 					       .row = load_row,
 					       .ctx = people};
-	link.was_one = parties->of_a.head == parties->of_b.head;
-	if (!link.was_one || parties->a == parties->b) {
+	if (parties->of_a.head != parties->of_b.head || parties->a == parties->b) {
 		link.reason = LINK_NOT_JOINED;
 		return put(people, parties, &link);
 	}

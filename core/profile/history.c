@@ -89,7 +89,7 @@ struct attempt { /* as its initiator saw it, so that both copies are equal */
 	struct link_row row;
 	struct fragment_id a, b;
 	uint64_t version;
-	uint8_t rule;
+	uint8_t rule, ordinal;
 };
 
 struct attempts {
@@ -117,7 +117,8 @@ static int take_attempt(struct attempts *list, struct arena *arena, const struct
 	struct attempt attempt = {.a = link->is_initiator ? link->fragment : link->other,
 				  .b = link->is_initiator ? link->other : link->fragment,
 				  .version = link->version,
-				  .rule = link->rule};
+				  .rule = link->rule,
+				  .ordinal = link->ordinal};
 	int rc = link_show(link, member->identifier, arena, &attempt.row);
 	return rc ? rc : push_attempt(list, arena, &attempt);
 }
@@ -145,6 +146,7 @@ static int order_attempts(const void *a, const void *b)
 {
 	const struct attempt *x = a, *y = b;
 	if (x->row.seq != y->row.seq) return x->row.seq < y->row.seq ? -1 : 1;
+	if (x->ordinal != y->ordinal) return x->ordinal < y->ordinal ? -1 : 1;
 	int order = memcmp(&x->a, &y->a, sizeof x->a);
 	if (!order) order = memcmp(&x->b, &y->b, sizeof x->b);
 	if (!order) order = (int)x->rule - (int)y->rule;

@@ -10,6 +10,7 @@
 #include "event/event.h"
 #include "profile/change.h"
 #include "profile/feature.h"
+#include "profile/normalize.h"
 #include "profile/outcome.h"
 #include "store/store.h"
 
@@ -48,9 +49,14 @@ void people_verdicts(const struct people *people, uint64_t counts[OUTCOME_VERDIC
 /* ── definitions ─────────────────────────────────────────────────────────── */
 
 struct identity_namespace {
-	struct str name, from;
+	struct str name;
+	struct str *from; /* the first that holds an identifier counts */
+	size_t from_count;
 	uint16_t max_per_profile;
 	bool is_known;
+	enum normalization normalize;
+	struct str *blocked; /* lower case, of this namespace alone */
+	size_t blocked_count;
 };
 /* Everything that decides how an event is folded; made from the config, or from a definition record's text. */
 struct definitions {
@@ -240,6 +246,9 @@ MUST_USE int people_preview_unmerge(struct people_reader *reader, struct str ref
 				    struct arena *arena, struct preview_unmerge *out);
 /* The identifier a reference names ("id:…" ones too): the text that people_act takes. ERR_NOT_FOUND, ERR_INVALID. */
 MUST_USE int people_resolve(struct people_reader *reader, struct str ref, struct arena *arena, struct str *identifier);
+/* The profile that an identifier (as people_resolve tells it) is in. */
+MUST_USE int people_profile_of(struct people_reader *reader, struct str identifier, struct arena *arena,
+			       struct fragment_id *out);
 
 MUST_USE int people_get_outcome(struct people_reader *reader, uint64_t seq, struct outcome *out); /* ERR_NOT_FOUND */
 /* Outcomes from `seq` on, for exporters. `fn` non-zero stops. */

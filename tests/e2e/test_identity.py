@@ -152,7 +152,7 @@ def test_identity_changes_reach_the_feed(cdpd):
     merged = act(cdpd, "merge", "user_id:u1", "anonymous_id:a1").json["id"]
     ids = act(cdpd, "unmerge", "user_id:u1", "anonymous_id:a1").json["profiles"]
     connection = cdpd.connect()
-    connection.request("GET", "/v1/changes?since=0&kind=merged,split", headers={"Authorization": f"Bearer {READ_TOKEN}"})
+    connection.request("GET", "/v1/changes?since=start&kind=merged,split", headers={"Authorization": f"Bearer {READ_TOKEN}"})
     response = connection.getresponse()
     if response.status != 200:
         raise AssertionError(response.read())

@@ -96,6 +96,7 @@ struct cdpd_event world_event(enum event_type type, const char *user, const char
 	    .enrichment = STR_NONE,
 	    .ip = STR_NONE,
 	    .user_agent = STR_NONE,
+	    .country = STR_NONE,
 	};
 }
 
