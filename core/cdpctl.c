@@ -420,7 +420,9 @@ int main(int argc, char **argv)
 	int given = argc - optind - 1;
 	if (!command->argument && given) return usage("too many arguments for ", command->name);
 	int wanted = !command->argument ? 0 : strchr(command->argument, ' ') ? 2 : 1;
-	if (given != wanted) return usage(command->argument, wanted == 2 ? " are needed, and nothing else" : " is needed, and nothing else");
+	if (given != wanted)
+		return usage(command->argument,
+			     wanted == 2 ? " are needed, and nothing else" : " is needed, and nothing else");
 	ctl.argument = given ? argv[optind + 1] : NULL;
 	ctl.second = given == 2 ? argv[optind + 2] : NULL;
 	return run(&ctl, command);

@@ -25,8 +25,7 @@ static bool refuse_body(struct http_request *req, enum problem problem, const ch
 	return false;
 }
 
-static bool take_ref(struct http_request *req, struct json root, const char *name, const char *pointer,
-		     struct str *out)
+static bool take_ref(struct http_request *req, struct json root, const char *name, const char *pointer, struct str *out)
 {
 	struct json value;
 	struct str text;
@@ -130,8 +129,7 @@ static void write_merge(struct json_out *out, const struct preview_merge *previe
 	for (size_t i = 0; i < preview->limit_count; i++) {
 		jo_object(out);
 		write_key(out, STR("reason"), preview->limits[i].reason);
-		if (preview->limits[i].namespace_.len)
-			write_key(out, STR("namespace"), preview->limits[i].namespace_);
+		if (preview->limits[i].namespace_.len) write_key(out, STR("namespace"), preview->limits[i].namespace_);
 		jo_end_object(out);
 	}
 	jo_end_array(out);

@@ -12,7 +12,7 @@ struct position_waiter {
 	struct api_worker *worker;
 	struct http_request *req;
 	api_handler_fn go_on; /* of a read; or … */
-	position_fn fn;	      /* … of who waits for what it wrote */
+	position_fn fn;       /* … of who waits for what it wrote */
 	void *ctx;
 	uint64_t seq;
 	struct event *deadline;

@@ -47,7 +47,8 @@ enum conf_normalize { CONF_NORMALIZE_NONE, CONF_NORMALIZE_EMAIL, CONF_NORMALIZE_
 
 struct conf_namespace {
 	struct str name; /* "user_id", "email", … */
-	struct str *from; /* fields, the first that holds an identifier counts: userId, anonymousId, groupId, traits.email, … */
+	struct str *
+	    from; /* fields, the first that holds an identifier counts: userId, anonymousId, groupId, traits.email, … */
 	size_t from_count;
 	uint16_t max_per_profile;
 	bool is_known; /* names a person rather than a device: user_id, email, phone … */

@@ -419,7 +419,7 @@ static void show_preview(struct json root)
 		}
 	if (!json_bool_at(root, "allowed")) return;
 	(void)printf("%s\n", json_bool_at(root, "alreadyOne") ? "They are one person already."
-							       : "Nothing was changed. It would:");
+							      : "Nothing was changed. It would:");
 	show_list("make one person of", root, "identifiers");
 	show_conflicts(root);
 	show_links("cut", root, "cut");
@@ -445,5 +445,6 @@ void show_act(struct json root)
 	else if (str_eq(status, STR("unmerged")))
 		(void)printf(" are two persons now: %.*s and %.*s\n", STR_ARG(a), STR_ARG(b));
 	else
-		(void)printf(" are one person%s: %.*s\n", str_eq(status, STR("merged")) ? " now" : " already", STR_ARG(a));
+		(void)printf(" are one person%s: %.*s\n", str_eq(status, STR("merged")) ? " now" : " already",
+			     STR_ARG(a));
 }

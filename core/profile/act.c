@@ -152,8 +152,7 @@ static int order_moved(const void *a, const void *b)
 static int find_moved(struct people *people, const struct redecided *result, struct moved *out)
 {
 	out->count = 0;
-	out->items =
-	    arena_array(&people->cache.arena, const struct redecided_fragment *, result->fragment_count + 1);
+	out->items = arena_array(&people->cache.arena, const struct redecided_fragment *, result->fragment_count + 1);
 	if (!out->items) return ERR_NOMEM;
 	for (size_t i = 0; i < result->fragment_count; i++)
 		if (result->fragments[i].person->is_changed) out->items[out->count++] = &result->fragments[i];
@@ -205,8 +204,9 @@ static int tell_moves(struct people *people, const struct moved *moved, uint64_t
 		if (!is_first_of_profile(moved, i)) continue;
 		int rc = component_drop(people, was);
 		size_t count = rc ? 0 : ways_of(moved, was, into);
-		if (!rc) rc = count > 1 ? component_tell_split(people, was, into, count, seq, t)
-					: component_tell_merged(people, was, &into[0], seq, t);
+		if (!rc)
+			rc = count > 1 ? component_tell_split(people, was, into, count, seq, t)
+				       : component_tell_merged(people, was, &into[0], seq, t);
 		if (rc) return rc;
 	}
 	return OK;

@@ -18,7 +18,7 @@ struct slot {
 	size_t index; /* in the table */
 	bool is_dirty, is_viewed;
 	bool has_new_members; /* joined or split: values may have gone */
-	uint64_t cause_seq; /* last event that changed the profile it heads */
+	uint64_t cause_seq;   /* last event that changed the profile it heads */
 	int64_t cause_t;
 };
 

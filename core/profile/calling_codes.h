@@ -9,10 +9,10 @@
 #include "base/str.h"
 
 struct calling_code {
-	char country[3];   /* ISO 3166-1 alpha-2 */
-	char code[4];	   /* digits */
-	char trunk[3];	   /* dialled before a national number inside the country, not part of it; empty: none */
-	uint8_t digits;	   /* of a national number, when they are always as many; 0: they vary */
+	char country[3]; /* ISO 3166-1 alpha-2 */
+	char code[4];    /* digits */
+	char trunk[3];   /* dialled before a national number inside the country, not part of it; empty: none */
+	uint8_t digits;  /* of a national number, when they are always as many; 0: they vary */
 };
 
 /* NULL: not a country with a calling code. Any case. */

@@ -7,7 +7,7 @@ struct component {
 	struct slot *head;                /* of the strongest fragment: the profile's id */
 	const struct row_member *members; /* strongest first */
 	size_t count;
-	bool has_cuts;		/* some member was unmerged from somebody */
+	bool has_cuts;          /* some member was unmerged from somebody */
 	struct row_member self; /* the member of a component of one */
 };
 
@@ -40,8 +40,8 @@ MUST_USE int component_join(struct people *people, const struct component *a, co
 MUST_USE int component_tell_merged(struct people *people, const struct fragment_id *from,
 				   const struct fragment_id *into, uint64_t seq, int64_t t);
 /* split{from,into[]} */
-MUST_USE int component_tell_split(struct people *people, const struct fragment_id *from,
-				  const struct fragment_id *into, size_t into_count, uint64_t seq, int64_t t);
+MUST_USE int component_tell_split(struct people *people, const struct fragment_id *from, const struct fragment_id *into,
+				  size_t into_count, uint64_t seq, int64_t t);
 /* CHANGE_PROFILE or CHANGE_IDENTIFIER with the members' identifiers. */
 MUST_USE int component_announce(struct people *people, enum change_kind kind, const struct fragment_id *profile,
 				const struct row_member *members, size_t count, uint64_t seq, int64_t t);

@@ -9,5 +9,5 @@
 MUST_USE int cut_between(struct people *people, const struct component *a, const struct component *b,
 			 const struct fragment_id *const but[2], bool *out);
 /* The same for a snapshot: which of `b` an identifier (with has_cuts) may never be one person with. */
-MUST_USE int cut_of(struct store_txn *txn, store_db links, const struct fragment_id *fragment, const struct component *b,
-		    const struct fragment_id *but, bool *out);
+MUST_USE int cut_of(struct store_txn *txn, store_db links, const struct fragment_id *fragment,
+		    const struct component *b, const struct fragment_id *but, bool *out);

@@ -81,8 +81,8 @@ int link_put(struct store_txn *txn, store_db links, const struct link *link)
 		memcpy(value + LINK_FIXED, link->other_identifier.ptr, link->other_identifier.len);
 	}
 	unsigned flags = (link->reason == LINK_OK ? LINK_IS_LINKED : 0U) |
-			 (link->is_initiator ? LINK_IS_INITIATOR : 0U) |
-			 (link->is_one_sided ? LINK_IS_ONE_SIDED : 0U) | (link->was_one ? LINK_WAS_ONE : 0U);
+			 (link->is_initiator ? LINK_IS_INITIATOR : 0U) | (link->is_one_sided ? LINK_IS_ONE_SIDED : 0U) |
+			 (link->was_one ? LINK_WAS_ONE : 0U);
 	flags |= (unsigned)link->ordinal << ORDINAL_SHIFT;
 	sealed_close(key, value, len, (struct sealed){(uint8_t)link->reason, (uint16_t)flags});
 	return store_put(txn, links, key, (struct str){value, len});

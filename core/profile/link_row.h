@@ -12,8 +12,8 @@
 enum link_rule {
 	LINK_SAME_EVENT = 1,
 	LINK_ALIAS = 2,
-	LINK_MERGE = 3,	  /* an act: somebody said that these are one person */
-	LINK_UNMERGE = 4, /* an act: … that they are not: a cannot-link while it is LINK_OK and not lifted */
+	LINK_MERGE = 3,      /* an act: somebody said that these are one person */
+	LINK_UNMERGE = 4,    /* an act: … that they are not: a cannot-link while it is LINK_OK and not lifted */
 	LINK_TRUSTED = 0x80, /* flag: the source might link two known people (or alias) */
 };
 
@@ -24,10 +24,10 @@ enum link_reason {
 	LINK_TOO_MANY_FRAGMENTS,
 	LINK_BLOCKED_VALUE,
 	LINK_NOT_ALLOWED,
-	LINK_CANNOT_LINK,	/* the two sides hold identifiers that were unmerged */
+	LINK_CANNOT_LINK,       /* the two sides hold identifiers that were unmerged */
 	LINK_TOO_MANY_ATTEMPTS, /* no room for the evidence on either or one side: such a link could not be undone */
-	LINK_NOT_JOINED,	/* an unmerge of two who are not one person */
-	LINK_TOO_ENTANGLED,	/* an unmerge that would have to decide too much again */
+	LINK_NOT_JOINED,        /* an unmerge of two who are not one person */
+	LINK_TOO_ENTANGLED,     /* an unmerge that would have to decide too much again */
 	LINK_REASON_COUNT
 };
 
@@ -40,7 +40,7 @@ struct link {
 	uint64_t version;  /* identity rules it was decided by */
 	bool is_initiator; /* the event went into `fragment`, not into `other`; an act's `a` */
 	bool is_one_sided; /* the other side had no room for it: it never links */
-	bool was_one;	   /* the two were one person already */
+	bool was_one;      /* the two were one person already */
 	uint8_t ordinal;   /* among the attempts of its record */
 	enum link_reason reason;
 	uint64_t seq;

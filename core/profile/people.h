@@ -27,10 +27,10 @@ MUST_USE int fragment_id_parse(struct str text, struct fragment_id *out);
 #define PEOPLE_FRAGMENT_BYTES_MAX 32768
 /* Link attempts kept under one fragment (or four times identity.max_fragments, when that is more); the overflow is
  * counted in its row and links nothing. */
-#define PEOPLE_ATTEMPTS_MAX       200
-#define PEOPLE_ACTS_MAX           100 /* merges and unmerges kept under one fragment; beyond, they are refused */
-#define PEOPLE_ACTOR_MAX          128 /* bytes; longer texts are cut */
-#define PEOPLE_NOTE_MAX           500
+#define PEOPLE_ATTEMPTS_MAX 200
+#define PEOPLE_ACTS_MAX     100 /* merges and unmerges kept under one fragment; beyond, they are refused */
+#define PEOPLE_ACTOR_MAX    128 /* bytes; longer texts are cut */
+#define PEOPLE_NOTE_MAX     500
 /* An unmerge decides every attempt again that it could concern: at most that many fragments and attempts. */
 #define PEOPLE_UNMERGE_FRAGMENTS_MAX 1000
 #define PEOPLE_UNMERGE_ATTEMPTS_MAX  10000
@@ -99,9 +99,9 @@ MUST_USE int people_apply(struct people *people, const struct cdpd_event *event,
 			  struct apply_result *out);
 enum people_act_kind { PEOPLE_MERGE, PEOPLE_UNMERGE };
 struct people_act {
-	struct str a, b;   /* "namespace:value", as their fragments have them */
-	struct str actor;  /* token name; cut to PEOPLE_ACTOR_MAX */
-	struct str note;   /* the reason given; cut to PEOPLE_NOTE_MAX */
+	struct str a, b;  /* "namespace:value", as their fragments have them */
+	struct str actor; /* token name; cut to PEOPLE_ACTOR_MAX */
+	struct str note;  /* the reason given; cut to PEOPLE_NOTE_MAX */
 };
 /* A merge joins the two persons unless a limit or a cannot-link forbids it; an unmerge lays a cannot-link between two identifiers
  * of one person and decides everything it may concern again (core/profile/redecide.h). What came of it, refusals too, stands in both
@@ -188,13 +188,13 @@ struct link_row {
 	struct str a, b; /* "namespace:value" */
 	uint64_t seq;    /* first position */
 	int64_t t;
-	struct str rule;     /* "same_event", "alias", "merge", "unmerge" */
-	bool is_act;	     /* a merge or an unmerge */
-	bool is_unmerge;     /* the row is a cannot-link, not a link */
-	bool is_linked;	     /* of an unmerge: it was accepted */
-	bool was_one;	     /* a merge of two who were one already */
-	bool is_lifted;	     /* an accepted unmerge that a later merge (or unmerge) of the pair took the place of */
-	struct str reason;   /* of a refusal: unique_conflict … (core/profile/link_row.c) */
+	struct str rule;        /* "same_event", "alias", "merge", "unmerge" */
+	bool is_act;            /* a merge or an unmerge */
+	bool is_unmerge;        /* the row is a cannot-link, not a link */
+	bool is_linked;         /* of an unmerge: it was accepted */
+	bool was_one;           /* a merge of two who were one already */
+	bool is_lifted;         /* an accepted unmerge that a later merge (or unmerge) of the pair took the place of */
+	struct str reason;      /* of a refusal: unique_conflict … (core/profile/link_row.c) */
 	struct str actor, note; /* of merges and unmerges */
 };
 MUST_USE int people_links(struct people_reader *reader, const struct profile *profile, struct arena *arena,
@@ -206,16 +206,16 @@ MUST_USE int people_find_act(struct people_reader *reader, enum people_act_kind 
 
 /* ── dry runs (core/profile/preview.c) ───────────────────────────────────── */
 
-struct preview_conflict { /* a trait of which both have a value */
+struct preview_conflict {               /* a trait of which both have a value */
 	struct str name, winner, loser; /* values: JSON text */
 };
 struct preview_limit {
 	struct str reason, namespace_; /* namespace_: empty when it is about no namespace */
 };
 struct preview_merge {
-	struct str a, b;   /* the identifiers meant */
+	struct str a, b; /* the identifiers meant */
 	bool was_one, is_allowed;
-	struct str reason; /* of the refusal: what the fold would say first */
+	struct str reason;       /* of the refusal: what the fold would say first */
 	struct str *identifiers; /* of the resulting person, strongest first */
 	size_t identifier_count;
 	struct fragment_id id;

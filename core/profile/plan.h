@@ -45,8 +45,8 @@ struct plan {
 	struct plan_feature *features; /* ordered by key */
 	size_t feature_count;
 	struct plan_blocked blocked; /* in every namespace */
-	uint64_t seq;             /* position of the definition record */
-	uint64_t identity_seq;    /* since when the identity rules are as they are: their version */
+	uint64_t seq;                /* position of the definition record */
+	uint64_t identity_seq;       /* since when the identity rules are as they are: their version */
 };
 
 /* How far a feature type that is not registered may go. */

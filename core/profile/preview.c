@@ -160,8 +160,7 @@ static int list_links(const struct redecided *result, struct arena *arena, struc
 		bool was_linked = attempt->link.reason == LINK_OK, is_linked = attempt->now == LINK_OK;
 		if (was_linked == is_linked) continue;
 		struct link_row *row = is_linked ? &out->made[out->made_count++] : &out->cut[out->cut_count++];
-		int rc =
-		    link_show(&attempt->link, result->fragments[attempt->a].member.identifier, arena, row);
+		int rc = link_show(&attempt->link, result->fragments[attempt->a].member.identifier, arena, row);
 		if (rc) return rc;
 	}
 	return OK;

@@ -94,9 +94,8 @@ static int take_link(void *ctx, const struct link *link)
 {
 	struct closure *closure = ctx;
 	if (link->rule == LINK_UNMERGE)
-		return link->reason || !link->is_initiator
-			   ? OK
-			   : add_cut(closure, &link->fragment, &link->other, link->seq);
+		return link->reason || !link->is_initiator ? OK
+							   : add_cut(closure, &link->fragment, &link->other, link->seq);
 	if (link->is_one_sided || link->reason == LINK_BLOCKED_VALUE) return OK; /* depends on nothing else */
 	int rc = add_fragment(closure, &link->other);
 	return rc || !link->is_initiator ? rc : add_attempt(closure, link);

@@ -186,9 +186,9 @@ static void test_entangled(void **state)
 	assert_text(view_identifiers(&world, "user_id:u0"), before);
 	struct preview_unmerge preview;
 	view_begin(&world);
-	assert_int_equal(people_preview_unmerge(world.reader, STR("user_id:u0"), STR("anonymous_id:k0"), &world.arena,
-						&preview),
-			 OK);
+	assert_int_equal(
+	    people_preview_unmerge(world.reader, STR("user_id:u0"), STR("anonymous_id:k0"), &world.arena, &preview),
+	    OK);
 	assert_false(preview.is_allowed);
 	assert_true(str_eq(preview.reason, STR("too_entangled")));
 	view_end(&world);
@@ -254,15 +254,15 @@ static void test_previews(void **state)
 	assert_int_equal(
 	    people_preview_unmerge(world.reader, STR("user_id:u2"), STR("anonymous_id:a2"), &world.arena, &unmerge),
 	    OK);
-	assert_true(unmerge.is_allowed && unmerge.cut_count == 1 && unmerge.made_count == 1 && unmerge.group_count == 2);
+	assert_true(unmerge.is_allowed && unmerge.cut_count == 1 && unmerge.made_count == 1 &&
+		    unmerge.group_count == 2);
 	assert_true(str_eq(unmerge.groups[0].identifiers[0], STR("user_id:u1")) && unmerge.groups[0].count == 2);
 	assert_int_equal(
 	    people_preview_unmerge(world.reader, STR("user_id:u1"), STR("anonymous_id:a2"), &world.arena, &unmerge),
 	    OK);
 	assert_true(!unmerge.is_allowed && str_eq(unmerge.reason, STR("not_joined")));
-	assert_int_equal(
-	    people_preview_merge(world.reader, STR("user_id:u9"), STR("user_id:u1"), &world.arena, &merge),
-	    ERR_NOT_FOUND);
+	assert_int_equal(people_preview_merge(world.reader, STR("user_id:u9"), STR("user_id:u1"), &world.arena, &merge),
+			 ERR_NOT_FOUND);
 	view_end(&world);
 	char *after = (char *)(uintptr_t)world_dump(&world);
 	assert_string_equal(before, after);

@@ -6,8 +6,16 @@
 #include "profile/plan.h"
 
 static struct conf_namespace namespaces[] = {
-    {.name = {"user_id", 7}, .from = (struct str[]){{"userId", 6}}, .from_count = 1, .max_per_profile = 1, .is_known = true},
-    {.name = {"anonymous_id", 12}, .from = (struct str[]){{"anonymousId", 11}}, .from_count = 1, .max_per_profile = 4, .is_known = false},
+    {.name = {"user_id", 7},
+     .from = (struct str[]){{"userId", 6}},
+     .from_count = 1,
+     .max_per_profile = 1,
+     .is_known = true},
+    {.name = {"anonymous_id", 12},
+     .from = (struct str[]){{"anonymousId", 11}},
+     .from_count = 1,
+     .max_per_profile = 4,
+     .is_known = false},
 };
 static struct str blocked[] = {{"null", 4}, {"0", 1}, {"null", 4}};
 static struct conf_feature features[] = {

@@ -6,17 +6,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define BASE_SEED      UINT64_C(20240229)
-#define SEQUENCES      10000
-#define WORLD_EVERY    100 /* sequences that share an env, each in names of its own */
-#define RECORDS_MAX    24
-#define ATTEMPTS_MAX   (RECORDS_MAX * 4)
-#define USERS          3
-#define EMAILS         3
-#define ANONYMOUS      4
-#define IDENTIFIERS    (USERS + EMAILS + ANONYMOUS)
-#define FRAGMENTS_MAX  6 /* as in world_definitions */
-#define NONE           (-1)
+#define BASE_SEED     UINT64_C(20240229)
+#define SEQUENCES     10000
+#define WORLD_EVERY   100 /* sequences that share an env, each in names of its own */
+#define RECORDS_MAX   24
+#define ATTEMPTS_MAX  (RECORDS_MAX * 4)
+#define USERS         3
+#define EMAILS        3
+#define ANONYMOUS     4
+#define IDENTIFIERS   (USERS + EMAILS + ANONYMOUS)
+#define FRAGMENTS_MAX 6 /* as in world_definitions */
+#define NONE          (-1)
 
 static uint64_t random_state;
 
@@ -40,7 +40,7 @@ enum kind { EVENT, MERGE, UNMERGE };
 struct entry {
 	enum kind kind;
 	int user, email, anonymous; /* of an event: NONE or a number of its namespace */
-	int previous;		    /* of an alias: NONE or a name that users and visitors share */
+	int previous;               /* of an alias: NONE or a name that users and visitors share */
 	bool is_trusted;
 	int a, b; /* of an act: identifiers */
 	int color, amount, time;
@@ -235,8 +235,8 @@ static void model_event(struct model *model, const struct entry *entry, uint64_t
 	model->events[strongest]++;
 	if (is_order(entry)) model->revenue[strongest] += (uint64_t)entry->amount;
 	bool has_traits = entry->previous == NONE && entry->color != NONE;
-	if (has_traits && (told->color == NONE || entry->time > told->time ||
-			   (entry->time == told->time && entry->id > told->id)))
+	if (has_traits &&
+	    (told->color == NONE || entry->time > told->time || (entry->time == told->time && entry->id > told->id)))
 		*told = (struct told){entry->color, entry->time, entry->id};
 }
 
@@ -282,9 +282,11 @@ static void apply_event(struct world *world, const struct entry *entry)
 	struct cdpd_event event = world_event(EVENT_IDENTIFY, user, anonymous);
 	int len = snprintf(traits, sizeof traits, "{");
 	if (entry->email != NONE)
-		len += snprintf(traits + len, sizeof traits - (size_t)len, "\"email\":\"%se%d@b.c\"", prefix, entry->email);
+		len += snprintf(traits + len, sizeof traits - (size_t)len, "\"email\":\"%se%d@b.c\"", prefix,
+				entry->email);
 	if (entry->color != NONE)
-		len += snprintf(traits + len, sizeof traits - (size_t)len, "%s\"color\":%d", len > 1 ? "," : "", entry->color);
+		len += snprintf(traits + len, sizeof traits - (size_t)len, "%s\"color\":%d", len > 1 ? "," : "",
+				entry->color);
 	snprintf(traits + len, sizeof traits - (size_t)len, "}");
 	event.traits = str_from(traits);
 	if (entry->previous != NONE) {
@@ -518,7 +520,10 @@ static void test_model(void **state)
 {
 	(void)state;
 	run_against_model(BASE_SEED, SEQUENCES);
-	print_message("%llu links, %llu conflicts, %llu cuts, %llu cannot-links, %llu lifted\n", (unsigned long long)reached.links, (unsigned long long)reached.conflicts, (unsigned long long)reached.cuts, (unsigned long long)reached.cannot_links, (unsigned long long)reached.lifted);
+	print_message("%llu links, %llu conflicts, %llu cuts, %llu cannot-links, %llu lifted\n",
+		      (unsigned long long)reached.links, (unsigned long long)reached.conflicts,
+		      (unsigned long long)reached.cuts, (unsigned long long)reached.cannot_links,
+		      (unsigned long long)reached.lifted);
 	assert_true(reached.links > 20000 && reached.conflicts > 10000 && reached.cuts > 2000 &&
 		    reached.cannot_links > 1000 && reached.lifted > 100);
 	if (environment_seed()) run_against_model(environment_seed(), 1000);
@@ -566,7 +571,8 @@ static const char *everybody(struct world *world)
 			fprintf(file, " color %.*s at %lld", STR_ARG(value), (long long)profile.traits[k].updated_at);
 		}
 		for (size_t k = 0; !rc && k < profile.feature_count; k++)
-			fprintf(file, " %.*s %.*s", STR_ARG(profile.features[k].name), STR_ARG(profile.features[k].value));
+			fprintf(file, " %.*s %.*s", STR_ARG(profile.features[k].name),
+				STR_ARG(profile.features[k].value));
 		if (!rc)
 			fprintf(file, " seen %lld %lld events %llu", (long long)profile.first_seen,
 				(long long)profile.last_seen, (unsigned long long)profile.event_count);

@@ -27,11 +27,12 @@ static void test_email(void **state)
 	is(NORMALIZE_EMAIL, "", "  Foo.Bar+x@Example.COM\t", "foo.bar+x@example.com");
 	is(NORMALIZE_EMAIL, "", "a@b.c", "a@b.c");
 	is(NORMALIZE_EMAIL, "", "m\xc3\xbcller@m\xc3\xbcnchen.de", "m\xc3\xbcller@m\xc3\xbcnchen.de");
-	static const char *const none[] = {"",	      "foo",	 "foo@",	"@b.c",	     "a@b",	   "a@b..c",
-					   "a@.b.c",  "a@b.c.",	 "a b@c.d",	"a@b c.d",   "a@@b.c",	   "a@b.c, d@e.f",
-					   "<a@b.c>", "a@b.c\n\nx", "a@b@c.d",	"a@b_c.d",   "n/a",	   "@"};
+	static const char *const none[] = {"",        "foo",        "foo@",    "@b.c",    "a@b",    "a@b..c",
+					   "a@.b.c",  "a@b.c.",     "a b@c.d", "a@b c.d", "a@@b.c", "a@b.c, d@e.f",
+					   "<a@b.c>", "a@b.c\n\nx", "a@b@c.d", "a@b_c.d", "n/a",    "@"};
 	for (size_t i = 0; i < COUNT_OF(none); i++) is(NORMALIZE_EMAIL, "", none[i], "");
-	char longest[80] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@b.c"; /* 65 before the '@' */
+	char longest[80] =
+	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@b.c"; /* 65 before the '@' */
 	is(NORMALIZE_EMAIL, "", longest, "");
 	is(NORMALIZE_EMAIL, "", longest + 1, longest + 1);
 }
@@ -60,12 +61,13 @@ static void test_phone(void **state)
 	is(NORMALIZE_PHONE, "RU", "8123456789", "+78123456789"); /* ten digits: the eight is Saint Petersburg's */
 	is(NORMALIZE_PHONE, "KZ", "87012345678", "+77012345678");
 	is(NORMALIZE_PHONE, "US", "+7 912 345 67 89", "+79123456789"); /* its own country counts */
-	is(NORMALIZE_PHONE, "", "030 901820", ""); /* whose? */
+	is(NORMALIZE_PHONE, "", "030 901820", "");                     /* whose? */
 	is(NORMALIZE_PHONE, "XX", "030 901820", "");
 	is(NORMALIZE_PHONE, "DEU", "030 901820", "");
-	static const char *const none[] = {"",	  "+",	   "00",	 "+49",		   "call me",	    "+49 30 901820 ext 5",
-					   "110", "+4930", "++4930901820", "+49+30901820", "+2101234567890", "+491234567890123456",
-					   "()-", "0",	   "+0123456789"};
+	static const char *const none[] = {
+	    "",    "+",     "00",           "+49",          "call me",        "+49 30 901820 ext 5",
+	    "110", "+4930", "++4930901820", "+49+30901820", "+2101234567890", "+491234567890123456",
+	    "()-", "0",     "+0123456789"};
 	for (size_t i = 0; i < COUNT_OF(none); i++) is(NORMALIZE_PHONE, "DE", none[i], "");
 }
 
