@@ -1,9 +1,10 @@
 """Merge and unmerge by people: over HTTP and cdpctl, dry runs, refusals, history, and what a crash leaves."""
 
 import json
+import subprocess
 import time
 
-from cdpd import ADMIN_TOKEN, READ_TOKEN, Daemon
+from cdpd import ADMIN_TOKEN, CONFIG, READ_TOKEN, SERVER_KEY, Daemon
 
 
 def act(cdpd, verb, a, b, reason="", dry=False, token=ADMIN_TOKEN):
@@ -165,3 +166,54 @@ def test_identity_changes_reach_the_feed(cdpd):
     assert [change["kind"] for change in seen] == ["merged", "split"]
     assert (seen[0]["from"], seen[0]["into"]) == (ids["b"], merged)
     assert seen[1]["from"] == merged and set(seen[1]["into"]) == {ids["a"], ids["b"]}
+
+
+PHONE_CONFIG = CONFIG.replace(
+    "kind: browser, write_keys", "kind: browser, default_country: DE, write_keys"
+) + """\
+identity:
+  namespaces:
+    - {{name: user_id, from: userId, max: 1, known: true}}
+    - {{name: email, from: [traits.email, properties.email], known: true, normalize: email, blocked: [nobody@example.com]}}
+    - {{name: phone, from: traits.phone, known: true, normalize: phone}}
+    - {{name: anonymous_id, from: anonymousId, max: 45}}
+"""
+
+
+def test_addresses_and_numbers_are_one_however_typed(tmp_path):
+    cdpd = Daemon(tmp_path, PHONE_CONFIG).start()
+    try:
+        cdpd.post("/v1/identify", {"userId": "u1", "traits": {"email": " Ann@Example.COM", "phone": "030 / 90 18 20"}})
+        cdpd.post("/v1/identify", {"userId": "u2", "traits": {"phone": "030 901820"}}, key=SERVER_KEY)  # of no country
+        cdpd.post("/v1/identify", {"userId": "u3", "traits": {"email": "Nobody@example.com"}})
+        answer = cdpd.post("/v1/track", {"anonymousId": "a1", "event": "Signed up", "properties": {"email": "ANN@example.com"}})
+        profile = cdpd.profile("email:aNN@example.com", answer.headers["x-cdpd-position"]).json
+        assert {f"{i['namespace']}:{i['value']}" for i in profile["identifiers"]} == {
+            "user_id:u1", "email:ann@example.com", "phone:+4930901820", "anonymous_id:a1"}
+        assert profile["traits"]["email"]["value"] == " Ann@Example.COM"
+        assert cdpd.profile("phone:+49 30 901820").json["id"] == cdpd.profile("phone:004930901820").json["id"] == profile["id"]
+        assert identifiers(cdpd, "user_id:u2") == ["user_id:u2"] and cdpd.profile("user_id:u2").json["traits"]["phone"]["value"] == "030 901820"
+        assert identifiers(cdpd, "user_id:u3") == ["user_id:u3"]
+        cdpd.kill()
+        # Another country from now on: what was sent before stays whose it was.
+        cdpd.write_config(PHONE_CONFIG.replace("default_country: DE", "default_country: AT"))
+        cdpd.start()
+        answer = cdpd.post("/v1/identify", {"userId": "u4", "traits": {"phone": "030 901820"}})
+        cdpd.profile("user_id:u4", answer.headers["x-cdpd-position"])
+        assert identifiers(cdpd, "user_id:u4") == ["user_id:u4", "phone:+4330901820"]
+        assert identifiers(cdpd, "phone:+4930901820") == identifiers(cdpd, "user_id:u1")
+    finally:
+        if cdpd.process.poll() is None:
+            cdpd.kill()
+
+
+def test_bad_namespaces_are_refused_at_load(tmp_path):
+    for line, complaint in (
+        ("{{name: email, from: traits.email, normalize: emial}}", "did you mean 'email'"),
+        ("{{name: email, from: []}}", "from"),
+        ("{{name: email, from: [traits.email, nonsense]}}", "from"),
+        ("{{name: email, from: traits.email, blokced: [a]}}", "did you mean 'blocked'"),
+    ):
+        cdpd = Daemon(tmp_path, CONFIG + f"identity:\n  namespaces:\n    - {line}\n")
+        run = subprocess.run(cdpd.command("-n"), capture_output=True, text=True, timeout=60)
+        assert run.returncode != 0 and complaint in run.stderr and "cdpd.yaml:" in run.stderr, run.stderr
