@@ -15,7 +15,6 @@ struct cut { /* a cannot-link */
 	struct fragment_id a_id, b_id;
 	size_t a, b;
 	uint64_t seq;
-	bool is_lifted; /* by a later merge of the pair, as far as the attempts were decided */
 };
 
 struct closure {
@@ -209,7 +208,7 @@ static int join(struct closure *closure, const struct person *a, const struct pe
 	return OK;
 }
 
-/* A merge does not stop at the cannot-link it would lift. */
+/* A merge does not stop at the cannot-link it lifts. Once it holds, both sides are one, and the cut lies between nobody. */
 static bool lifts(const struct redecided_attempt *attempt, const struct cut *cut)
 {
 	return link_is_act(attempt->link.rule) && cut->seq < attempt->link.seq &&
@@ -224,16 +223,9 @@ static bool is_cut(const struct closure *closure, const struct redecided_attempt
 		const struct cut *cut = &closure->cuts[i];
 		const struct person *x = fragments[cut->a].person, *y = fragments[cut->b].person;
 		bool is_between = (x == a && y == b) || (x == b && y == a);
-		if (is_between && !cut->is_lifted && !lifts(attempt, cut)) return true;
+		if (is_between && !lifts(attempt, cut)) return true;
 	}
 	return false;
-}
-
-static void lift(struct closure *closure, const struct redecided_attempt *attempt)
-{
-	if (!link_is_act(attempt->link.rule)) return;
-	for (size_t i = 0; i < closure->cut_count; i++)
-		if (lifts(attempt, &closure->cuts[i])) closure->cuts[i].is_lifted = true;
 }
 
 static int decide_one(struct closure *closure, struct redecided_attempt *attempt)
@@ -249,7 +241,6 @@ static int decide_one(struct closure *closure, struct redecided_attempt *attempt
 		if (!attempt->now && is_cut(closure, attempt, a, b)) attempt->now = LINK_CANNOT_LINK;
 	}
 	if (rc || attempt->now) return rc;
-	lift(closure, attempt);
 	return a == b ? OK : join(closure, a, b);
 }
 

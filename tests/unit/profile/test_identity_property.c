@@ -463,13 +463,13 @@ static void run_sequence(struct world *world)
 	struct model model = {0};
 	size_t count = make_records(entries);
 	uint64_t base = world->seq;
-	bool is_watched = pick(8) == 0;
+	bool is_watched = pick(16) == 0;
 	decide_all(&model);
 	world_begin(world);
 	for (size_t i = 0; i < count; i++) {
 		apply(world, &entries[i]);
 		model_apply(&model, &entries[i], world->seq - base);
-		if (!is_watched && pick(6)) continue;
+		if (!is_watched && pick(10)) continue;
 		world_commit(world);
 		if (is_watched) compare(world, &model, base);
 		world_begin(world);
