@@ -61,7 +61,8 @@ static void expect(const char *path, const char *token, const char *body, int st
 static void only_the_scope_merge_may(void **state)
 {
 	(void)state;
-	static const char *const paths[] = {"/v1/profiles/merge", "/v1/profiles/unmerge", "/v1/profiles/merge?dry_run=1"};
+	static const char *const paths[] = {"/v1/profiles/merge", "/v1/profiles/unmerge",
+					    "/v1/profiles/merge?dry_run=1"};
 	for (size_t i = 0; i < COUNT_OF(paths); i++) {
 		expect(paths[i], NULL, PAIR, 401, "unauthorized");
 		expect(paths[i], READER, PAIR, 403, "forbidden");
@@ -133,8 +134,8 @@ static void a_client_that_leaves_takes_its_wait_along(void **state)
 	for (uint64_t i = 0; i < 5; i++) {
 		const struct linger at_once = {.l_onoff = 1};
 		int fd = client_connect(&world);
-		client_send(fd, "POST", "/v1/profiles/merge", "Connection: close\r\nAuthorization: Bearer " MERGER "\r\n",
-			    PAIR);
+		client_send(fd, "POST", "/v1/profiles/merge",
+			    "Connection: close\r\nAuthorization: Bearer " MERGER "\r\n", PAIR);
 		while (journal_next_seq(world.journal) < next + i + 1) assert_false(client_has_answer(fd, 5));
 		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 		close(fd);
