@@ -195,6 +195,41 @@ static void test_entangled(void **state)
 	world_close(&world);
 }
 
+/* What only one side had room to keep links nothing, before an unmerge and after it, wherever that starts. */
+static void test_more_attempts_than_are_kept(void **state)
+{
+	struct world world;
+	struct apply_result ignored;
+	char user[16];
+	(void)state;
+	world_open(&world);
+	world_begin(&world);
+	for (int i = 0; i < PEOPLE_ATTEMPTS_MAX + 50; i++) {
+		snprintf(user, sizeof user, "u%03d", i);
+		struct cdpd_event event = world_event(EVENT_TRACK, user, "kiosk");
+		world_apply(&world, &event, &ignored);
+	}
+	world_commit(&world);
+	world_check(&world);
+	assert_text(view_links(&world, "user_id:u240"),
+		    "242 user_id:u240 anonymous_id:kiosk same_event too_many_attempts\n");
+	act(&world, PEOPLE_UNMERGE, "anonymous_id:kiosk", "user_id:u000");
+	assert_text(view_identifiers(&world, "anonymous_id:kiosk"), "user_id:u001 anonymous_id:kiosk");
+	for (int i = 1; i < 5; i++) {
+		snprintf(user, sizeof user, "user_id:u%03d", i);
+		act(&world, PEOPLE_UNMERGE, user, "anonymous_id:kiosk");
+	}
+	assert_text(view_identifiers(&world, "anonymous_id:kiosk"), "user_id:u005 anonymous_id:kiosk");
+	assert_text(view_links(&world, "user_id:u240"),
+		    "242 user_id:u240 anonymous_id:kiosk same_event too_many_attempts\n");
+	/* A person's word has room of its own. */
+	act(&world, PEOPLE_UNMERGE, "user_id:u005", "anonymous_id:kiosk");
+	track(&world, "", "other");
+	act(&world, PEOPLE_MERGE, "anonymous_id:other", "anonymous_id:kiosk");
+	assert_text(result(&world, PEOPLE_MERGE, "anonymous_id:other", "anonymous_id:kiosk"), "done");
+	world_close(&world);
+}
+
 /* Attempts are decided again by the rules of their time. */
 static void test_rules_of_their_time(void **state)
 {
@@ -320,6 +355,7 @@ int main(void)
 	    cmocka_unit_test(test_cannot_link_holds),
 	    cmocka_unit_test(test_refusals),
 	    cmocka_unit_test(test_entangled),
+	    cmocka_unit_test(test_more_attempts_than_are_kept),
 	    cmocka_unit_test(test_rules_of_their_time),
 	    cmocka_unit_test(test_previews),
 	    cmocka_unit_test(test_hot_identifier),
