@@ -68,16 +68,24 @@ static const struct key namespace_keys[] = {
     {"blocked", KEY_TEXTS, FIELDS(struct conf_namespace, blocked, blocked_count)},
 };
 
+/* Where the key stands, else where its item does. */
+static int line_of_key(const struct node *node, struct str key)
+{
+	const struct node *child = node_child(node, key);
+	return child ? child->line : node->line;
+}
+
 static void check_namespace(struct reading *r, const struct node *node, const char *where, void *item)
 {
 	const struct conf_namespace *ns = item;
-	const struct node *from = node_child(node, STR("from")), *blocked = node_child(node, STR("blocked"));
+	const struct node *from = node_child(node, STR("from"));
 	if (from && from->kind == NODE_LIST && ns->from_count == 0)
 		complain(r->complaints, from->line, "%s.from must not be empty", where);
 	if (ns->from_count > CONF_NAMESPACE_FROM_MAX)
-		complain(r->complaints, from->line, "%s.from: at most %d fields", where, CONF_NAMESPACE_FROM_MAX);
+		complain(r->complaints, line_of_key(node, STR("from")), "%s.from: at most %d fields", where,
+			 CONF_NAMESPACE_FROM_MAX);
 	if (ns->blocked_count > CONF_NAMESPACE_BLOCKED_MAX)
-		complain(r->complaints, blocked->line, "%s.blocked: at most %d values", where,
+		complain(r->complaints, line_of_key(node, STR("blocked")), "%s.blocked: at most %d values", where,
 			 CONF_NAMESPACE_BLOCKED_MAX);
 }
 

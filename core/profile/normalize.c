@@ -30,6 +30,11 @@ static struct str copy(struct str value, char out[EVENT_IDENTIFIER_MAX])
 	return (struct str){out, value.len};
 }
 
+static bool is_among(char c, struct str set)
+{
+	return memchr(set.ptr, c, set.len) != NULL;
+}
+
 /* ── e-mail ──────────────────────────────────────────────────────────────── */
 
 /* Labels of anything but white space, controls and punctuation, with a dot between them. */
@@ -52,7 +57,7 @@ static bool is_local_part(struct str local)
 	if (local.len == 0 || local.len > LOCAL_PART_MAX) return false;
 	for (size_t i = 0; i < local.len; i++) {
 		unsigned char c = (unsigned char)local.ptr[i];
-		if (c <= ' ' || c == 0x7f || memchr("@,;:<>()[]\\\"", c, 12)) return false;
+		if (c <= ' ' || c == 0x7f || is_among(local.ptr[i], STR("@,;:<>()[]\\\""))) return false;
 	}
 	return true;
 }
@@ -92,7 +97,7 @@ static bool read_number(struct str raw, struct number *out)
 			out->digits[out->count++] = c;
 		else if (c == '+' && out->count == 0 && !out->has_plus)
 			out->has_plus = true;
-		else if (!memchr(" \t.-/()", c, 7))
+		else if (!is_among(c, STR(" \t.-/()")))
 			return false;
 	}
 	return out->count > 0;

@@ -7,7 +7,7 @@
 
 #define RULES_MAX  64   /* versions of identity rules that one closure may have been decided by */
 #define TABLE_SIZE 4096 /* of fragments by id: a power of two, above twice the fragments */
-#define CUTS_MAX   (PEOPLE_UNMERGE_FRAGMENTS_MAX * 2)
+#define CUTS_MAX   ((size_t)PEOPLE_UNMERGE_FRAGMENTS_MAX * 2)
 
 _Static_assert(TABLE_SIZE >= 2 * PEOPLE_UNMERGE_FRAGMENTS_MAX, "there is always a free place");
 
