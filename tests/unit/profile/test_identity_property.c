@@ -585,14 +585,13 @@ static const char *everybody(struct world *world)
 	return copy.ptr;
 }
 
-static void test_order(void **state)
+static void run_in_other_orders(uint64_t seed, uint64_t sequences)
 {
-	(void)state;
 	struct world world;
 	step = "in another order";
-	for (uint64_t n = 0; n < 1000; n++) {
+	for (uint64_t n = 0; n < sequences; n++) {
 		struct entry entries[RECORDS_MAX];
-		start(&world, BASE_SEED + 1000000, n);
+		start(&world, seed, n);
 		size_t count = make_peaceful(entries);
 		const char *first = NULL;
 		for (int round = 0; round < 3; round++) {
@@ -612,6 +611,13 @@ static void test_order(void **state)
 		}
 	}
 	world_close(&world);
+}
+
+static void test_order(void **state)
+{
+	(void)state;
+	run_in_other_orders(BASE_SEED, 1000);
+	if (environment_seed()) run_in_other_orders(environment_seed(), 100);
 	step = NULL;
 }
 
@@ -632,15 +638,14 @@ static char *identity_changes(struct world *world)
 }
 
 /* Live commits each record; the replay takes up from checkpoints at random, with the environment opened anew. */
-static void test_replay(void **state)
+static void run_from_checkpoints(uint64_t seed, uint64_t sequences)
 {
-	(void)state;
 	step = "replayed from checkpoints";
 	snprintf(prefix, sizeof prefix, "r-");
-	for (uint64_t n = 0; n < 200; n++) {
+	for (uint64_t n = 0; n < sequences; n++) {
 		struct entry entries[RECORDS_MAX];
 		struct world live, again;
-		current_seed = random_state = BASE_SEED + 2000000 + n;
+		current_seed = random_state = seed + n;
 		size_t count = make_records(entries);
 		world_open(&live);
 		world_open(&again);
@@ -676,6 +681,13 @@ static void test_replay(void **state)
 		world_close(&live);
 		world_close(&again);
 	}
+}
+
+static void test_replay(void **state)
+{
+	(void)state;
+	run_from_checkpoints(BASE_SEED, 200);
+	if (environment_seed()) run_from_checkpoints(environment_seed(), 20);
 	step = NULL;
 }
 
