@@ -19,6 +19,9 @@ static const char HELP[] =
     "  status              what the daemon does and whether every event is accounted for\n"
     "  profile REF         one person; REF is namespace:value (user_id:42) or id:PROFILE_ID\n"
     "      --events        and the newest events (--limit N, at most 500)\n"
+    "  merge A B           says that two references are one person (--reason TEXT)\n"
+    "  unmerge A B         says that they never were (--reason TEXT)\n"
+    "      --dry-run       tells what would change and changes nothing\n"
     "  trace MESSAGE_ID    where one event went and why (--source ID: of that source only)\n"
     "  tail                events as they are decided on, live\n"
     "  rejects             events that did not get through, newest first (--limit N)\n"
@@ -38,7 +41,8 @@ static const char HELP[] =
     "\n"
     "Without a token, and only for a daemon on this machine, the quickstart's are tried:\n"
     "demo-read-token for profile, demo-admin-token for everything else.\n"
-    "profile needs the scope profiles:read, link the scope links, all other commands the scope admin.\n"
+    "profile needs the scope profiles:read, merge and unmerge the scope merge, link the scope links,\n"
+    "all other commands the scope admin.\n"
     "\n"
     "Exit codes: 0 done, 1 no such thing, 2 wrong usage, 3 no daemon answered, 4 token refused,\n"
     "5 any other refusal.\n";
@@ -48,8 +52,9 @@ struct ctl {
 	struct json_reader *reader;
 	struct buf body;
 	const char *url, *token, *token_file, *source;
-	const char *argument;
-	bool is_json, has_events;
+	const char *argument, *second; /* second: of commands that take two */
+	const char *reason;
+	bool is_json, has_events, is_dry_run;
 	uint64_t limit; /* 0: the daemon's default */
 	const char *link_for, *purpose, *channel, *target;
 	uint64_t ttl; /* 0: the daemon's default */
@@ -251,22 +256,62 @@ static int write_order(const struct ctl *ctl, struct buf *buf)
 	return out.status;
 }
 
-static enum ctl_exit run_link(struct ctl *ctl)
+/* Posts the order; prints the answer by `show`, or as it is. */
+static enum ctl_exit post(struct ctl *ctl, const char *path, struct str order, void (*show)(struct json root))
 {
-	struct buf order;
 	struct json root;
-	enum ctl_exit result = CTL_FAILED;
-	buf_init(&order, 64u << 10);
-	if (write_order(ctl, &order) == OK)
-		result = client_post_json(ctl->client, "/v1/links", buf_str(&order), &ctl->body);
-	buf_fini(&order);
+	enum ctl_exit result = client_post_json(ctl->client, path, order, &ctl->body);
 	if (result == CTL_OK) result = parse_body(ctl, &root);
 	if (result != CTL_OK) return result;
 	if (ctl->is_json)
 		print_body(ctl);
 	else
-		show_link(root);
+		show(root);
 	return CTL_OK;
+}
+
+static enum ctl_exit run_link(struct ctl *ctl)
+{
+	struct buf order;
+	enum ctl_exit result = CTL_FAILED;
+	buf_init(&order, 64u << 10);
+	if (write_order(ctl, &order) == OK) result = post(ctl, "/v1/links", buf_str(&order), show_link);
+	buf_fini(&order);
+	return result;
+}
+
+static int write_act(const struct ctl *ctl, struct buf *buf)
+{
+	struct json_out out;
+	json_out_init(&out, buf);
+	jo_object(&out);
+	write_member(&out, "a", ctl->argument);
+	write_member(&out, "b", ctl->second);
+	write_member(&out, "reason", ctl->reason ? ctl->reason : "");
+	jo_end_object(&out);
+	return out.status;
+}
+
+static enum ctl_exit run_act(struct ctl *ctl, const char *verb)
+{
+	char path[64];
+	struct buf order;
+	enum ctl_exit result = CTL_FAILED;
+	buf_init(&order, 64u << 10);
+	(void)snprintf(path, sizeof path, "/v1/profiles/%s%s", verb, ctl->is_dry_run ? "?dry_run=1" : "");
+	if (write_act(ctl, &order) == OK) result = post(ctl, path, buf_str(&order), show_act);
+	buf_fini(&order);
+	return result;
+}
+
+static enum ctl_exit run_merge(struct ctl *ctl)
+{
+	return run_act(ctl, "merge");
+}
+
+static enum ctl_exit run_unmerge(struct ctl *ctl)
+{
+	return run_act(ctl, "unmerge");
 }
 
 static enum ctl_exit run_verify(struct ctl *ctl)
@@ -286,12 +331,14 @@ static enum ctl_exit run_verify(struct ctl *ctl)
 }
 
 static const struct command {
-	const char *name, *argument; /* NULL: takes none */
+	const char *name, *argument; /* NULL: takes none; "A B": takes two */
 	const char *demo_token;
 	enum ctl_exit (*run)(struct ctl *ctl);
 } COMMANDS[] = {
     {"status", NULL, "demo-admin-token", run_status},
     {"profile", "REF", "demo-read-token", run_profile},
+    {"merge", "A B", "demo-admin-token", run_merge},
+    {"unmerge", "A B", "demo-admin-token", run_unmerge},
     {"trace", "MESSAGE_ID", "demo-admin-token", run_trace},
     {"tail", NULL, "demo-admin-token", run_tail},
     {"rejects", NULL, "demo-admin-token", run_rejects},
@@ -390,6 +437,8 @@ enum option_code {
 	OPT_TARGET,
 	OPT_TTL,
 	OPT_SINGLE_USE,
+	OPT_REASON,
+	OPT_DRY_RUN,
 	OPT_HELP,
 	OPT_VERSION
 };
@@ -410,6 +459,8 @@ static const struct option OPTIONS[] = {
     {"target", required_argument, NULL, OPT_TARGET},
     {"ttl", required_argument, NULL, OPT_TTL},
     {"single-use", no_argument, NULL, OPT_SINGLE_USE},
+    {"reason", required_argument, NULL, OPT_REASON},
+    {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {NULL, 0, NULL, 0},
 };
 
@@ -439,6 +490,8 @@ static int read_options(struct ctl *ctl, int argc, char **argv)
 			if (str_to_u64(str_from(optarg), &ctl->ttl) != OK || !ctl->ttl)
 				return usage("--ttl takes a number of seconds, not ", optarg);
 			break;
+		case OPT_REASON: ctl->reason = optarg; break;
+		case OPT_DRY_RUN: ctl->is_dry_run = true; break;
 		case OPT_LIMIT:
 			if (str_to_u64(str_from(optarg), &ctl->limit) != OK || !ctl->limit || ctl->limit > 500)
 				return usage("--limit takes a number from 1 to 500, not ", optarg);
@@ -466,7 +519,11 @@ int main(int argc, char **argv)
 	if (!command) return CTL_USAGE;
 	int given = argc - optind - 1;
 	if (!command->argument && given) return usage("too many arguments for ", command->name);
-	if (command->argument && given != 1) return usage(command->argument, " is needed, and nothing else");
+	int wanted = !command->argument ? 0 : strchr(command->argument, ' ') ? 2 : 1;
+	if (given != wanted)
+		return usage(command->argument,
+			     wanted == 2 ? " are needed, and nothing else" : " is needed, and nothing else");
 	ctl.argument = given ? argv[optind + 1] : NULL;
+	ctl.second = given == 2 ? argv[optind + 2] : NULL;
 	return run(&ctl, command);
 }

@@ -120,10 +120,10 @@ static void check_keys(struct reading *r, const struct node *root, const struct 
 
 /* ── texts that are kept in one spelling ───────────────────────────────────── */
 
-static void lower_blocked(struct reading *r, struct config *config)
+static void lower_texts(struct reading *r, struct str *texts, size_t count)
 {
-	for (size_t i = 0; i < config->blocked_identifier_count; i++) {
-		struct str *text = &config->blocked_identifiers[i];
+	for (size_t i = 0; i < count; i++) {
+		struct str *text = &texts[i];
 		char *copy = arena_alloc(r->arena, text->len + 1);
 		if (!copy) {
 			r->complaints->status = ERR_NOMEM;
@@ -136,6 +136,13 @@ static void lower_blocked(struct reading *r, struct config *config)
 		copy[text->len] = '\0';
 		text->ptr = copy;
 	}
+}
+
+static void lower_blocked(struct reading *r, struct config *config)
+{
+	lower_texts(r, config->blocked_identifiers, config->blocked_identifier_count);
+	for (size_t i = 0; i < config->namespace_count; i++)
+		lower_texts(r, config->namespaces[i].blocked, config->namespaces[i].blocked_count);
 }
 
 static void strip_slash(struct str *url)

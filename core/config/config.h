@@ -46,11 +46,20 @@ struct conf_listener {
 	bool is_tls, is_loopback, is_admin; /* admin: serves /metrics and /v1/admin */
 };
 
+#define CONF_NAMESPACE_FROM_MAX    8
+#define CONF_NAMESPACE_BLOCKED_MAX 10000
+enum conf_normalize { CONF_NORMALIZE_NONE, CONF_NORMALIZE_EMAIL, CONF_NORMALIZE_PHONE };
+
 struct conf_namespace {
 	struct str name; /* "user_id", "email", … */
-	struct str from; /* field: userId, anonymousId, groupId, traits.email, … */
+	struct str *
+	    from; /* fields, the first that holds an identifier counts: userId, anonymousId, groupId, traits.email, … */
+	size_t from_count;
 	uint16_t max_per_profile;
 	bool is_known; /* names a person rather than a device: user_id, email, phone … */
+	enum conf_normalize normalize;
+	struct str *blocked; /* values of this namespace that name nobody; lower case */
+	size_t blocked_count;
 };
 
 struct conf_condition {      /* one of a feature's `where` */

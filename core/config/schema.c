@@ -69,22 +69,52 @@ static const struct table source_table = {
 
 /* ── identity and features ─────────────────────────────────────────────────── */
 
+static const char *const normalizations[] = {"none", "email", "phone", NULL};
+
+_Static_assert(CONF_NORMALIZE_NONE == 0 && CONF_NORMALIZE_PHONE == 2, "normalizations[] is in the enum's order");
+
 #define NAMESPACE(member) FIELD(struct conf_namespace, member)
 static const struct key namespace_keys[] = {
     {"name", KEY_TEXT, NAMESPACE(name), .flags = KEY_REQUIRED | KEY_UNIQUE, .check = name_check_word},
-    {"from", KEY_TEXT, NAMESPACE(from), .flags = KEY_REQUIRED, .check = name_check_field},
+    {"from", KEY_TEXTS, FIELDS(struct conf_namespace, from, from_count), .flags = KEY_REQUIRED,
+     .check = name_check_field},
     {"max", KEY_INT, NAMESPACE(max_per_profile), RANGE("5", "1", "1000")},
     {"known", KEY_BOOL, NAMESPACE(is_known), .fallback = "false"},
+    {"normalize", KEY_CHOICE, NAMESPACE(normalize), .fallback = "none", .choices = normalizations},
+    {"blocked", KEY_TEXTS, FIELDS(struct conf_namespace, blocked, blocked_count)},
 };
+
+/* Where the key stands, else where its item does. */
+static int line_of_key(const struct node *node, struct str key)
+{
+	const struct node *child = node_child(node, key);
+	return child ? child->line : node->line;
+}
+
+static void check_namespace(struct reading *r, const struct node *node, const char *where, void *item)
+{
+	const struct conf_namespace *ns = item;
+	const struct node *from = node_child(node, STR("from"));
+	if (from && from->kind == NODE_LIST && ns->from_count == 0)
+		complain(r->complaints, from->line, "%s.from must not be empty", where);
+	if (ns->from_count > CONF_NAMESPACE_FROM_MAX)
+		complain(r->complaints, line_of_key(node, STR("from")), "%s.from: at most %d fields", where,
+			 CONF_NAMESPACE_FROM_MAX);
+	if (ns->blocked_count > CONF_NAMESPACE_BLOCKED_MAX)
+		complain(r->complaints, line_of_key(node, STR("blocked")), "%s.blocked: at most %d values", where,
+			 CONF_NAMESPACE_BLOCKED_MAX);
+}
+
 static const struct table namespace_table = {
     .keys = namespace_keys,
     .count = COUNT_OF(namespace_keys),
     .item_size = sizeof(struct conf_namespace),
+    .check = check_namespace,
 };
 
 #define DEFAULT_NAMESPACES \
 	"[{name: user_id, from: userId, max: 1, known: true}," \
-	" {name: email, from: traits.email, max: 5, known: true}," \
+	" {name: email, from: traits.email, max: 5, known: true, normalize: email}," \
 	" {name: anonymous_id, from: anonymousId, max: 45, known: false}]"
 
 /* What broken clients and half-filled forms send for everybody. */

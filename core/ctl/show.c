@@ -430,3 +430,93 @@ void show_tail_event(struct json event)
 	(void)putchar('\n');
 	(void)fflush(stdout);
 }
+
+/* ── merge and unmerge ───────────────────────────────────────────────────── */
+
+static void show_list(const char *title, struct json row, const char *key)
+{
+	struct json list, item;
+	struct json_iter it;
+	struct str text;
+	if (!list_at(row, key, &list)) return;
+	(void)printf("  %s", title);
+	for (json_iter_start(list, &it); json_next_element(&it, &item);) {
+		(void)putchar(' ');
+		if (json_str(item, &text)) print_text(stdout, text);
+	}
+	(void)putchar('\n');
+}
+
+static void show_links(const char *title, struct json root, const char *key)
+{
+	struct json list, row;
+	struct json_iter it;
+	if (!list_at(root, key, &list)) return;
+	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+		(void)printf("  %s ", title);
+		print_text(stdout, json_text_at(row, "a"));
+		(void)printf(" - ");
+		print_text(stdout, json_text_at(row, "b"));
+		struct str rule = json_text_at(row, "rule"), at = json_text_at(row, "at");
+		(void)printf("  (%.*s, %.*s)\n", STR_ARG(rule), at.len > 19 ? 19 : (int)at.len, at.ptr);
+	}
+}
+
+static void show_conflicts(struct json root)
+{
+	static const char *const TITLES[] = {"TRAIT", "SHOWN", "NOT SHOWN", NULL};
+	struct json list, row, value;
+	struct json_iter it;
+	if (!list_at(root, "conflicts", &list)) return;
+	struct table *table = table_new(TITLES);
+	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+		table_cell(table, json_text_at(row, "trait"));
+		if (json_get(row, STR("winner"), &value)) table_cell_json(table, value, VALUE_MAX);
+		if (json_get(row, STR("loser"), &value)) table_cell_json(table, value, VALUE_MAX);
+	}
+	table_print(table, stdout, 2);
+}
+
+static void show_preview(struct json root)
+{
+	struct json list, row;
+	struct json_iter it;
+	struct str reason = json_text_at(root, "reason"), name;
+	if (reason.len) (void)printf("It would be refused: %.*s\n", STR_ARG(reason));
+	if (list_at(root, "limits", &list))
+		for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+			reason = json_text_at(row, "reason");
+			name = json_text_at(row, "namespace");
+			(void)printf("  limit %.*s %.*s\n", STR_ARG(reason), STR_ARG(name));
+		}
+	if (!json_bool_at(root, "allowed")) return;
+	(void)printf("%s\n", json_bool_at(root, "alreadyOne") ? "They are one person already."
+							      : "Nothing was changed. It would:");
+	show_list("make one person of", root, "identifiers");
+	show_conflicts(root);
+	show_links("cut", root, "cut");
+	show_links("link", root, "linked");
+	if (list_at(root, "profiles", &list))
+		for (json_iter_start(list, &it); json_next_element(&it, &row);)
+			show_list("leave a person of", row, "identifiers");
+}
+
+void show_act(struct json root)
+{
+	struct str status = json_text_at(root, "status"), a = json_text_at(root, "profiles.a"),
+		   b = json_text_at(root, "profiles.b");
+	if (json_bool_at(root, "dryRun")) {
+		show_preview(root);
+		return;
+	}
+	print_text(stdout, json_text_at(root, "a"));
+	(void)printf(" and ");
+	print_text(stdout, json_text_at(root, "b"));
+	if (str_eq(status, STR("pending")))
+		(void)printf(": recorded, not decided yet; see the history in a moment\n");
+	else if (str_eq(status, STR("unmerged")))
+		(void)printf(" are two persons now: %.*s and %.*s\n", STR_ARG(a), STR_ARG(b));
+	else
+		(void)printf(" are one person%s: %.*s\n", str_eq(status, STR("merged")) ? " now" : " already",
+			     STR_ARG(a));
+}

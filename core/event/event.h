@@ -50,6 +50,7 @@ struct cdpd_event {
 	struct str enrichment;                         /* JSON object as text, or empty */
 	struct str violations;                         /* JSON array of {code, pointer, message}, or empty */
 	struct str ip, user_agent;
+	struct str country; /* the source's default_country at ingest, or empty */
 	struct str *awaits;
 	size_t await_count;
 };

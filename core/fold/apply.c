@@ -76,6 +76,15 @@ static int apply_clock(struct fold *fold, const struct record *record)
 	return OK;
 }
 
+static int apply_act(struct fold *fold, const struct record *record)
+{
+	struct people_act act;
+	int rc = payload_read_act(&fold->arena, record->payload, &act);
+	if (rc) return rc;
+	enum people_act_kind kind = record->kind == RECORD_MERGE ? PEOPLE_MERGE : PEOPLE_UNMERGE;
+	return people_act(fold->people, kind, &act, record->seq, record->t);
+}
+
 static int refuse_kind(const struct record *record)
 {
 	log_error(LOG_FOLD,
@@ -98,9 +107,9 @@ static int apply_kind(struct fold *fold, const struct record *record)
 	case RECORD_QUARANTINE: /* the journal indexed it when it was written */
 		dedup_advance(fold->dedup, record->seq, record->t);
 		return OK;
-	case RECORD_RESOLUTION:
 	case RECORD_MERGE:
-	case RECORD_UNMERGE:
+	case RECORD_UNMERGE: dedup_advance(fold->dedup, record->seq, record->t); return apply_act(fold, record);
+	case RECORD_RESOLUTION:
 	case RECORD_ERASURE:
 	case RECORD_SUPPRESSION: break;
 	}

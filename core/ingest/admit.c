@@ -41,6 +41,7 @@ static int step_name(struct intake *in, struct draft *draft)
 	event->source_id = in->caller.source->id;
 	event->source_kind = in->caller.source->kind;
 	event->rights = in->caller.source->rights;
+	event->country = in->caller.source->default_country;
 	event->received_at_us = in->request->received_at_us;
 	if (event->message_id.len) return OK;
 	event->flags |= EVENT_ID_GENERATED;

@@ -287,7 +287,7 @@ static int read_person(struct intake *in, struct draft *draft, struct statement 
 		return draft_fault(draft, PROBLEM_INVALID_IDENTIFIER, STR("/person"), STR(PERSON_REF));
 	for (size_t i = 0; i < in->config->namespace_count; i++)
 		if (str_eq(in->config->namespaces[i].name, name))
-			return place_person(in, draft, in->config->namespaces[i].from, value, in_properties);
+			return place_person(in, draft, in->config->namespaces[i].from[0], value, in_properties);
 	return draft_fault(draft, PROBLEM_INVALID_IDENTIFIER, STR("/person"), STR(PERSON_REF));
 }
 

@@ -230,7 +230,7 @@ int people_apply(struct people *people, const struct cdpd_event *event, uint64_t
 	app.context.event = event;
 	app.context.seq = seq;
 	app.context.t = t;
-	app.context.created_count = 0;
+	app.context.created_count = app.context.attempt_count = 0;
 	*out = (struct apply_result){.verdict = OUTCOME_REFUSED, .reason = OUTCOME_REASON_NO_IDENTIFIER};
 	CHECK(people->txn);
 	if (!people->plan) return OK;

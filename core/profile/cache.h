@@ -17,7 +17,8 @@ struct slot {
 	struct cached_row fragment, merged;
 	size_t index; /* in the table */
 	bool is_dirty, is_viewed;
-	uint64_t cause_seq; /* last event that changed the profile it heads */
+	bool has_new_members; /* joined or split: values may have gone */
+	uint64_t cause_seq;   /* last event that changed the profile it heads */
 	int64_t cause_t;
 };
 

@@ -318,7 +318,8 @@ static int collect_edges(struct store_txn *txn, store_db links, struct row *cons
 		struct link link;
 		rc = link_decode(key, value, &link);
 		if (rc || !fragment_id_eq(&link.fragment, id)) break;
-		size_t other = link.reason == LINK_OK ? find_fragment(fragments, count, &link.other) : count;
+		bool is_link = link.reason == LINK_OK && link.rule != LINK_UNMERGE;
+		size_t other = is_link ? find_fragment(fragments, count, &link.other) : count;
 		if (other < count) rc = push_edge(edges, arena, (struct edge){link.seq, at, other});
 		if (!rc) rc = store_cursor_move(cursor, STORE_NEXT, &key, &value);
 	}

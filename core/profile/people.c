@@ -237,6 +237,7 @@ int people_define(struct people *people, struct str text, uint64_t seq)
 	int rc = plan_succeed(people->plan, text, seq, &plan);
 	if (rc) return rc;
 	rc = plan_write(people->txn, people->tables.meta, plan);
+	if (!rc && plan->identity_seq == seq) rc = rules_write(people->txn, people->tables.meta, plan);
 	if (rc) {
 		plan_free(plan);
 		return rc;

@@ -11,6 +11,7 @@
 #include "profile/change.h"
 #include "profile/consent.h"
 #include "profile/feature.h"
+#include "profile/normalize.h"
 #include "profile/outcome.h"
 #include "store/store.h"
 
@@ -25,7 +26,15 @@ MUST_USE int fragment_id_parse(struct str text, struct fragment_id *out);
 
 #define PEOPLE_TRAITS_MAX         500 /* of one fragment; excess is refused and counted */
 #define PEOPLE_FRAGMENT_BYTES_MAX 32768
-#define PEOPLE_ATTEMPTS_MAX       200 /* link attempts kept under one fragment; the overflow is counted in its row */
+/* Link attempts kept under one fragment (or four times identity.max_fragments, when that is more); the overflow is
+ * counted in its row and links nothing. */
+#define PEOPLE_ATTEMPTS_MAX 200
+#define PEOPLE_ACTS_MAX     100 /* merges and unmerges kept under one fragment; beyond, they are refused */
+#define PEOPLE_ACTOR_MAX    128 /* bytes; longer texts are cut */
+#define PEOPLE_NOTE_MAX     500
+/* An unmerge decides every attempt again that it could concern: at most that many fragments and attempts. */
+#define PEOPLE_UNMERGE_FRAGMENTS_MAX 1000
+#define PEOPLE_UNMERGE_ATTEMPTS_MAX  10000
 
 /* Opens or creates `store_path`/profiles. ERR_FORMAT from a newer cdpd. */
 MUST_USE int people_open(const char *store_path, struct people **out);
@@ -41,9 +50,14 @@ void people_verdicts(const struct people *people, uint64_t counts[OUTCOME_VERDIC
 /* ── definitions ─────────────────────────────────────────────────────────── */
 
 struct identity_namespace {
-	struct str name, from;
+	struct str name;
+	struct str *from; /* the first that holds an identifier counts */
+	size_t from_count;
 	uint16_t max_per_profile;
 	bool is_known;
+	enum normalization normalize;
+	struct str *blocked; /* lower case, of this namespace alone */
+	size_t blocked_count;
 };
 /* Everything that decides how an event is folded; made from the config, or from a definition record's text. */
 struct definitions {
@@ -85,6 +99,17 @@ struct str people_definitions_text(const struct people *people);           /* ca
  * Memory comes from the transaction's arena. Errors are the store's: nothing of the txn may be committed then. */
 MUST_USE int people_apply(struct people *people, const struct cdpd_event *event, uint64_t seq, int64_t t,
 			  struct apply_result *out);
+enum people_act_kind { PEOPLE_MERGE, PEOPLE_UNMERGE };
+struct people_act {
+	struct str a, b;  /* "namespace:value", as their fragments have them */
+	struct str actor; /* token name; cut to PEOPLE_ACTOR_MAX */
+	struct str note;  /* the reason given; cut to PEOPLE_NOTE_MAX */
+};
+/* A merge joins the two persons unless a limit or a cannot-link forbids it; an unmerge lays a cannot-link between two identifiers
+ * of one person and decides everything it may concern again (core/profile/redecide.h). What came of it, refusals too, stands in both
+ * histories (people_find_act); nothing is kept when an identifier does not exist or its history is full. Errors are the store's. */
+MUST_USE int people_act(struct people *people, enum people_act_kind kind, const struct people_act *act, uint64_t seq,
+			int64_t t);
 MUST_USE int people_put_outcome(struct people *people, uint64_t seq, const struct outcome *outcome);
 /* Upper estimate of dirty pages a commit would write now, cached rows included. The fold commits at a cap. */
 size_t people_pages(const struct people *people);
@@ -201,13 +226,67 @@ struct link_row {
 	struct str a, b; /* "namespace:value" */
 	uint64_t seq;    /* first position */
 	int64_t t;
-	struct str rule; /* "same_event", "alias" … */
-	bool is_linked;
-	struct str
-	    reason; /* of a refusal: unique_conflict, too_many_fragments, namespace_limit, blocked_value, not_allowed */
+	struct str rule;        /* "same_event", "alias", "merge", "unmerge" */
+	bool is_act;            /* a merge or an unmerge */
+	bool is_unmerge;        /* the row is a cannot-link, not a link */
+	bool is_linked;         /* of an unmerge: it was accepted */
+	bool was_one;           /* a merge of two who were one already */
+	bool is_lifted;         /* an accepted unmerge that a later merge (or unmerge) of the pair took the place of */
+	struct str reason;      /* of a refusal: unique_conflict … (core/profile/link_row.c) */
+	struct str actor, note; /* of merges and unmerges */
 };
 MUST_USE int people_links(struct people_reader *reader, const struct profile *profile, struct arena *arena,
 			  struct link_row **rows, size_t *count);
+
+/* What came of the merge or unmerge of these two identifiers at position `seq`. ERR_NOT_FOUND: nothing was kept. */
+MUST_USE int people_find_act(struct people_reader *reader, enum people_act_kind kind, struct str a, struct str b,
+			     uint64_t seq, struct arena *arena, struct link_row *out);
+
+/* ── dry runs (core/profile/preview.c) ───────────────────────────────────── */
+
+struct preview_conflict {               /* a trait of which both have a value */
+	struct str name, winner, loser; /* values: JSON text */
+};
+struct preview_limit {
+	struct str reason, namespace_; /* namespace_: empty when it is about no namespace */
+};
+struct preview_merge {
+	struct str a, b; /* the identifiers meant */
+	bool was_one, is_allowed;
+	struct str reason;       /* of the refusal: what the fold would say first */
+	struct str *identifiers; /* of the resulting person, strongest first */
+	size_t identifier_count;
+	struct fragment_id id;
+	struct preview_conflict *conflicts;
+	size_t conflict_count;
+	struct preview_limit *limits; /* all that would be broken */
+	size_t limit_count;
+};
+struct preview_group {
+	struct fragment_id id;
+	struct str *identifiers; /* strongest first */
+	size_t count;
+};
+struct preview_unmerge {
+	struct str a, b;
+	bool is_allowed;
+	struct str reason;
+	struct link_row *cut, *made; /* links that would go, and refused ones that would then hold */
+	size_t cut_count, made_count;
+	struct preview_group *groups; /* the persons that would be, of all that change */
+	size_t group_count;
+};
+/* What a merge or unmerge would do now. Inside read_begin/end; the result lives in the arena. ERR_NOT_FOUND, ERR_INVALID as in
+ * people_get. */
+MUST_USE int people_preview_merge(struct people_reader *reader, struct str ref_a, struct str ref_b, struct arena *arena,
+				  struct preview_merge *out);
+MUST_USE int people_preview_unmerge(struct people_reader *reader, struct str ref_a, struct str ref_b,
+				    struct arena *arena, struct preview_unmerge *out);
+/* The identifier a reference names ("id:…" ones too): the text that people_act takes. ERR_NOT_FOUND, ERR_INVALID. */
+MUST_USE int people_resolve(struct people_reader *reader, struct str ref, struct arena *arena, struct str *identifier);
+/* The profile that an identifier (as people_resolve tells it) is in. */
+MUST_USE int people_profile_of(struct people_reader *reader, struct str identifier, struct arena *arena,
+			       struct fragment_id *out);
 
 MUST_USE int people_get_outcome(struct people_reader *reader, uint64_t seq, struct outcome *out); /* ERR_NOT_FOUND */
 /* Outcomes from `seq` on, for exporters. `fn` non-zero stops. */

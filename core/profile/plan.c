@@ -79,6 +79,43 @@ static struct str first_step(struct str path)
 	return dot ? (struct str){path.ptr, (size_t)(dot - path.ptr)} : path;
 }
 
+static int order_text(const void *a, const void *b)
+{
+	return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+static int make_blocked(struct plan *plan, const struct str *values, size_t count, enum normalization normalization,
+			struct plan_blocked *out)
+{
+	char memory[EVENT_IDENTIFIER_MAX];
+	out->items = arena_array(&plan->arena, struct str, count + 1);
+	if (!out->items) return ERR_NOMEM;
+	for (size_t i = 0; i < count; i++) {
+		/* However it is written there, it is compared with normalised values. */
+		struct str value = normalize(normalization, values[i], STR_NONE, memory);
+		int rc = arena_str(&plan->arena, value.len ? value : values[i], &out->items[i]);
+		if (rc) return rc;
+		size_t len = out->items[i].len;
+		out->lengths |= UINT64_C(1) << (len < 63 ? len : 63);
+	}
+	out->count = count;
+	qsort(out->items, count, sizeof *out->items, order_text);
+	return OK;
+}
+
+static int make_sources(struct plan *plan, struct plan_namespace *ns)
+{
+	ns->source_count = ns->rule.from_count;
+	ns->sources = arena_array(&plan->arena, struct plan_source, ns->source_count);
+	if (!ns->sources) return ERR_NOMEM;
+	for (size_t i = 0; i < ns->source_count; i++) {
+		int rc = event_field_parse(ns->rule.from[i], &ns->sources[i].field);
+		if (rc) return rc;
+		ns->sources[i].first_step = first_step(ns->sources[i].field.path);
+	}
+	return OK;
+}
+
 static int make_namespaces(struct plan *plan)
 {
 	const struct definitions *definitions = &plan->definitions;
@@ -88,32 +125,14 @@ static int make_namespaces(struct plan *plan)
 	for (size_t i = 0; i < plan->namespace_count; i++) {
 		struct plan_namespace *ns = &plan->namespaces[i];
 		ns->rule = definitions->namespaces[i];
-		int rc = event_field_parse(ns->rule.from, &ns->field);
-		if (rc) return rc;
 		if (plan_namespace_find(plan, ns->rule.name) < i) return ERR_INVALID; /* named twice */
-		ns->is_trait = ns->field.part == PART_TRAITS;
-		ns->first_step = first_step(ns->field.path);
+		int rc = make_sources(plan, ns);
+		if (!rc)
+			rc = make_blocked(plan, ns->rule.blocked, ns->rule.blocked_count, ns->rule.normalize,
+					  &ns->blocked);
+		if (rc) return rc;
 	}
-	return OK;
-}
-
-static int order_text(const void *a, const void *b)
-{
-	return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
-static int make_blocked(struct plan *plan)
-{
-	const struct definitions *definitions = &plan->definitions;
-	plan->blocked = arena_array(&plan->arena, struct str, definitions->blocked_count + 1);
-	if (!plan->blocked) return ERR_NOMEM;
-	for (size_t i = 0; i < definitions->blocked_count; i++) {
-		size_t len = definitions->blocked[i].len;
-		plan->blocked[i] = definitions->blocked[i];
-		plan->blocked_lengths |= UINT64_C(1) << (len < 63 ? len : 63);
-	}
-	qsort(plan->blocked, definitions->blocked_count, sizeof *plan->blocked, order_text);
-	return OK;
+	return make_blocked(plan, definitions->blocked, definitions->blocked_count, NORMALIZE_NONE, &plan->blocked);
 }
 
 static int build(struct plan *plan, struct str text, const uint64_t *since, size_t since_count, bool is_lenient)
@@ -124,8 +143,7 @@ static int build(struct plan *plan, struct str text, const uint64_t *since, size
 	for (size_t i = 0; i < plan->definitions.feature_count; i++)
 		plan->definitions.features[i].since_seq = i < since_count ? since[i] : plan->seq;
 	rc = make_features(plan);
-	if (!rc) rc = make_namespaces(plan);
-	return rc ? rc : make_blocked(plan);
+	return rc ? rc : make_namespaces(plan);
 }
 
 int plan_new(struct str text, uint64_t seq, uint64_t identity_seq, const uint64_t *since, size_t since_count,
@@ -153,20 +171,27 @@ void plan_free(struct plan *plan)
 	free(plan);
 }
 
+static bool is_same_texts(const struct str *a, size_t a_count, const struct str *b, size_t b_count)
+{
+	if (a_count != b_count) return false;
+	for (size_t i = 0; i < a_count; i++)
+		if (!str_eq(a[i], b[i])) return false;
+	return true;
+}
+
+static bool is_same_namespace(const struct identity_namespace *a, const struct identity_namespace *b)
+{
+	return str_eq(a->name, b->name) && a->is_known == b->is_known && a->max_per_profile == b->max_per_profile &&
+	       a->normalize == b->normalize && is_same_texts(a->from, a->from_count, b->from, b->from_count) &&
+	       is_same_texts(a->blocked, a->blocked_count, b->blocked, b->blocked_count);
+}
+
 static bool is_same_identity(const struct definitions *a, const struct definitions *b)
 {
-	if (a->namespace_count != b->namespace_count || a->blocked_count != b->blocked_count ||
-	    a->max_fragments != b->max_fragments)
-		return false;
-	for (size_t i = 0; i < a->namespace_count; i++) {
-		const struct identity_namespace *x = &a->namespaces[i], *y = &b->namespaces[i];
-		if (!str_eq(x->name, y->name) || !str_eq(x->from, y->from) || x->is_known != y->is_known ||
-		    x->max_per_profile != y->max_per_profile)
-			return false;
-	}
-	for (size_t i = 0; i < a->blocked_count; i++)
-		if (!str_eq(a->blocked[i], b->blocked[i])) return false;
-	return true;
+	if (a->namespace_count != b->namespace_count || a->max_fragments != b->max_fragments) return false;
+	for (size_t i = 0; i < a->namespace_count; i++)
+		if (!is_same_namespace(&a->namespaces[i], &b->namespaces[i])) return false;
+	return is_same_texts(a->blocked, a->blocked_count, b->blocked, b->blocked_count);
 }
 
 /* Where an unchanged feature began to count; `seq` when it is new. */
@@ -218,15 +243,27 @@ const struct plan_feature *plan_feature_find(const struct plan *plan, uint64_t k
 	return low < plan->feature_count && plan->features[low].key == key ? &plan->features[low] : NULL;
 }
 
-bool plan_is_blocked(const struct plan *plan, struct str value)
+static bool holds(const struct plan_blocked *blocked, struct str value)
 {
 	char lower[EVENT_IDENTIFIER_MAX];
-	if (!(plan->blocked_lengths & (UINT64_C(1) << (value.len < 63 ? value.len : 63)))) return false;
+	if (!(blocked->lengths & (UINT64_C(1) << (value.len < 63 ? value.len : 63)))) return false;
 	if (value.len > sizeof lower) return false;
 	for (size_t i = 0; i < value.len; i++) {
 		char c = value.ptr[i];
 		lower[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 	}
 	struct str key = {lower, value.len};
-	return bsearch(&key, plan->blocked, plan->definitions.blocked_count, sizeof key, order_text) != NULL;
+	return bsearch(&key, blocked->items, blocked->count, sizeof key, order_text) != NULL;
+}
+
+bool plan_is_blocked(const struct plan *plan, size_t namespace_, struct str value)
+{
+	return holds(&plan->blocked, value) || holds(&plan->namespaces[namespace_].blocked, value);
+}
+
+bool plan_blocks(const struct plan *plan, struct str identifier)
+{
+	struct str value = identifier_value(identifier);
+	size_t at = plan_namespace_find(plan, identifier_namespace(identifier));
+	return at < plan->namespace_count ? plan_is_blocked(plan, at, value) : holds(&plan->blocked, value);
 }

@@ -10,11 +10,22 @@
 #define PLAN_NAMESPACES_MAX 32
 #define PLAN_FEATURES_MAX   256
 
+struct plan_source { /* where a namespace may find its identifier */
+	struct event_field field;
+	struct str first_step; /* of the path: an object whose text lacks it cannot hold a value there */
+};
+
+struct plan_blocked {
+	struct str *items; /* sorted */
+	size_t count;
+	uint64_t lengths; /* bit n: a value of n bytes exists (63: or longer) */
+};
+
 struct plan_namespace {
 	struct identity_namespace rule;
-	struct event_field field;
-	bool is_trait;         /* from traits.<path>: a person's trait, so never read from a group event */
-	struct str first_step; /* of the path: an object whose text lacks it cannot hold a value there */
+	struct plan_source *sources; /* in the order asked */
+	size_t source_count;
+	struct plan_blocked blocked; /* of this namespace */
 };
 
 struct plan_feature {
@@ -38,10 +49,9 @@ struct plan {
 	struct plan_feature *features; /* ordered by key */
 	size_t feature_count;
 	struct feature_routes routes;
-	struct str *blocked;      /* sorted */
-	uint64_t blocked_lengths; /* bit n: a blocked value of n bytes exists (63: or longer) */
-	uint64_t seq;             /* position of the definition record */
-	uint64_t identity_seq;    /* since when the identity rules are as they are: their version */
+	struct plan_blocked blocked; /* in every namespace */
+	uint64_t seq;                /* position of the definition record */
+	uint64_t identity_seq;       /* since when the identity rules are as they are: their version */
 };
 
 /* How far a feature type that is not registered may go. */
@@ -58,7 +68,10 @@ void plan_free(struct plan *plan);
 /* Index of the namespace in the plan, namespace_count when it is not one of them: its strength. */
 size_t plan_namespace_find(const struct plan *plan, struct str name);
 const struct plan_feature *plan_feature_find(const struct plan *plan, uint64_t key);
-bool plan_is_blocked(const struct plan *plan, struct str value);
+/* Is a (normalised) value of that namespace (an index) blocked, there or everywhere? */
+bool plan_is_blocked(const struct plan *plan, size_t namespace_, struct str value);
+/* The same for a whole identifier, "namespace:value". */
+bool plan_blocks(const struct plan *plan, struct str identifier);
 
 /* definitions.c: parses into the arena; with `is_lenient` unknown feature types get impl NULL. */
 MUST_USE int definitions_parse_text(struct str text, struct arena *arena, bool is_lenient, struct definitions *out);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "profile/feature_eval.h"
+#include "profile/link_row.h"
 #include "profile/trait.h"
 
 int people_reader_new(struct people *people, struct people_reader **out)
@@ -98,13 +99,13 @@ struct lookup {
 	size_t fragment_count;
 };
 
-static int parse_ref(const struct people *people, struct str ref, struct fragment_id *id,
+static int parse_ref(const struct people_reader *reader, struct str ref, struct fragment_id *id,
 		     char memory[ROW_IDENTIFIER_MAX], struct str *identifier)
 {
 	*identifier = STR_NONE;
 	if (str_starts(ref, STR("id:"))) return fragment_id_parse((struct str){ref.ptr + 3, ref.len - 3}, id);
-	int rc = identifier_normalize(ref, memory, identifier);
-	if (!rc) fragment_id_make(&people->key, *identifier, id);
+	int rc = identifier_normalize(reader->plan, ref, memory, identifier);
+	if (!rc) fragment_id_make(&reader->people->key, *identifier, id);
 	return rc;
 }
 
@@ -289,13 +290,48 @@ int people_get(struct people_reader *reader, struct str ref, unsigned parts, int
 	struct fragment_id id;
 	struct str identifier;
 	struct row *fragment;
-	int rc = parse_ref(reader->people, ref, &id, memory, &identifier);
+	int rc = parse_ref(reader, ref, &id, memory, &identifier);
 	bool with_cold = parts & (PROFILE_TRAITS | PROFILE_LOSERS | PROFILE_CONSENTS);
 	if (!rc) rc = reader_row(reader, &id, false, with_cold, arena, &fragment);
 	if (rc) return rc;
 	if (identifier.len && !str_eq(identifier, fragment->identifier)) return ERR_CORRUPT;
 	rc = load_view(&lookup, fragment);
 	return rc ? rc : fill(&lookup, fragment, out);
+}
+
+int people_resolve(struct people_reader *reader, struct str ref, struct arena *arena, struct str *identifier)
+{
+	char memory[ROW_IDENTIFIER_MAX];
+	struct fragment_id id;
+	struct row *fragment;
+	int rc = parse_ref(reader, ref, &id, memory, identifier);
+	if (!rc) rc = reader_row(reader, &id, false, false, arena, &fragment);
+	if (rc) return rc;
+	if (identifier->len && !str_eq(*identifier, fragment->identifier)) return ERR_CORRUPT;
+	*identifier = fragment->identifier;
+	return OK;
+}
+
+int people_profile_of(struct people_reader *reader, struct str identifier, struct arena *arena, struct fragment_id *out)
+{
+	struct fragment_id id;
+	struct row *fragment;
+	fragment_id_make(&reader->people->key, identifier, &id);
+	int rc = reader_row(reader, &id, false, false, arena, &fragment);
+	if (!rc) *out = fragment->profile;
+	return rc;
+}
+
+int people_find_act(struct people_reader *reader, enum people_act_kind kind, struct str a, struct str b, uint64_t seq,
+		    struct arena *arena, struct link_row *out)
+{
+	struct link key = {.rule = kind == PEOPLE_MERGE ? LINK_MERGE | LINK_TRUSTED : LINK_UNMERGE, .seq = seq}, link;
+	const struct hash_key *hash_key = &reader->people->key;
+	CHECK(reader->is_open);
+	fragment_id_make(hash_key, a, &key.fragment);
+	fragment_id_make(hash_key, b, &key.other);
+	int rc = link_get(reader->txn, reader->people->tables.links, &key, &link);
+	return rc ? rc : link_show(&link, a, arena, out);
 }
 
 int reader_members(struct people_reader *reader, const struct fragment_id *profile, struct arena *arena,

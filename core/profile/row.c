@@ -6,7 +6,7 @@
 #include "profile/wire.h"
 
 enum cold_tag { COLD_CONSENTS = 1 };
-enum row_flag { ROW_HAS_PROFILE = 1, ROW_HAS_MERGED = 2, ROW_HAS_DECIDED = 4, ROW_FLAGS = 7 };
+enum row_flag { ROW_HAS_PROFILE = 1, ROW_HAS_MERGED = 2, ROW_HAS_DECIDED = 4, ROW_HAS_CUTS = 8, ROW_FLAGS = 15 };
 
 void row_init(struct row *row, const struct fragment_id *id, bool is_merged)
 {
@@ -86,6 +86,7 @@ int row_decode_hot(struct str bytes, struct arena *arena, const struct fragment_
 	uint8_t flags = wire_u8(&in);
 	if (flags & ~ROW_FLAGS) return ERR_CORRUPT;
 	out->has_merged = flags & ROW_HAS_MERGED;
+	out->has_cuts = flags & ROW_HAS_CUTS;
 	if (flags & ROW_HAS_PROFILE) wire_copy(&in, &out->profile, sizeof out->profile);
 	out->refused_traits = wire_varint(&in);
 	out->attempt_count = wire_varint(&in);
@@ -126,7 +127,7 @@ size_t row_encode_hot(const struct row *row, uint8_t *out)
 	at = wire_put_varint(at, row->event_count);
 	at = wire_put_u64(at, row->chain_head);
 	*at++ = (uint8_t)((has_profile ? ROW_HAS_PROFILE : 0) | (row->has_merged ? ROW_HAS_MERGED : 0) |
-			  (row->decided_count ? ROW_HAS_DECIDED : 0));
+			  (row->decided_count ? ROW_HAS_DECIDED : 0) | (row->has_cuts ? ROW_HAS_CUTS : 0));
 	if (has_profile) at = wire_put(at, &row->profile, sizeof row->profile);
 	at = wire_put_varint(at, row->refused_traits);
 	at = wire_put_varint(at, row->attempt_count);
@@ -347,4 +348,5 @@ void row_merge_counts(struct row *into, const struct row *from)
 	if (from->created_seq < into->created_seq) into->created_seq = from->created_seq;
 	into->event_count += from->event_count;
 	into->refused_traits += from->refused_traits;
+	into->has_cuts |= from->has_cuts;
 }

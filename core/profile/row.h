@@ -62,6 +62,7 @@ struct row {
 	struct fragment_id id;
 	bool is_merged;
 	bool has_merged;      /* a fragment's: its profile has a merged row beside this one */
+	bool has_cuts;        /* it (or a member of the merged row) was unmerged from somebody: look into `links` */
 	bool is_cold_decoded; /* members and traits are filled in; else `cold` holds their bytes */
 	struct str cold;      /* the cold section as stored; meaningful until a trait or member changes */
 	bool is_cold_changed;

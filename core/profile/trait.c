@@ -47,6 +47,11 @@ static int compare_age(const struct row_trait *a, const struct row_trait *b)
 	return order ? order : str_cmp(a->value, b->value);
 }
 
+int trait_compare(const struct row_trait *a, const struct row_trait *b)
+{
+	return a->provenance != b->provenance ? (int)b->provenance - (int)a->provenance : compare_age(a, b);
+}
+
 static size_t trait_size(struct str name, struct str value)
 {
 	return 16 + name.len + value.len;

@@ -21,5 +21,7 @@ MUST_USE int trait_put(struct row *row, const struct row_trait *trait, bool is_b
 MUST_USE int traits_merge(struct row *into, const struct row *from, struct arena *arena);
 /* The row's winner of that name (its strongest class), or NULL. */
 const struct row_trait *trait_winner(const struct row *row, struct str name);
+/* > 0: of two values of one trait, `a` is the one that is shown. */
+int trait_compare(const struct row_trait *a, const struct row_trait *b);
 /* Index of the first trait of the next name after index `i`. */
 size_t trait_next_name(const struct row *row, size_t i);

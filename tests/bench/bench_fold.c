@@ -94,8 +94,16 @@ static void say(const char *what, int64_t since)
 /* ── preparing ───────────────────────────────────────────────────────────── */
 
 static struct conf_namespace namespaces[] = {
-    {{"user_id", 7}, {"userId", 6}, 1, true},
-    {{"anonymous_id", 12}, {"anonymousId", 11}, 50, false},
+    {.name = {"user_id", 7},
+     .from = (struct str[]){{"userId", 6}},
+     .from_count = 1,
+     .max_per_profile = 1,
+     .is_known = true},
+    {.name = {"anonymous_id", 12},
+     .from = (struct str[]){{"anonymousId", 11}},
+     .from_count = 1,
+     .max_per_profile = 50,
+     .is_known = false},
 };
 static struct str completed = {"Order Completed", 15};
 static struct conf_feature features[] = {

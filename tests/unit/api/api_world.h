@@ -16,6 +16,7 @@
 
 #define READER "reader-token-0123456789"
 #define ADMIN  "admin-token-0123456789"
+#define MERGER "secret-of-merger"
 #define WRITER "web-key"
 
 struct world {
@@ -50,6 +51,7 @@ static const char WORLD_CONFIG[] = "store: {path: %s/data}\n"
 static const char WORLD_TOKENS[] =
     "tokens:\n"
     "  - {name: reader, token: " READER ", scopes: [\"profiles:read\", \"changes:read\"]}\n"
+    "  - {name: merger, token: " MERGER ", scopes: [merge]}\n"
     "  - {name: admin, token: " ADMIN ", scopes: [admin]}\n";
 
 static inline void world_on_commit(void *ctx, uint64_t applied, uint64_t last_change)

@@ -42,7 +42,10 @@ static void check_route(void *ctx, const struct route *route)
 			fail_msg("%s: unknown scope %s", route->path, route->scope);
 		assert_int_equal(route->cors, CORS_NONE);
 		/* api.md: who may see what. */
-		if (strncmp(route->path, "/v1/profiles", 12) == 0) assert_int_equal(scope, SCOPE_PROFILES_READ);
+		bool is_act =
+		    strcmp(route->path, "/v1/profiles/merge") == 0 || strcmp(route->path, "/v1/profiles/unmerge") == 0;
+		if (strncmp(route->path, "/v1/profiles", 12) == 0)
+			assert_int_equal(scope, is_act ? SCOPE_MERGE : SCOPE_PROFILES_READ);
 		if (strncmp(route->path, "/v1/changes", 11) == 0) assert_int_equal(scope, SCOPE_CHANGES_READ);
 	}
 	bool is_admin_path = strncmp(route->path, "/v1/admin/", 10) == 0;

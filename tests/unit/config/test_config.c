@@ -89,10 +89,10 @@ static void default_identity(void **state)
 	(void)state;
 	assert_int_equal(c->namespace_count, 3);
 	assert_str(c->namespaces[0].name, "user_id");
-	assert_str(c->namespaces[0].from, "userId");
+	assert_str(c->namespaces[0].from[0], "userId");
 	assert_int_equal(c->namespaces[0].max_per_profile, 1);
 	assert_true(c->namespaces[0].is_known);
-	assert_str(c->namespaces[1].from, "traits.email");
+	assert_str(c->namespaces[1].from[0], "traits.email");
 	assert_int_equal(c->namespaces[1].max_per_profile, 5);
 	assert_str(c->namespaces[2].name, "anonymous_id");
 	assert_int_equal(c->namespaces[2].max_per_profile, 45);
@@ -327,6 +327,12 @@ static const struct {
     {"features: [{name: a, type: count}, {name: a, type: count}]\n",
      "1: features[1]: name 'a' is taken by features[0]"},
     {"identity: {namespaces: []}\n", "1: identity.namespaces must not be empty"},
+    {"identity: {namespaces: [{name: a, from: []}]}\n", "1: identity.namespaces[0].from must not be empty"},
+    {"identity: {namespaces: [{name: a, from: [userId, nonsense]}]}\n", "1: identity.namespaces[0].from"},
+    {"identity: {namespaces: [{name: a, from: [name, name, name, name, name, name, name, name, name]}]}\n",
+     "1: identity.namespaces[0].from: at most 8 fields"},
+    {"identity: {namespaces: [{name: a, from: userId, normalize: emial}]}\n",
+     "1: identity.namespaces[0].normalize: 'emial' is not one of: none, email, phone, did you mean 'email'?"},
     {"identity: {namespaces: [{name: a}]}\n", "1: identity.namespaces[0] needs 'from'"},
     {"identity: {namespaces: [{name: a, from: userId, known: yes}]}\n",
      "1: identity.namespaces[0].known: 'yes' is not true or false"},
@@ -561,7 +567,8 @@ static void the_reference_file_shows_the_defaults(void **state)
 	assert_int_equal(reference->namespace_count, plain->namespace_count);
 	for (size_t i = 0; i < plain->namespace_count; i++) {
 		const struct conf_namespace *a = &plain->namespaces[i], *b = &reference->namespaces[i];
-		assert_true(str_eq(a->name, b->name) && str_eq(a->from, b->from));
+		assert_true(str_eq(a->name, b->name) && a->from_count == 1 && b->from_count == 1);
+		assert_true(str_eq(a->from[0], b->from[0]) && a->normalize == b->normalize);
 		assert_true(a->max_per_profile == b->max_per_profile && a->is_known == b->is_known);
 	}
 	assert_int_equal(reference->blocked_identifier_count, plain->blocked_identifier_count);

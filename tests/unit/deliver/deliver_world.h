@@ -38,7 +38,9 @@ static inline void world_init(struct world *w)
 	memset(w, 0, sizeof *w);
 	w->dir = test_dir_make();
 	arena_init(&w->arena, 4096, 0);
-	w->namespaces[0] = (struct conf_namespace){STR("user_id"), STR("userId"), 1, true};
+	static struct str user_id[] = {{"userId", 6}};
+	w->namespaces[0] = (struct conf_namespace){
+	    .name = STR("user_id"), .from = user_id, .from_count = 1, .max_per_profile = 1, .is_known = true};
 	w->config = (struct config){
 	    .file = STR("test.yaml"),
 	    .store_path = str_from(w->dir.path),

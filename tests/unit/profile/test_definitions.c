@@ -6,8 +6,16 @@
 #include "profile/plan.h"
 
 static struct conf_namespace namespaces[] = {
-    {{"user_id", 7}, {"userId", 6}, 1, true},
-    {{"anonymous_id", 12}, {"anonymousId", 11}, 4, false},
+    {.name = {"user_id", 7},
+     .from = (struct str[]){{"userId", 6}},
+     .from_count = 1,
+     .max_per_profile = 1,
+     .is_known = true},
+    {.name = {"anonymous_id", 12},
+     .from = (struct str[]){{"anonymousId", 11}},
+     .from_count = 1,
+     .max_per_profile = 4,
+     .is_known = false},
 };
 static struct str blocked[] = {{"null", 4}, {"0", 1}, {"null", 4}};
 static struct str completed = {"Order \"Completed\"", 17};
@@ -150,8 +158,8 @@ static void test_twice(void **state)
 	assert_int_equal(plan_succeed(plan, str_from(expected), 9, &next), OK);
 	assert_int_equal(next->identity_seq, 1);
 	assert_int_equal(next->features[0].key, plan->features[0].key);
-	assert_true(plan_is_blocked(plan, STR("NULL")) && plan_is_blocked(plan, STR("0")) &&
-		    !plan_is_blocked(plan, STR("nul")));
+	assert_true(plan_is_blocked(plan, 0, STR("NULL")) && plan_is_blocked(plan, 0, STR("0")) &&
+		    !plan_is_blocked(plan, 0, STR("nul")));
 	plan_free(next);
 	plan_free(plan);
 }

@@ -97,6 +97,7 @@ struct cdpd_event world_event(enum event_type type, const char *user, const char
 	    .enrichment = STR_NONE,
 	    .ip = STR_NONE,
 	    .user_agent = STR_NONE,
+	    .country = STR_NONE,
 	};
 }
 
@@ -375,9 +376,10 @@ static void dump_content(FILE *file, const struct row *row)
 static void dump_fragment(FILE *file, struct world *world, const struct all *all, const struct row *row)
 {
 	const struct row *profile = find_row(all->fragments, all->fragment_count, &row->profile);
-	fprintf(file, "%.*s created %llu head %llu profile %.*s attempts %llu+%llu", STR_ARG(row->identifier),
-		(unsigned long long)row->created_seq, (unsigned long long)row->chain_head, STR_ARG(profile->identifier),
-		(unsigned long long)row->attempt_count, (unsigned long long)row->attempt_overflow);
+	fprintf(file, "%.*s%s created %llu head %llu profile %.*s attempts %llu+%llu", STR_ARG(row->identifier),
+		row->has_cuts ? " cut" : "", (unsigned long long)row->created_seq, (unsigned long long)row->chain_head,
+		STR_ARG(profile->identifier), (unsigned long long)row->attempt_count,
+		(unsigned long long)row->attempt_overflow);
 	dump_content(file, row);
 	for (size_t i = 0; i < row->decided_count; i++) {
 		const struct row *other = find_row(all->fragments, all->fragment_count, &row->decided[i].other);
@@ -408,12 +410,13 @@ static void dump_links(FILE *file, struct world *world)
 		struct str line;
 		assert_int_equal(link_decode(key, value, &link), OK);
 		assert_int_equal(reader_row(reader, &link.fragment, false, false, &world->arena, &row), OK);
-		assert_int_equal(arena_printf(&world->arena, &line, "link %.*s %.*s %d v%llu %d %s at %llu %lld\n",
-					      STR_ARG(row->identifier), STR_ARG(link.other_identifier), link.rule,
-					      (unsigned long long)link.version, link.is_initiator,
-					      link_reason_name(link.reason), (unsigned long long)link.seq,
-					      (long long)link.t),
-				 OK);
+		assert_int_equal(
+		    arena_printf(&world->arena, &line, "link %.*s %.*s %d v%llu %d%d%d.%d %s at %llu %lld %.*s %.*s\n",
+				 STR_ARG(row->identifier), STR_ARG(link.other_identifier), link.rule,
+				 (unsigned long long)link.version, link.is_initiator, link.is_one_sided, link.was_one,
+				 link.ordinal, link_reason_name(link.reason), (unsigned long long)link.seq,
+				 (long long)link.t, STR_ARG(link.actor), STR_ARG(link.note)),
+		    OK);
 		assert_true(count < COUNT_OF(lines));
 		lines[count++] = (char *)(uintptr_t)line.ptr;
 	}
@@ -521,7 +524,7 @@ static uint64_t count_links(struct world *world, const struct row *row)
 	     rc = store_cursor_move(cursor, STORE_NEXT, &key, &value)) {
 		assert_int_equal(link_decode(key, value, &link), OK);
 		if (!fragment_id_eq(&link.fragment, &row->id)) break;
-		count++;
+		count += !link_is_act(link.rule);
 	}
 	store_cursor_close(cursor);
 	return count;
