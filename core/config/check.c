@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "config/index.h"
+#include "config/segments.h"
 #include "config/units.h"
 
 #define DEFAULT_LISTENER "127.0.0.1:8080"
@@ -172,4 +173,5 @@ void check_draft(struct reading *reading, const struct node *root, struct draft 
 		complain(reading->complaints, line_of(root, "identity.namespaces"), "identity.namespaces: at most 32");
 	if (config->feature_count > 256)
 		complain(reading->complaints, line_of(root, "features"), "features: at most 256");
+	segments_check(reading, root, draft);
 }

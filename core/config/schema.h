@@ -11,4 +11,10 @@ struct draft {
 	size_t http_count, https_count, admin_count;
 };
 
+struct segment_file { /* what segments_file holds */
+	struct conf_segment *items;
+	size_t count;
+};
+extern const struct table schema_segment_file; /* reads a struct segment_file */
+
 extern const struct table schema_root; /* reads a struct draft */

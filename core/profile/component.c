@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "profile/feature_eval.h"
+#include "profile/segments.h"
 #include "profile/trait.h"
 
 int component_of(struct people *people, struct slot *fragment, struct component *out)
@@ -182,5 +183,5 @@ int component_join(struct people *people, const struct component *a, const struc
 	if (!rc) rc = cache_set(&people->cache, head, true, merged);
 	if (!rc) rc = cache_view(&people->cache, head, seq, t);
 	if (!rc) rc = tell(people, a, b, profile, seq, t);
-	return rc;
+	return rc ? rc : segments_joined(people, head, a->head, b->head, seq, t);
 }

@@ -211,6 +211,7 @@ int features_apply(const struct plan *plan, struct event_view *view, struct row 
 		if (!feature->def.impl || !is_matched(feature, view->event)) continue;
 		int rc = apply_one(feature, view, rows, row_count, arena, refused);
 		if (rc) return rc;
+		rows[row_count - 1]->touched_features[i / 64] |= UINT64_C(1) << i % 64; /* for segments */
 	}
 	return OK;
 }

@@ -44,6 +44,9 @@ struct identity_namespace {
 	uint16_t max_per_profile;
 	bool is_known;
 };
+struct segment_def {
+	struct str name, when; /* when: canonical JSON, core/config/condition.h */
+};
 /* Everything that decides how an event is folded; made from the config, or from a definition record's text. */
 struct definitions {
 	struct identity_namespace *namespaces; /* strongest first */
@@ -53,6 +56,8 @@ struct definitions {
 	uint16_t max_fragments;
 	struct feature_def *features;
 	size_t feature_count;
+	struct segment_def *segments;
+	size_t segment_count;
 	int64_t dedup_window_us;
 	uint64_t dedup_max_ids;
 };
@@ -135,6 +140,8 @@ struct profile {
 	size_t trait_count;
 	struct profile_feature *features;
 	size_t feature_count;
+	struct str *segments; /* names, ordered; always filled */
+	size_t segment_count;
 	int64_t first_seen, last_seen;
 	uint64_t event_count;
 	uint64_t refused_traits; /* over the bounds, never stored */

@@ -12,6 +12,8 @@ struct tables {
 	store_db rows, links, outcomes, changes, meta;
 };
 
+struct segments;
+
 struct people {
 	struct store_env *env;
 	struct tables tables;
@@ -24,6 +26,7 @@ struct people {
 	struct plan *previous_plan; /* to go back to when the transaction that changed it is aborted */
 	bool has_new_plan;
 	struct cache cache;
+	struct segments *segments;
 	struct event_view view;
 	struct identifiers identifiers; /* of the event being applied */
 	struct buf json;                /* scratch: a trait's value, a change's body */
