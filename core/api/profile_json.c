@@ -101,6 +101,14 @@ void profile_write_features(struct json_out *out, const struct profile *profile)
 	jo_end_object(out);
 }
 
+void profile_write_segments(struct json_out *out, const struct profile *profile)
+{
+	jo_key(out, STR("segments"));
+	jo_array(out);
+	for (size_t i = 0; i < profile->segment_count; i++) jo_str(out, profile->segments[i]);
+	jo_end_array(out);
+}
+
 void profile_write(struct json_out *out, const struct profile *profile, struct str position)
 {
 	jo_object(out);
@@ -108,9 +116,8 @@ void profile_write(struct json_out *out, const struct profile *profile, struct s
 	profile_write_identifiers(out, profile);
 	profile_write_traits(out, profile);
 	profile_write_features(out, profile);
-	/* Segments and consents are not computed by this version. */
-	jo_key(out, STR("segments"));
-	jo_raw(out, STR("[]"));
+	profile_write_segments(out, profile);
+	/* Consents are not computed by this version. */
 	jo_key(out, STR("consents"));
 	jo_raw(out, STR("[]"));
 	write_time(out, STR("firstSeen"), profile->first_seen);

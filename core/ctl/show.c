@@ -83,6 +83,21 @@ static void show_fold(struct json root)
 		     json_bool_at(root, "fold.ready") ? "" : ", still preparing");
 }
 
+static void show_segments(struct json root)
+{
+	int64_t defined = json_int_at(root, "segments.defined");
+	struct json evaluating, percent;
+	double done = 0;
+	if (!defined && !json_get_path(root, STR("segments.evaluating.percent"), &percent)) return;
+	(void)printf("Segments  %" PRId64 " defined, ", defined);
+	if (json_get_path(root, STR("segments.evaluating"), &evaluating) &&
+	    json_get(evaluating, STR("percent"), &percent) && json_double(percent, &done))
+		(void)printf("changed definitions being applied: %.1f %%, %" PRId64 " identifiers looked at\n", done,
+			     json_int_at(root, "segments.evaluating.evaluated"));
+	else
+		(void)printf("everybody evaluated\n");
+}
+
 void show_status(struct json root, const char *url)
 {
 	char uptime[32], resident[32], anonymous[32];
@@ -95,6 +110,7 @@ void show_status(struct json root, const char *url)
 	show_rejected_by(root);
 	show_journal(root);
 	show_fold(root);
+	show_segments(root);
 	(void)printf("Memory    %s resident, %s of it anonymous\n", resident, anonymous);
 	struct json list;
 	if (!list_at(root, "destinations", &list)) return;
