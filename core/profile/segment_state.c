@@ -65,6 +65,8 @@ int segments_open(struct people *people)
 	people->segments = segments;
 	buf_init(&segments->scratch.text, TEXT_MAX);
 	make_metrics(segments);
+	segments->counts = calloc(SEGMENT_COUNTS, sizeof *segments->counts);
+	if (!segments->counts) return ERR_NOMEM;
 	int rc = json_reader_new(&segments->scratch.reader);
 	return rc ? rc : segment_tables_open(people->env, &segments->tables);
 }
@@ -75,6 +77,7 @@ void segments_close(struct people *people)
 	if (!segments) return;
 	if (segments->scratch.reader) json_reader_free(segments->scratch.reader);
 	buf_fini(&segments->scratch.text);
+	free(segments->counts);
 	free(segments);
 	people->segments = NULL;
 }
@@ -130,6 +133,8 @@ void segments_ended(struct people *people, bool is_committed)
 	struct segments *segments = people->segments;
 	segments->loaded = NULL;
 	segments->is_scan_waiting = false;
+	for (size_t i = 0; i < segments->counted_count; i++) segments->counts[segments->counted[i]].is_used = false;
+	segments->counted_count = 0;
 	if (!is_committed) return;
 	memcpy(&segments->committed, &segments->working, sizeof segments->committed);
 	publish(people);

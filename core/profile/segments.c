@@ -124,26 +124,60 @@ static int change_keys(struct people *people, struct membership *membership, uin
 	return OK;
 }
 
+static int write_counts(struct people *people)
+{
+	struct segments *segments = people->segments;
+	int rc = OK;
+	for (size_t i = 0; i < segments->counted_count; i++) {
+		struct segment_count *item = &segments->counts[segments->counted[i]];
+		struct str name = {item->name, item->name_len};
+		if (!rc) rc = member_count_put(people->txn, segments->tables.members, item->key, item->count, name);
+		item->is_used = false;
+	}
+	segments->counted_count = 0;
+	return rc;
+}
+
+/* `name` empty: no longer defined, its name lies beside its count. */
+static int count_of(struct people *people, uint64_t key, struct str name, struct segment_count **out)
+{
+	struct segments *segments = people->segments;
+	struct str stored = STR_NONE;
+	uint64_t count = 0;
+	size_t at = key % SEGMENT_COUNTS;
+	while (segments->counts[at].is_used && segments->counts[at].key != key) at = (at + 1) % SEGMENT_COUNTS;
+	*out = &segments->counts[at];
+	if ((*out)->is_used) return OK;
+	if (segments->counted_count == COUNT_OF(segments->counted)) {
+		int rc = write_counts(people);
+		return rc ? rc : count_of(people, key, name, out);
+	}
+	int rc = member_count_get(people->txn, segments->tables.members, key, &count, &stored);
+	if (rc && rc != ERR_NOT_FOUND) return rc;
+	if (name.len == 0) name = stored;
+	if (name.len == 0 || name.len > SEGMENT_NAME_MAX) return ERR_CORRUPT;
+	**out = (struct segment_count){.key = key, .count = count, .is_used = true, .name_len = name.len};
+	memcpy((*out)->name, name.ptr, name.len);
+	segments->counted[segments->counted_count++] = at;
+	return OK;
+}
+
 static int toggle(struct people *people, struct membership *membership, uint64_t key, struct str name, bool is_entry,
 		  const struct cause *cause)
 {
 	store_db members = people->segments->tables.members;
-	char memory[SEGMENT_NAME_MAX];
-	struct str stored;
-	uint64_t count = 0;
-	int rc = member_count_get(people->txn, members, key, &count, &stored);
-	if (rc && rc != ERR_NOT_FOUND) return rc;
-	if (rc == ERR_NOT_FOUND && !is_entry) return ERR_CORRUPT;
-	if (name.len ==
-	    0) { /* no longer defined: its name lies beside the count, in a page that is about to be written */
-		if (stored.len > sizeof memory) return ERR_CORRUPT;
-		memcpy(memory, stored.ptr, stored.len);
-		name = (struct str){memory, stored.len};
-	}
-	rc = member_count_put(people->txn, members, key, is_entry ? count + 1 : count - 1, name);
-	if (!rc && is_entry) rc = member_put(people->txn, members, key, &membership->slot->id, cause->t);
-	if (!rc && !is_entry) rc = member_del(people->txn, members, key, &membership->slot->id);
+	const struct fragment_id *profile = &membership->slot->id;
+	struct segment_count *counted;
+	int rc = count_of(people, key, name, &counted);
+	if (!rc && !is_entry && counted->count == 0) rc = ERR_CORRUPT;
+	if (rc) return rc;
+	counted->count = is_entry ? counted->count + 1 : counted->count - 1;
+	if (is_entry)
+		rc = member_put(people->txn, members, key, profile, cause->t);
+	else
+		rc = member_del(people->txn, members, key, profile);
 	if (!rc) rc = change_keys(people, membership, key, is_entry);
+	name = (struct str){counted->name, counted->name_len};
 	return rc ? rc : tell(people, membership->slot, name, is_entry, cause);
 }
 
@@ -533,6 +567,7 @@ int segments_write(struct people *people)
 	struct segments *segments = people->segments;
 	struct fragment_id profile;
 	int rc = settle(people);
+	if (!rc) rc = write_counts(people);
 	if (!rc && !segments->is_due_known) rc = know_due(people, &profile);
 	if (rc) return rc;
 	if (memcmp(&segments->working, &segments->committed, sizeof segments->working) == 0) return OK;

@@ -6,6 +6,7 @@
 
 #include "profile/room.h"
 #include "profile/segment.h"
+#include "profile/segment_plan.h"
 #include "profile/segment_tables.h"
 #include "profile/segment_value.h"
 
@@ -31,12 +32,23 @@ struct segment_state {
 	int64_t next_due; /* INT64_MAX: none. Derived */
 };
 
+/* A segment's count while the transaction changes it. */
+struct segment_count {
+	uint64_t key, count;
+	bool is_used;
+	char name[SEGMENT_NAME_MAX];
+	size_t name_len;
+};
+#define SEGMENT_COUNTS 4096 /* a power of two: those of two plans' segments, at most half of it used */
+
 struct segments {
 	struct segment_tables tables;
 	struct segment_state committed, working;
 	bool is_due_known;    /* working.next_due */
 	bool is_scan_waiting; /* until the next transaction: rows of this one are not in the store yet */
 	struct membership *loaded;
+	struct segment_count *counts;                      /* by key; SEGMENT_COUNTS */
+	size_t counted[SEGMENT_COUNTS / 2], counted_count; /* those in use */
 	struct value_scratch scratch;
 	struct metric *entered, *exited, *fired, *scanned, *next_due, *percent;
 	_Atomic uint64_t shown_scan_seq, shown_scan_count, shown_defined;
