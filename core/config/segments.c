@@ -195,9 +195,10 @@ void segments_check(struct reading *reading, const struct node *root, struct dra
 	struct str file = str_from(reading->complaints->file);
 	set_file(config->segments, config->segment_count, file);
 	add_file(reading, config);
-	if (config->segment_count > SEGMENTS_MAX)
-		complain(reading->complaints, root->line, "segments: at most %d", SEGMENTS_MAX);
-	if (reading->complaints->status || config->segment_count == 0 || config->segment_count > SEGMENTS_MAX) return;
+	if (config->segment_count > CONF_SEGMENTS_MAX)
+		complain(reading->complaints, root->line, "segments: at most %d", CONF_SEGMENTS_MAX);
+	if (reading->complaints->status || config->segment_count == 0 || config->segment_count > CONF_SEGMENTS_MAX)
+		return;
 	check_unique(reading, config);
 	read_conditions(reading, config);
 	check_circles(reading, config);

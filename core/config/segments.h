@@ -3,7 +3,7 @@
 
 #include "config/schema.h"
 
-#define SEGMENTS_MAX 1000
+#define CONF_SEGMENTS_MAX 1000
 
 /* After everything that conditions refer to (features, namespaces) is in the draft. */
 void segments_check(struct reading *reading, const struct node *root, struct draft *draft);

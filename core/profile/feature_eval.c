@@ -185,6 +185,8 @@ static int take_state(const struct plan_feature *feature, struct row *row, struc
 	return make_writable(feature->def.impl, *out, arena);
 }
 
+_Static_assert(sizeof((struct row *)0)->touched_features * 8 >= PLAN_FEATURES_MAX, "a bit for each feature");
+
 static int apply_one(const struct plan_feature *feature, struct event_view *view, struct row *const *rows,
 		     size_t row_count, struct arena *arena, uint64_t *refused)
 {

@@ -343,6 +343,7 @@ static int note_inputs(struct plan *plan, struct segment_plan *segments)
 {
 	segments->of_feature = arena_array(&plan->arena, struct segment_set, plan->feature_count + 1);
 	if (!segments->of_feature) return ERR_NOMEM;
+	segments->feature_count = plan->feature_count;
 	for (size_t i = 0; i < segments->count; i++) {
 		segment_set_add(&segments->all, i);
 		for (size_t k = 0; k < segments->items[i].step_count; k++)

@@ -85,7 +85,8 @@ struct segment_plan {
 	struct segment_set every_event; /* counters, times, features that age */
 	struct segment_set traits, identities;
 	struct segment_set *of_feature; /* by index in the plan */
-	struct segment_set timed;       /* a due time */
+	size_t feature_count;
+	struct segment_set timed; /* a due time */
 };
 
 struct plan;

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "profile/segment_eval.h"
 
-static const char *const why_names[WHY_COUNT] = {"event", "time", "join", "definition"};
+static const char *const why_names[WHY_COUNT] = {"event", "time", "identity", "definition"};
 
 /* ── rows ────────────────────────────────────────────────────────────────── */
 
@@ -316,8 +316,11 @@ static void gather(const struct segment_plan *plan, const struct segment_event *
 	for (size_t word = 0; word < COUNT_OF(event->view->touched_features); word++) {
 		uint64_t bits = event->view->touched_features[word];
 		event->view->touched_features[word] = 0;
-		for (; bits; bits &= bits - 1)
-			segment_set_join(set, &plan->of_feature[word * 64 + (unsigned)__builtin_ctzll(bits)]);
+		for (; bits; bits &= bits - 1) {
+			size_t feature = word * 64 + (unsigned)__builtin_ctzll(bits);
+			/* A bit may be left from a plan that had more. */
+			if (feature < plan->feature_count) segment_set_join(set, &plan->of_feature[feature]);
+		}
 	}
 }
 
@@ -355,7 +358,7 @@ int segments_profile_changed(struct people *people, struct slot *slot, uint64_t 
 {
 	struct membership *membership;
 	struct row *view;
-	struct cause cause = {seq, t, WHY_JOIN};
+	struct cause cause = {seq, t, WHY_IDENTITY};
 	if (!has_any(people)) return OK;
 	int rc = load_view(people, slot, &view);
 	if (!rc) rc = membership_of(people, slot, &membership);
@@ -454,8 +457,12 @@ int people_fire_due(struct people *people, uint64_t seq, int64_t t, size_t max)
 
 void segments_defined(struct people *people, const struct plan *old, uint64_t seq)
 {
+	if (segment_plans_differ(old, people->plan)) segments_rescan(people, seq);
+}
+
+void segments_rescan(struct people *people, uint64_t seq)
+{
 	struct segments *segments = people->segments;
-	if (!segment_plans_differ(old, people->plan)) return;
 	segments->working.scan_seq = seq;
 	segments->working.has_scanned = false;
 	segments->working.scan_count = 0;
@@ -551,7 +558,7 @@ static int settle_row(struct people *people, struct membership *membership, bool
 static int settle(struct people *people)
 {
 	struct cause cause = {people->working.applied ? people->working.applied - 1 : 0, people->working.applied_t,
-			      WHY_JOIN};
+			      WHY_IDENTITY};
 	for (struct membership *it = people->segments->loaded; it; it = it->next) {
 		const struct row *view = view_of(it->slot);
 		int rc = view ? OK : leave(people, it, true, &cause);

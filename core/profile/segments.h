@@ -10,7 +10,7 @@
 #include "profile/segment_tables.h"
 #include "profile/segment_value.h"
 
-enum segment_why { WHY_EVENT, WHY_TIME, WHY_JOIN, WHY_DEFINITION, WHY_COUNT };
+enum segment_why { WHY_EVENT, WHY_TIME, WHY_IDENTITY, WHY_DEFINITION, WHY_COUNT };
 
 struct membership {
 	struct membership *next; /* of this transaction */
@@ -66,6 +66,8 @@ void segments_close(struct people *people);
 void segments_begin(struct people *people);
 /* people->plan took over from `old` at `seq`. */
 void segments_defined(struct people *people, const struct plan *old, uint64_t seq);
+/* Values of many people changed at once, at `seq`: everybody who was there by then is looked at again in the background. */
+void segments_rescan(struct people *people, uint64_t seq);
 MUST_USE int segments_write(struct people *people); /* before cache_write */
 void segments_ended(struct people *people, bool is_committed);
 

@@ -506,8 +506,8 @@ static void a_join_moves_memberships(void **state)
 	one(&world, &login);
 	assert_text(segments_of(&world, "anonymous_id:a1"), "active buyer");
 	const char *told = entries(&world, changes);
-	assert_non_null(strstr(told, "anonymous_id:a1 -active join 4\n"));
-	assert_non_null(strstr(told, "anonymous_id:a1 -visitor join 4\n"));
+	assert_non_null(strstr(told, "anonymous_id:a1 -active identity 4\n"));
+	assert_non_null(strstr(told, "anonymous_id:a1 -visitor identity 4\n"));
 	assert_non_null(strstr(told, "user_id:u1 +buyer event 4\n"));
 	assert_null(strstr(told, "u1 +active")); /* was in it, is in it */
 	assert_int_equal(members_of(&world, "active"), 1);
@@ -1002,6 +1002,7 @@ static void random_histories_end_as_evaluated(void **state)
 {
 	const char *rounds_text = getenv("CDPD_SEGMENT_ROUNDS");
 	uint64_t rounds = rounds_text ? strtoull(rounds_text, NULL, 10) : 25;
+	size_t told_bytes = 0;
 	(void)state;
 	for (uint64_t seed = 1; seed <= rounds; seed++) {
 		struct script script = make_script(seed, 150);
@@ -1016,10 +1017,11 @@ static void random_histories_end_as_evaluated(void **state)
 		}
 		/* However it was cut into transactions: the same changes in the same order. */
 		assert_text(told[0], told[1]);
-		if (seed % 5 == 0) assert_true(strlen(told[0]) > 200);
+		told_bytes += strlen(told[0]);
 		for (size_t i = 0; i < 2; i++) world_close(&worlds[i]);
 		arena_fini(&script.arena);
 	}
+	assert_true(told_bytes > rounds * 1000); /* they did tell of something */
 }
 
 int main(void)

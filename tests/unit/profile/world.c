@@ -120,7 +120,8 @@ void world_begin(struct world *world)
 
 void world_commit(struct world *world)
 {
-	assert_int_equal(people_commit(world->people, world->seq + 1, WORLD_T0 + world->ahead + (int64_t)world->seq), OK);
+	assert_int_equal(people_commit(world->people, world->seq + 1, WORLD_T0 + world->ahead + (int64_t)world->seq),
+			 OK);
 }
 
 struct apply_result world_one(struct world *world, const struct cdpd_event *event)
