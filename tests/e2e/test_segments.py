@@ -141,6 +141,24 @@ def test_counts_survive_a_kill(shop):
     assert status["defined"] == 4 and status["nextDueAt"] and status["held"] is False and status["evaluating"] is None
 
 
+def test_time_alone_moves_people_after_a_restart_too():
+    config = CONFIG + "\nsegments:\n  - {{name: here, when: {{field: last_seen, within: 1s}}}}\n"
+    with running(config) as daemon:
+        stream = Stream(daemon, "?segment=here")
+        daemon.track("u1", "A")
+        assert stream.next()[2]["entered"] is True
+        last, _, left = stream.next()  # nothing is sent: the journal ticks
+        assert left["entered"] is False and left["why"] == "time"
+        assert daemon.profile("user_id:u1").json["segments"] == []
+        position = daemon.track("u2", "A")
+        daemon.profile("user_id:u2", position)
+        daemon.kill()
+        daemon.start()
+        resumed = Stream(daemon, "?segment=here", last_id=last)
+        assert [resumed.next()[2]["entered"] for _ in range(2)] == [True, False]
+        wait_for(lambda: segments(daemon)["here"]["members"] == 0)
+
+
 def test_a_login_moves_memberships(shop):
     shop.post("/v1/track", {"anonymousId": "a1", "event": "Order Completed", "properties": {"total": 70}})
     position = shop.track("u1", "Order Completed", properties={"total": 70})

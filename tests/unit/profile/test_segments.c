@@ -486,6 +486,80 @@ static void a_held_clock_fires_nothing(void **state)
 	world_close(&world);
 }
 
+/* A feature whose value changes by time alone: whole days since the newest event. */
+static uint32_t idle_init(void *state)
+{
+	memset(state, 0, sizeof(int64_t));
+	return sizeof(int64_t);
+}
+
+static int idle_add(void *state, uint32_t *len, const struct cdpd_feature_input *input)
+{
+	int64_t newest;
+	(void)len;
+	memcpy(&newest, state, sizeof newest);
+	if (input->time_us > newest) memcpy(state, &input->time_us, sizeof newest);
+	return 0;
+}
+
+static int idle_merge(void *into, uint32_t *len, const void *other, uint32_t other_len)
+{
+	struct cdpd_feature_input input = {.size = sizeof input};
+	(void)other_len;
+	memcpy(&input.time_us, other, sizeof input.time_us);
+	return idle_add(into, len, &input);
+}
+
+static int idle_read(const void *state, uint32_t len, int64_t now, char *json, uint32_t size)
+{
+	int64_t newest;
+	(void)len;
+	memcpy(&newest, state, sizeof newest);
+	return snprintf(json, size, "%lld", (long long)((now - newest) / DAY));
+}
+
+static void features_that_age_are_looked_at_daily(void **state)
+{
+	static const struct cdpd_feature_type idle = {.size = sizeof idle,
+						      .state_version = 1,
+						      .max_state = sizeof(int64_t),
+						      .exact = true,
+						      .init = idle_init,
+						      .add = idle_add,
+						      .merge = idle_merge,
+						      .read = idle_read};
+	struct world world;
+	struct str definition;
+	const char *rest = strstr(world_definitions, "\"features\":[") + strlen("\"features\":[");
+	(void)state;
+	assert_int_equal(feature_type_register(STR("idle_days"), &idle), OK);
+	world_open_empty(&world);
+	assert_int_equal(
+	    arena_printf(&world.arena, &definition,
+			 "{\"dedup\":{\"max_ids\":1000,\"window_us\":604800000000},\"features\":["
+			 "{\"event\":\"\",\"field\":\"\",\"name\":\"idle\",\"state_version\":1,\"type\":\"idle_days\"},"
+			 "%.*s,\"segments\":[%s]}",
+			 (int)strlen(rest) - 1, rest, SEGMENT("quiet", LEAF("feature", "idle", "at_least", "3"))),
+	    OK);
+	world_define(&world, definition.ptr);
+	struct cdpd_event buy = order("u1", "{}"), other = order("u2", "{}");
+	one(&world, &buy);
+	one(&world, &other);
+	assert_int_equal(due_waiting(&world), 2);
+	for (int day = 1; day <= 8; day++) {
+		world.ahead = day * DAY + 100;
+		one(&world, NULL);
+		assert_int_equal(due_waiting(&world), 2);
+		bool is_quiet = segments_of(&world, "user_id:u1")[0] != '\0';
+		if (day <= 2) assert_false(is_quiet);
+		if (day >= 4) assert_true(is_quiet); /* within a day of its coming true */
+	}
+	one(&world, &buy);
+	assert_text(segments_of(&world, "user_id:u1"), "");
+	assert_text(segments_of(&world, "user_id:u2"), "quiet");
+	world_close(&world);
+}
+
 /* ── joins ───────────────────────────────────────────────────────────────── */
 
 static void a_join_moves_memberships(void **state)
@@ -1034,6 +1108,7 @@ int main(void)
 	    cmocka_unit_test(time_alone_moves_people),
 	    cmocka_unit_test(activity_moves_the_due_time),
 	    cmocka_unit_test(a_held_clock_fires_nothing),
+	    cmocka_unit_test(features_that_age_are_looked_at_daily),
 	    cmocka_unit_test(a_join_moves_memberships),
 	    cmocka_unit_test(joins_of_joins_in_one_transaction),
 	    cmocka_unit_test(a_changed_definition_is_taken_over_in_slices),
