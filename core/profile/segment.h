@@ -9,7 +9,7 @@
 int64_t people_wake_at(const struct people *people, int64_t t);
 /* Something is due at or before `t`. */
 bool people_is_due(const struct people *people, int64_t t);
-/* Fires at most `max` of what is due at or before `t`, in order, each at its own time, caused by the record at `seq`. In a transaction. */
+/* Fires at most `max` of what is due at or before `t`, in order, each at its own time, caused by the record at `seq` (its time is `t`). In a transaction. */
 MUST_USE int people_fire_due(struct people *people, uint64_t seq, int64_t t, size_t max);
 /* A clock record: while held, time stands still at `t` and nothing is due. In a transaction. */
 void people_hold(struct people *people, bool is_held, int64_t t);

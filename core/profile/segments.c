@@ -66,8 +66,9 @@ static int membership_of(struct people *people, struct slot *slot, struct member
 
 struct cause {
 	uint64_t seq;
-	int64_t t;
+	int64_t t; /* of the record: the feed's retention goes by it */
 	enum segment_why why;
+	int64_t since; /* when it became true: earlier, when it was due before */
 };
 
 static int tell(struct people *people, const struct slot *slot, struct str name, bool is_entry,
@@ -83,6 +84,10 @@ static int tell(struct people *people, const struct slot *slot, struct str name,
 	jo_bool(&out, is_entry);
 	jo_key(&out, STR("why"));
 	jo_str(&out, str_from(why_names[cause->why]));
+	if (cause->why == WHY_TIME) {
+		jo_key(&out, STR("dueAt"));
+		jo_time(&out, cause->since);
+	}
 	jo_end_object(&out);
 	if (out.status) return out.status;
 	struct change change = {
@@ -173,7 +178,7 @@ static int toggle(struct people *people, struct membership *membership, uint64_t
 	if (rc) return rc;
 	counted->count = is_entry ? counted->count + 1 : counted->count - 1;
 	if (is_entry)
-		rc = member_put(people->txn, members, key, profile, cause->t);
+		rc = member_put(people->txn, members, key, profile, cause->since);
 	else
 		rc = member_del(people->txn, members, key, profile);
 	if (!rc) rc = change_keys(people, membership, key, is_entry);
@@ -336,7 +341,7 @@ int segments_event(struct people *people, const struct segment_event *event)
 	const struct segment_plan *plan = people->plan->segments;
 	struct segment_set set;
 	struct membership *membership;
-	struct cause cause = {event->seq, event->t, WHY_EVENT};
+	struct cause cause = {event->seq, event->t, WHY_EVENT, event->t};
 	if (!has_any(people)) return OK;
 	bool is_whole = event->is_identity || (event->head->membership && event->head->membership->is_stale);
 	if (!plan && !is_whole) return OK;
@@ -358,7 +363,7 @@ int segments_profile_changed(struct people *people, struct slot *slot, uint64_t 
 {
 	struct membership *membership;
 	struct row *view;
-	struct cause cause = {seq, t, WHY_IDENTITY};
+	struct cause cause = {seq, t, WHY_IDENTITY, t};
 	if (!has_any(people)) return OK;
 	int rc = load_view(people, slot, &view);
 	if (!rc) rc = membership_of(people, slot, &membership);
@@ -414,7 +419,7 @@ static int know_due(struct people *people, struct fragment_id *profile)
 	return OK;
 }
 
-static int fire(struct people *people, const struct fragment_id *profile, uint64_t seq, int64_t due)
+static int fire(struct people *people, const struct fragment_id *profile, uint64_t seq, int64_t t, int64_t due)
 {
 	const struct segment_plan *plan = people->plan ? people->plan->segments : NULL;
 	struct membership *membership;
@@ -433,7 +438,7 @@ static int fire(struct people *people, const struct fragment_id *profile, uint64
 	struct look look = {.people = people,
 			    .membership = membership,
 			    .view = view,
-			    .cause = {seq, due, WHY_TIME},
+			    .cause = {seq, t, WHY_TIME, due},
 			    .now = due,
 			    .changes_at = INT64_MAX};
 	rc = set_due(people, membership, 0);
@@ -447,7 +452,7 @@ int people_fire_due(struct people *people, uint64_t seq, int64_t t, size_t max)
 		struct fragment_id profile;
 		int rc = know_due(people, &profile);
 		if (rc || people->segments->working.next_due > t) return rc;
-		rc = fire(people, &profile, seq, people->segments->working.next_due);
+		rc = fire(people, &profile, seq, t, people->segments->working.next_due);
 		if (rc) return rc;
 	}
 	return OK;
@@ -484,7 +489,7 @@ static int scan_one(struct people *people, const struct fragment_id *id, int64_t
 	rc = load_view(people, slot, &row);
 	if (!rc) rc = membership_of(people, slot, &membership);
 	if (rc) return rc;
-	struct cause cause = {state->scan_seq, t, WHY_DEFINITION};
+	struct cause cause = {state->scan_seq, t, WHY_DEFINITION, t};
 	return look_whole(people, membership, row, &cause);
 }
 
@@ -557,8 +562,8 @@ static int settle_row(struct people *people, struct membership *membership, bool
 /* Membership goes into the rows. */
 static int settle(struct people *people)
 {
-	struct cause cause = {people->working.applied ? people->working.applied - 1 : 0, people->working.applied_t,
-			      WHY_IDENTITY};
+	int64_t t = people->working.applied_t;
+	struct cause cause = {people->working.applied ? people->working.applied - 1 : 0, t, WHY_IDENTITY, t};
 	for (struct membership *it = people->segments->loaded; it; it = it->next) {
 		const struct row *view = view_of(it->slot);
 		int rc = view ? OK : leave(people, it, true, &cause);

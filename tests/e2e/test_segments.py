@@ -148,7 +148,7 @@ def test_time_alone_moves_people_after_a_restart_too():
         daemon.track("u1", "A")
         assert stream.next()[2]["entered"] is True
         last, _, left = stream.next()  # nothing is sent: the journal ticks
-        assert left["entered"] is False and left["why"] == "time"
+        assert left["entered"] is False and left["why"] == "time" and left["dueAt"] <= left["at"]
         assert daemon.profile("user_id:u1").json["segments"] == []
         position = daemon.track("u2", "A")
         daemon.profile("user_id:u2", position)
