@@ -1,5 +1,6 @@
 #include "config/condition.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -160,17 +161,13 @@ static bool write_truth(struct writer *w, const struct node *node)
 /* "2026-11-21" is the beginning of that day in UTC. */
 static bool write_stamp(struct writer *w, const struct node *node)
 {
-	char text[40];
+	char text[64];
 	int64_t us;
 	int16_t offset;
-	if (node->text.len == 0 || node->text.len + sizeof "T00:00:00Z" > sizeof text) return false;
-	memcpy(text, node->text.ptr, node->text.len);
-	size_t len = node->text.len;
-	if (len == 10 && text[4] == '-') {
-		memcpy(text + len, "T00:00:00Z", 10);
-		len += 10;
-	}
-	if (!memchr(text, '-', len) || clock_parse((struct str){text, len}, &us, &offset) != OK) return false;
+	if (node->text.len == 0 || node->text.len > 40) return false;
+	const char *midnight = node->text.len == 10 ? "T00:00:00Z" : "";
+	(void)snprintf(text, sizeof text, "%.*s%s", STR_ARG(node->text), midnight);
+	if (!strchr(text, '-') || clock_parse(str_from(text), &us, &offset) != OK) return false;
 	jo_int(&w->out, us);
 	return true;
 }

@@ -192,7 +192,7 @@ static int eval_list(struct segment_person *person, const struct segment_step *s
 		     struct segment_verdict *out)
 {
 	bool is_all = steps[at].kind == STEP_ALL;
-	struct segment_verdict whole = {is_all, INT64_MAX}, part;
+	struct segment_verdict whole = {is_all, INT64_MAX}, part = whole;
 	for (size_t i = at + 1; i < steps[at].end; i = steps[i].end) {
 		int rc = eval(person, steps, i, &part);
 		if (rc) return rc;

@@ -113,7 +113,7 @@ int segments_load(struct people *people, struct store_txn *txn)
 	if (rc) return rc;
 	rc = due_first(txn, segments->tables.due, &segments->committed.next_due, &profile);
 	if (rc && rc != ERR_NOT_FOUND) return rc;
-	memcpy(&segments->working, &segments->committed, sizeof segments->working);
+	segments->working = segments->committed;
 	segments->is_due_known = true;
 	publish(people);
 	return OK;
@@ -122,7 +122,7 @@ int segments_load(struct people *people, struct store_txn *txn)
 void segments_begin(struct people *people)
 {
 	struct segments *segments = people->segments;
-	memcpy(&segments->working, &segments->committed, sizeof segments->working); /* padding too: compared as bytes */
+	segments->working = segments->committed;
 	segments->is_due_known = true;
 	segments->is_scan_waiting = false;
 	segments->loaded = NULL;
@@ -136,7 +136,7 @@ void segments_ended(struct people *people, bool is_committed)
 	for (size_t i = 0; i < segments->counted_count; i++) segments->counts[segments->counted[i]].is_used = false;
 	segments->counted_count = 0;
 	if (!is_committed) return;
-	memcpy(&segments->committed, &segments->working, sizeof segments->committed);
+	segments->committed = segments->working;
 	publish(people);
 }
 

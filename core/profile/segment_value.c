@@ -10,10 +10,11 @@
 
 bool value_text_is_number(struct str text, double *out)
 {
+	static const char allowed[] = "0123456789+-.eE";
 	char copy[48], *end;
 	if (text.len == 0 || text.len >= sizeof copy) return false;
 	for (size_t i = 0; i < text.len; i++)
-		if (!memchr("0123456789+-.eE", text.ptr[i], 15)) return false;
+		if (!memchr(allowed, text.ptr[i], sizeof allowed - 1)) return false;
 	memcpy(copy, text.ptr, text.len);
 	copy[text.len] = '\0';
 	*out = strtod(copy, &end);

@@ -574,6 +574,13 @@ static int settle(struct people *people)
 	return OK;
 }
 
+static bool is_same_state(const struct segment_state *a, const struct segment_state *b)
+{
+	return a->is_held == b->is_held && a->held_t == b->held_t && a->scan_seq == b->scan_seq &&
+	       fragment_id_eq(&a->scan_after, &b->scan_after) && a->has_scanned == b->has_scanned &&
+	       a->scan_count == b->scan_count;
+}
+
 int segments_write(struct people *people)
 {
 	struct segments *segments = people->segments;
@@ -582,6 +589,6 @@ int segments_write(struct people *people)
 	if (!rc) rc = write_counts(people);
 	if (!rc && !segments->is_due_known) rc = know_due(people, &profile);
 	if (rc) return rc;
-	if (memcmp(&segments->working, &segments->committed, sizeof segments->working) == 0) return OK;
+	if (is_same_state(&segments->working, &segments->committed)) return OK;
 	return segment_state_write(people->txn, people->tables.meta, &segments->working);
 }
