@@ -242,6 +242,19 @@ static void show_features(struct json root)
 	table_print(table, stdout, 2);
 }
 
+/* One line: names have no spaces. */
+static void show_segments_of(struct json root)
+{
+	struct json list, item;
+	struct json_iter it;
+	struct str name;
+	if (!list_at(root, "segments", &list)) return;
+	(void)printf("\nSegments\n ");
+	for (json_iter_start(list, &it); json_next_element(&it, &item);)
+		if (json_str(item, &name)) (void)printf(" %.*s", STR_ARG(name));
+	(void)putchar('\n');
+}
+
 void show_profile(struct json root)
 {
 	struct str id = json_text_at(root, "id"), requested = json_text_at(root, "requestedId");
@@ -251,6 +264,7 @@ void show_profile(struct json root)
 	show_identifiers(root);
 	show_traits(root);
 	show_features(root);
+	show_segments_of(root);
 }
 
 /* What an event is called: its name for tracks and pages, else its type. */

@@ -63,6 +63,7 @@ def test_reading(shop):
     assert profile["segments"] == ["active", "big_spenders", "buyers", "only_u3"]
     part = shop.get("/v1/profiles/user_id:u1/segments").json
     assert part["segments"] == ["active", "buyers"] and part["now"] and part["position"]
+    assert "active big_spenders buyers only_u3" in shop.ctl("profile", "user_id:u3").stdout
     listed = segments(shop)
     assert {name: segment["members"] for name, segment in listed.items()} == {"buyers": 5, "big_spenders": 2, "active": 5, "only_u3": 1}
     one = shop.get("/v1/segments/big_spenders").json
