@@ -58,7 +58,7 @@ struct conf_feature {
 struct conf_segment {
 	struct str name;         /* [a-z0-9_-]{1,64} */
 	const struct node *when; /* as written */
-	struct str condition;    /* checked, as canonical JSON: core/config/condition.h */
+	struct str condition;    /* checked, as canonical JSON: core/config/segment_condition.h */
 	struct str file;         /* where it stands */
 	int line;
 };

@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "config/condition.h"
+#include "config/segment_condition.h"
 
 /* ── the file ──────────────────────────────────────────────────────────────── */
 
@@ -139,7 +139,7 @@ static void visit(struct walk *walk, size_t index)
 {
 	walk->state[index] = 1;
 	walk->at = &walk->config->segments[index];
-	condition_references(walk->at->when, follow, walk);
+	segment_condition_references(walk->at->when, follow, walk);
 	walk->state[index] = 2;
 }
 
@@ -184,7 +184,7 @@ static void read_conditions(struct reading *r, struct config *config)
 	}
 	for (size_t i = 0; i < config->segment_count; i++) {
 		r->complaints->file = config->segments[i].file.ptr;
-		if (config->segments[i].when) condition_read(r, &names, &config->segments[i]);
+		if (config->segments[i].when) segment_condition_read(r, &names, &config->segments[i]);
 	}
 	r->complaints->file = config_file;
 }

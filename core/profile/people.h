@@ -45,7 +45,7 @@ struct identity_namespace {
 	bool is_known;
 };
 struct segment_def {
-	struct str name, when; /* when: canonical JSON, core/config/condition.h */
+	struct str name, when; /* when: canonical JSON, core/config/segment_condition.h */
 };
 /* Everything that decides how an event is folded; made from the config, or from a definition record's text. */
 struct definitions {

@@ -1,4 +1,4 @@
-#include "config/condition.h"
+#include "config/segment_condition.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -417,7 +417,7 @@ static void read_condition(struct writer *w, const struct node *node)
 	}
 }
 
-void condition_read(struct reading *reading, const struct condition_names *names, struct conf_segment *segment)
+void segment_condition_read(struct reading *reading, const struct condition_names *names, struct conf_segment *segment)
 {
 	struct buf json;
 	struct writer w = {.r = reading, .names = names, .segment = segment->name};
@@ -438,12 +438,13 @@ void condition_read(struct reading *reading, const struct condition_names *names
 	buf_fini(&json);
 }
 
-void condition_references(const struct node *when, void (*fn)(void *ctx, struct str segment, int line), void *ctx)
+void segment_condition_references(const struct node *when, void (*fn)(void *ctx, struct str segment, int line),
+				  void *ctx)
 {
 	if (!when || when->kind == NODE_SCALAR) return;
 	for (const struct node *child = when->children; child; child = child->next) {
 		if (when->kind == NODE_LIST || is_junction(child->key))
-			condition_references(child, fn, ctx);
+			segment_condition_references(child, fn, ctx);
 		else if (str_eq(child->key, STR("segment")) && child->kind == NODE_SCALAR)
 			fn(ctx, child->text, child->line);
 	}

@@ -1,4 +1,4 @@
-/* condition: a segment's `when`, from YAML to the checked canonical JSON that goes into the definition record. The
+/* segment_condition: a segment's `when`, from YAML to the checked canonical JSON that goes into the definition record. The
  * profile room compiles that JSON (core/profile/segment_plan.h); docs/segments.md explains the language to people.
  *
  *   {"all":[…]}  {"any":[…]}  {"not":…}
@@ -22,6 +22,7 @@ struct condition_names {
 };
 
 /* Checks the condition and writes it to segment->condition. What is wrong goes to the complaints, whose file must be the segment's. */
-void condition_read(struct reading *reading, const struct condition_names *names, struct conf_segment *segment);
+void segment_condition_read(struct reading *reading, const struct condition_names *names, struct conf_segment *segment);
 /* Calls `fn` for each segment that the condition refers to, with the line. */
-void condition_references(const struct node *when, void (*fn)(void *ctx, struct str segment, int line), void *ctx);
+void segment_condition_references(const struct node *when, void (*fn)(void *ctx, struct str segment, int line),
+				  void *ctx);
