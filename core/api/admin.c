@@ -6,6 +6,7 @@
 #include "api/answer.h"
 #include "api/event_json.h"
 #include "api/internal.h"
+#include "api/segments.h"
 #include "base/clock.h"
 #include "plugin/plugin.h"
 
@@ -162,6 +163,10 @@ static int status(struct answer *answer, struct read_thread *thread)
 	write_accounting(out, &accounting);
 	write_journal(out, api, &accounting);
 	write_fold(out, api);
+	jo_key(out, STR("segments"));
+	jo_object(out);
+	segments_write_progress(out, api);
+	jo_end_object(out);
 	jo_key(out, STR("changes"));
 	jo_object(out);
 	write_uint(out, STR("last"), people_last_change(api->people));

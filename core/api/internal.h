@@ -105,6 +105,7 @@ MUST_USE int profiles_register(struct router *router);
 MUST_USE int merge_register(struct router *router);
 MUST_USE int events_register(struct router *router);
 MUST_USE int history_register(struct router *router);
+MUST_USE int segments_register(struct router *router);
 MUST_USE int changes_register(struct router *router);
 MUST_USE int admin_register(struct router *router);
 MUST_USE int rejects_register(struct router *router);

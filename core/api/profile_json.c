@@ -101,6 +101,14 @@ void profile_write_features(struct json_out *out, const struct profile *profile)
 	jo_end_object(out);
 }
 
+void profile_write_segments(struct json_out *out, const struct profile *profile)
+{
+	jo_key(out, STR("segments"));
+	jo_array(out);
+	for (size_t i = 0; i < profile->segment_count; i++) jo_str(out, profile->segments[i]);
+	jo_end_array(out);
+}
+
 void profile_write_consent(struct json_out *out, const struct profile_consent *consent)
 {
 	const struct consent *record = &consent->record;
@@ -141,9 +149,7 @@ void profile_write(struct json_out *out, const struct profile *profile, struct s
 	profile_write_identifiers(out, profile);
 	profile_write_traits(out, profile);
 	profile_write_features(out, profile);
-	/* Segments are not computed by this version. */
-	jo_key(out, STR("segments"));
-	jo_raw(out, STR("[]"));
+	profile_write_segments(out, profile);
 	write_consents(out, profile);
 	write_time(out, STR("firstSeen"), profile->first_seen);
 	write_time(out, STR("lastSeen"), profile->last_seen);

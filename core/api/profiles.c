@@ -98,9 +98,8 @@ static void part_identifiers(struct json_out *out, const struct profile *profile
 
 static void part_segments(struct json_out *out, const struct profile *profile, const struct api *api)
 {
-	(void)profile, (void)api;
-	jo_key(out, STR("segments"));
-	jo_raw(out, STR("[]"));
+	(void)api;
+	profile_write_segments(out, profile);
 }
 
 static void get_part(struct api_worker *worker, struct http_request *req, unsigned parts, part_fn write)

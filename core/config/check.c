@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "config/index.h"
+#include "config/segments.h"
 #include "config/tracking_plan.h"
 #include "config/units.h"
 
@@ -213,4 +214,5 @@ void check_draft(struct reading *reading, const struct node *root, struct draft 
 	check_consent(reading, root, config);
 	if (config->feature_count > 256)
 		complain(reading->complaints, line_of(root, "features"), "features: at most 256");
+	segments_check(reading, root, draft);
 }

@@ -89,6 +89,14 @@ struct conf_feature {
 	struct str file; /* of features_file; empty: the main file */
 };
 
+struct conf_segment {
+	struct str name;         /* [a-z0-9_-]{1,64} */
+	const struct node *when; /* as written */
+	struct str condition;    /* checked, as canonical JSON: core/config/segment_condition.h */
+	struct str file;         /* where it stands */
+	int line;
+};
+
 struct conf_instance {   /* an enricher or a destination: one instance of a plugin */
 	struct str name; /* defaults to the plugin's name */
 	struct str plugin;
@@ -188,7 +196,10 @@ struct config {
 	size_t feature_count;
 	struct conf_purpose *purposes;
 	size_t purpose_count;
-	struct str features_file; /* as given; empty: none */
+	struct str features_file;      /* as given; empty: none */
+	struct conf_segment *segments; /* those of the file behind those of `segments:` */
+	size_t segment_count;
+	struct str segments_file; /* relative to the configuration's folder; empty: none */
 
 	struct str plugin_path; /* folder of *.so; default: "plugins" beside the executable; never empty */
 	struct conf_instance *enrichers;

@@ -185,6 +185,31 @@ static const struct table purpose_table = {
     .short_form = "name",
 };
 
+/* ── segments ──────────────────────────────────────────────────────────────── */
+
+#define SEGMENT(member) FIELD(struct conf_segment, member)
+static const struct key segment_keys[] = {
+    {"name", KEY_TEXT, SEGMENT(name), .flags = KEY_REQUIRED | KEY_UNIQUE, .check = name_check_id},
+    {"when", KEY_NODE, SEGMENT(when), .flags = KEY_REQUIRED},
+};
+
+static int *segment_line(void *item)
+{
+	return &((struct conf_segment *)item)->line;
+}
+
+static const struct table segment_table = {
+    .keys = segment_keys,
+    .count = COUNT_OF(segment_keys),
+    .item_size = sizeof(struct conf_segment),
+    .line_of = segment_line,
+};
+
+static const struct key segment_file_keys[] = {
+    {"segments", KEY_ITEMS, FIELDS(struct segment_file, items, count), .items = &segment_table},
+};
+const struct table schema_segment_file = {.keys = segment_file_keys, .count = COUNT_OF(segment_file_keys)};
+
 /* ── enrichers and destinations ────────────────────────────────────────────── */
 
 #define INSTANCE(member) FIELD(struct conf_instance, member)
@@ -295,6 +320,8 @@ static const struct key root_keys[] = {
     {"features", KEY_ITEMS, TEXTS_IN(features, feature_count), .items = &feature_table},
     {"consent.purposes", KEY_ITEMS, TEXTS_IN(purposes, purpose_count), .items = &purpose_table},
     {"features_file", KEY_TEXT, IN(features_file)},
+    {"segments", KEY_ITEMS, TEXTS_IN(segments, segment_count), .items = &segment_table},
+    {"segments_file", KEY_TEXT, IN(segments_file)},
     {"plugins.path", KEY_TEXT, IN(plugin_path), .flags = KEY_RESTART},
     {"enrichers", KEY_ITEMS, TEXTS_IN(enrichers, enricher_count), .flags = KEY_RESTART, .items = &instance_table},
     {"destinations", KEY_ITEMS, TEXTS_IN(destinations, destination_count), .items = &destination_table},

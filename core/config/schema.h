@@ -14,3 +14,8 @@ struct draft {
 extern const struct table schema_root;         /* reads a struct draft */
 extern const char *const lawful_basis_names[]; /* in the enum's order, ends with NULL */
 extern const struct table schema_features;     /* features alone, of a file of their own; reads a struct draft too */
+struct segment_file {                          /* what segments_file holds */
+	struct conf_segment *items;
+	size_t count;
+};
+extern const struct table schema_segment_file; /* reads a struct segment_file */

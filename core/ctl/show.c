@@ -83,6 +83,21 @@ static void show_fold(struct json root)
 		     json_bool_at(root, "fold.ready") ? "" : ", still preparing");
 }
 
+static void show_segments(struct json root)
+{
+	int64_t defined = json_int_at(root, "segments.defined");
+	struct json evaluating, percent;
+	double done = 0;
+	if (!defined && !json_get_path(root, STR("segments.evaluating.percent"), &percent)) return;
+	(void)printf("Segments  %" PRId64 " defined, ", defined);
+	if (json_get_path(root, STR("segments.evaluating"), &evaluating) &&
+	    json_get(evaluating, STR("percent"), &percent) && json_double(percent, &done))
+		(void)printf("changed definitions being applied: %.1f %%, %" PRId64 " identifiers looked at\n", done,
+			     json_int_at(root, "segments.evaluating.evaluated"));
+	else
+		(void)printf("everybody evaluated\n");
+}
+
 void show_status(struct json root, const char *url)
 {
 	char uptime[32], resident[32], anonymous[32];
@@ -95,6 +110,7 @@ void show_status(struct json root, const char *url)
 	show_rejected_by(root);
 	show_journal(root);
 	show_fold(root);
+	show_segments(root);
 	(void)printf("Memory    %s resident, %s of it anonymous\n", resident, anonymous);
 	struct json list;
 	if (!list_at(root, "destinations", &list)) return;
@@ -267,6 +283,19 @@ static void show_consents(struct json root)
 	table_print(table, stdout, 2);
 }
 
+/* One line: names have no spaces. */
+static void show_segments_of(struct json root)
+{
+	struct json list, item;
+	struct json_iter it;
+	struct str name;
+	if (!list_at(root, "segments", &list)) return;
+	(void)printf("\nSegments\n ");
+	for (json_iter_start(list, &it); json_next_element(&it, &item);)
+		if (json_str(item, &name)) (void)printf(" %.*s", STR_ARG(name));
+	(void)putchar('\n');
+}
+
 void show_profile(struct json root)
 {
 	struct str id = json_text_at(root, "id"), requested = json_text_at(root, "requestedId");
@@ -277,6 +306,7 @@ void show_profile(struct json root)
 	show_traits(root);
 	show_features(root);
 	show_consents(root);
+	show_segments_of(root);
 }
 
 /* What an event is called: its name for tracks and pages, else its type. */

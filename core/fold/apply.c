@@ -3,6 +3,7 @@
 #include "event/record.h"
 #include "fold/payload.h"
 #include "fold/worker.h"
+#include "profile/segment.h"
 
 static int put_verdict(struct fold *fold, uint64_t seq, enum outcome_verdict verdict, enum outcome_reason reason,
 		       uint64_t previous_seq)
@@ -72,6 +73,7 @@ static int apply_clock(struct fold *fold, const struct record *record)
 	int rc = payload_read_clock(&fold->arena, record->payload, &is_held);
 	if (rc) return rc;
 	dedup_hold(fold->dedup, is_held);
+	people_hold(fold->people, is_held, record->t);
 	dedup_advance(fold->dedup, record->seq, record->t); /* with a confirmation what was held back is due now */
 	return OK;
 }

@@ -62,6 +62,11 @@ void worker_configure(struct fold *fold);
 void worker_rewind(struct fold *fold);
 void worker_publish(struct fold *fold);
 
+/* For due.c: one transaction, begun when it is not open yet; whether it should end; ending it. */
+MUST_USE int worker_open_transaction(struct fold *fold);
+bool worker_is_full(const struct fold *fold);
+MUST_USE int worker_commit(struct fold *fold);
+
 /* core/fold/apply.c: folds one record into the open transaction. ERR_FORMAT: of a kind that only a newer cdpd writes,
  * nothing was changed. Other errors: the transaction must be abandoned. */
 MUST_USE int apply_record(struct fold *fold, const struct record *record);

@@ -5,6 +5,7 @@
 #include "profile/decide.h"
 #include "profile/link.h"
 #include "profile/redecide.h"
+#include "profile/segments.h"
 
 struct parties {
 	struct slot *a, *b;
@@ -102,7 +103,10 @@ static int merge(struct people *people, const struct people_act *act, const stru
 	int rc = decide_merge(people, parties, &link);
 	if (!rc) rc = put(people, parties, &link);
 	if (rc || link.reason || link.was_one) return rc;
-	return component_join(people, &parties->of_a, &parties->of_b, seq, t);
+	rc = component_join(people, &parties->of_a, &parties->of_b, seq, t);
+	struct component joined;
+	if (!rc) rc = component_of(people, parties->a, &joined);
+	return rc ? rc : segments_profile_changed(people, joined.head, seq, t);
 }
 
 /* ── unmerge ─────────────────────────────────────────────────────────────── */
@@ -211,13 +215,28 @@ static int tell_moves(struct people *people, const struct moved *moved, uint64_t
 	return OK;
 }
 
-static int tell_consents(struct people *people, const struct moved *moved, uint64_t seq, int64_t t)
+/* Ids that head nobody any more leave their segments first. */
+static int leave_segments(struct people *people, const struct moved *moved, uint64_t seq, int64_t t)
+{
+	for (size_t i = 0; i < moved->count; i++) {
+		struct slot *slot;
+		if (!is_first_of_profile(moved, i)) continue;
+		int rc = cache_slot(&people->cache, &moved->items[i]->was, &slot);
+		if (!rc) rc = segments_profile_changed(people, slot, seq, t);
+		if (rc) return rc;
+	}
+	return OK;
+}
+
+/* What is derived from the members of each person made. */
+static int tell_derived(struct people *people, const struct moved *moved, uint64_t seq, int64_t t)
 {
 	for (size_t i = 0; i < moved->count; i++) {
 		struct person *person = moved->items[i]->person;
 		if (person->is_told) continue;
 		person->is_told = true;
 		int rc = component_tell_consents(people, &person->made, seq, t);
+		if (!rc) rc = segments_profile_changed(people, person->made.head, seq, t);
 		if (rc) return rc;
 	}
 	return OK;
@@ -239,7 +258,8 @@ static int apply_result(struct people *people, const struct parties *parties, co
 	if (!rc) rc = find_moved(people, result, &moved);
 	if (!rc) rc = make_persons(people, &moved, seq, t);
 	if (!rc) rc = tell_moves(people, &moved, seq, t);
-	return rc ? rc : tell_consents(people, &moved, seq, t);
+	if (!rc) rc = leave_segments(people, &moved, seq, t);
+	return rc ? rc : tell_derived(people, &moved, seq, t);
 }
 
 static int unmerge(struct people *people, const struct people_act *act, const struct parties *parties, uint64_t seq,

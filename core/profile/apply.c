@@ -1,6 +1,7 @@
 #include "profile/consent_fold.h"
 #include "profile/feature_eval.h"
 #include "profile/link.h"
+#include "profile/segments.h"
 #include "profile/trait.h"
 
 /* One event on its way into its person. */
@@ -11,6 +12,7 @@ struct application {
 	size_t row_count;
 	struct slot *head;                 /* of its profile */
 	const struct consent_act *consent; /* NULL: the event is none */
+	bool took_trait;
 };
 
 /* ── identity ────────────────────────────────────────────────────────────── */
@@ -105,6 +107,7 @@ static int put_trait(struct application *app, const struct row_trait *trait)
 	if (trait->name.len == 0) return OK;
 	int rc = trait_put(app->rows[0], trait, true, arena, &put);
 	if (rc || put == TRAIT_LOST) return rc;
+	app->took_trait |= put == TRAIT_TAKEN;
 	if (put == TRAIT_TAKEN) cache_grow(&app->people->cache, app->row_count * (trait->name.len + trait->value.len));
 	if (app->row_count == 1) return OK;
 	if (put == TRAIT_TAKEN) return trait_put(app->rows[1], trait, false, arena, &put);
@@ -200,6 +203,25 @@ static int apply_consent(struct application *app, struct apply_result *out)
 	return consent_act_apply(app->people, app->consent, app->rows, app->row_count, app->head, app->context.t);
 }
 
+/* Fragments that this event made stand alone when their link was refused. */
+static int look_at_segments(struct application *app)
+{
+	struct people *people = app->people;
+	const struct link_context *context = &app->context;
+	for (size_t i = 0; i < context->created_count; i++) {
+		if (context->created[i] == app->head) continue;
+		int rc = segments_profile_changed(people, context->created[i], context->seq, context->t);
+		if (rc) return rc;
+	}
+	const struct segment_event event = {.head = app->head,
+					    .view = app->rows[app->row_count - 1],
+					    .is_identity = context->created_count > 0,
+					    .took_trait = app->took_trait || app->consent,
+					    .seq = context->seq,
+					    .t = context->t};
+	return segments_event(people, &event);
+}
+
 static int apply(struct application *app, const struct identifier *strongest, struct apply_result *out)
 {
 	struct people *people = app->people;
@@ -216,6 +238,7 @@ static int apply(struct application *app, const struct identifier *strongest, st
 	out->previous_seq = row->chain_head;
 	row->chain_head = app->context.seq;
 	rc = cache_dirty(&people->cache, app->context.strongest, false);
+	if (!rc) rc = look_at_segments(app);
 	return rc ? rc : cache_view(&people->cache, app->head, app->context.seq, app->context.t);
 }
 
@@ -231,6 +254,7 @@ int people_apply(struct people *people, const struct cdpd_event *event, uint64_t
 	app.context.seq = seq;
 	app.context.t = t;
 	app.context.created_count = app.context.attempt_count = 0;
+	app.took_trait = false;
 	*out = (struct apply_result){.verdict = OUTCOME_REFUSED, .reason = OUTCOME_REASON_NO_IDENTIFIER};
 	CHECK(people->txn);
 	if (!people->plan) return OK;

@@ -4,6 +4,7 @@
 
 #include "profile/consent_fold.h"
 #include "profile/feature_eval.h"
+#include "profile/segments.h"
 #include "profile/trait.h"
 
 int component_of(struct people *people, struct slot *fragment, struct component *out)
@@ -274,5 +275,6 @@ int component_join(struct people *people, const struct component *a, const struc
 	if (!rc && a->count > 1) rc = component_drop(people, &a->head->id);
 	if (!rc && b->count > 1) rc = component_drop(people, &b->head->id);
 	if (!rc) rc = tell(people, a, b, &made.head->id, seq, t);
-	return rc ? rc : component_tell_consents(people, &made, seq, t);
+	if (!rc) rc = component_tell_consents(people, &made, seq, t);
+	return rc ? rc : segments_joined(people, made.head, a->head, b->head, seq, t);
 }

@@ -45,6 +45,36 @@ static int write_features(struct json_out *out, const struct config *config)
 	return rc;
 }
 
+static int order_segments(const void *a, const void *b)
+{
+	const struct conf_segment *x = *(const struct conf_segment *const *)a;
+	const struct conf_segment *y = *(const struct conf_segment *const *)b;
+	return str_cmp(x->name, y->name);
+}
+
+/* Nothing at all without segments: such definitions keep the text they had before there were any. */
+static int write_segments(struct json_out *out, const struct config *config)
+{
+	if (config->segment_count == 0) return OK;
+	const struct conf_segment **sorted = calloc(config->segment_count, sizeof(struct conf_segment *));
+	if (!sorted) return ERR_NOMEM;
+	for (size_t i = 0; i < config->segment_count; i++) sorted[i] = &config->segments[i];
+	qsort(sorted, config->segment_count, sizeof(struct conf_segment *), order_segments);
+	jo_key(out, STR("segments"));
+	jo_array(out);
+	for (size_t i = 0; i < config->segment_count; i++) {
+		jo_object(out);
+		jo_key(out, STR("name"));
+		jo_str(out, sorted[i]->name);
+		jo_key(out, STR("when"));
+		jo_raw(out, sorted[i]->condition);
+		jo_end_object(out);
+	}
+	jo_end_array(out);
+	free(sorted);
+	return OK;
+}
+
 /* Sorted, each once. */
 static int write_texts(struct json_out *out, const struct str *texts, size_t count)
 {
@@ -129,6 +159,7 @@ int definitions_write(const struct config *config, struct buf *buf)
 	jo_end_object(&out);
 	rc = write_features(&out, config);
 	if (!rc) rc = write_identity(&out, config);
+	if (!rc) rc = write_segments(&out, config);
 	jo_end_object(&out);
 	return rc ? rc : out.status;
 }
@@ -263,6 +294,37 @@ static int parse_blocked(struct json identity, struct arena *arena, struct defin
 	return parse_texts(value, 100000, arena, &out->blocked, &out->blocked_count);
 }
 
+static int parse_segment(struct json object, struct arena *arena, struct segment_def *out)
+{
+	struct members members = {object, arena, OK};
+	struct json when;
+	struct buf text;
+	out->name = take_str(&members, STR("name"));
+	if (members.status) return members.status;
+	if (out->name.len == 0 || out->name.len > SEGMENT_NAME_MAX || !json_get(object, STR("when"), &when))
+		return ERR_INVALID;
+	buf_init(&text, (size_t)4 << 20);
+	int rc = json_write(&text, when);
+	if (!rc) rc = arena_str(arena, buf_str(&text), &out->when);
+	buf_fini(&text);
+	return rc;
+}
+
+/* Absent in definitions from before there were segments. */
+static int parse_segments(struct json root, struct arena *arena, struct definitions *out)
+{
+	struct json_iter it;
+	struct json element;
+	if (!json_get(root, STR("segments"), &element)) return OK;
+	int rc = take_array(root, STR("segments"), SEGMENTS_MAX, &it, &out->segment_count);
+	if (rc) return rc;
+	out->segments = arena_array(arena, struct segment_def, out->segment_count + 1);
+	if (!out->segments) return ERR_NOMEM;
+	for (size_t i = 0; !rc && json_next_element(&it, &element); i++)
+		rc = parse_segment(element, arena, &out->segments[i]);
+	return rc;
+}
+
 static int parse_root(struct json root, struct arena *arena, bool is_lenient, struct definitions *out)
 {
 	struct members dedup = {.arena = arena}, identity = {.arena = arena};
@@ -276,6 +338,7 @@ static int parse_root(struct json root, struct arena *arena, bool is_lenient, st
 	if (!rc) rc = parse_namespaces(identity.object, arena, out);
 	if (!rc) rc = parse_features(root, arena, is_lenient, out);
 	if (!rc) rc = consent_rules_parse(root, arena, &out->consent);
+	if (!rc) rc = parse_segments(root, arena, out);
 	return rc;
 }
 

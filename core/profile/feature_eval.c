@@ -199,6 +199,15 @@ static int add_elements(const struct adding *adding)
 	return rc;
 }
 
+_Static_assert(sizeof((struct row *)0)->touched_features * 8 >= PLAN_FEATURES_MAX, "a bit for each feature");
+
+/* Segments look at what the event at hand has added to. */
+static void touch(const struct plan *plan, const struct plan_feature *feature, struct row *view)
+{
+	size_t at = (size_t)(feature - plan->features);
+	view->touched_features[at / 64] |= UINT64_C(1) << at % 64;
+}
+
 int features_apply(const struct plan *plan, struct event_view *view, struct row *const *rows, size_t row_count,
 		   struct arena *arena, struct feature_tally *tally)
 {
@@ -210,6 +219,7 @@ int features_apply(const struct plan *plan, struct event_view *view, struct row 
 		int rc = feature_filter_event(&adding.feature->filter, view, &passes);
 		if (!rc && passes) rc = adding.feature->is_of_elements ? add_elements(&adding) : add_one(&adding, NULL);
 		if (rc) return rc;
+		if (passes) touch(plan, adding.feature, rows[row_count - 1]);
 	}
 	return OK;
 }

@@ -59,6 +59,9 @@ struct identity_namespace {
 	struct str *blocked; /* lower case, of this namespace alone */
 	size_t blocked_count;
 };
+struct segment_def {
+	struct str name, when; /* when: canonical JSON, core/config/segment_condition.h */
+};
 /* Everything that decides how an event is folded; made from the config, or from a definition record's text. */
 struct definitions {
 	struct identity_namespace *namespaces; /* strongest first */
@@ -68,6 +71,8 @@ struct definitions {
 	uint16_t max_fragments;
 	struct feature_def *features;
 	size_t feature_count;
+	struct segment_def *segments;
+	size_t segment_count;
 	int64_t dedup_window_us;
 	uint64_t dedup_max_ids;
 	struct consent_rules consent;
@@ -168,6 +173,8 @@ struct profile {
 	size_t feature_count;
 	struct profile_consent *consents; /* by purpose, then channel */
 	size_t consent_count;
+	struct str *segments; /* names, ordered; always filled */
+	size_t segment_count;
 	int64_t first_seen, last_seen;
 	uint64_t event_count;
 	uint64_t refused_traits; /* over the bounds, never stored */

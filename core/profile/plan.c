@@ -143,7 +143,8 @@ static int build(struct plan *plan, struct str text, const uint64_t *since, size
 	for (size_t i = 0; i < plan->definitions.feature_count; i++)
 		plan->definitions.features[i].since_seq = i < since_count ? since[i] : plan->seq;
 	rc = make_features(plan);
-	return rc ? rc : make_namespaces(plan);
+	if (!rc) rc = make_namespaces(plan);
+	return rc ? rc : segment_plan_make(plan);
 }
 
 int plan_new(struct str text, uint64_t seq, uint64_t identity_seq, const uint64_t *since, size_t since_count,
@@ -228,6 +229,17 @@ size_t plan_namespace_find(const struct plan *plan, struct str name)
 	for (size_t i = 0; i < plan->namespace_count; i++)
 		if (str_eq(plan->namespaces[i].rule.name, name)) return i;
 	return plan->namespace_count;
+}
+
+/* What a plugin's type reads may depend on now, for all we know. */
+bool feature_ages(const struct plan_feature *feature)
+{
+	const struct cdpd_feature_type *const still[] = {
+	    &feature_count, &feature_sum,      &feature_first,    &feature_last,      &feature_min,       &feature_max,
+	    &feature_mean,  &feature_variance, &feature_distinct, &feature_histogram, &feature_intervals, &feature_top};
+	for (size_t i = 0; i < COUNT_OF(still); i++)
+		if (feature->def.impl == still[i]) return false;
+	return feature->def.impl != NULL;
 }
 
 const struct plan_feature *plan_feature_find(const struct plan *plan, uint64_t key)

@@ -6,6 +6,7 @@
 #include "profile/feature_filter.h"
 #include "profile/feature_route.h"
 #include "profile/people.h"
+#include "profile/segment_plan.h"
 
 #define PLAN_NAMESPACES_MAX 32
 #define PLAN_FEATURES_MAX   256
@@ -49,9 +50,10 @@ struct plan {
 	struct plan_feature *features; /* ordered by key */
 	size_t feature_count;
 	struct feature_routes routes;
-	struct plan_blocked blocked; /* in every namespace */
-	uint64_t seq;                /* position of the definition record */
-	uint64_t identity_seq;       /* since when the identity rules are as they are: their version */
+	struct segment_plan *segments; /* NULL: none */
+	struct plan_blocked blocked;   /* in every namespace */
+	uint64_t seq;                  /* position of the definition record */
+	uint64_t identity_seq;         /* since when the identity rules are as they are: their version */
 };
 
 /* How far a feature type that is not registered may go. */
@@ -67,6 +69,8 @@ void plan_free(struct plan *plan);
 
 /* Index of the namespace in the plan, namespace_count when it is not one of them: its strength. */
 size_t plan_namespace_find(const struct plan *plan, struct str name);
+/* Does the feature's value change by time alone, without an event? Segments on it are looked at once a day too. */
+bool feature_ages(const struct plan_feature *feature);
 const struct plan_feature *plan_feature_find(const struct plan *plan, uint64_t key);
 /* Is a (normalised) value of that namespace (an index) blocked, there or everywhere? */
 bool plan_is_blocked(const struct plan *plan, size_t namespace_, struct str value);

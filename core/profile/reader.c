@@ -222,6 +222,11 @@ static int fill_all_traits(const struct lookup *lookup, struct profile *out)
 	return OK;
 }
 
+static int order_texts(const void *a, const void *b)
+{
+	return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
 static int order_names(const void *a, const void *b)
 {
 	return str_cmp(((const struct profile_feature *)a)->name, ((const struct profile_feature *)b)->name);
@@ -261,6 +266,23 @@ static int fill_consents(const struct lookup *lookup, struct profile *out)
 	return OK;
 }
 
+/* Names of what is defined: somebody may still be in a segment that is on its way out. */
+static int fill_segments(const struct lookup *lookup, struct profile *out)
+{
+	const struct row *view = lookup->view;
+	const struct plan *plan = lookup->reader->plan;
+	if (!plan || view->segment_count == 0) return OK;
+	out->segments = arena_array(lookup->arena, struct str, view->segment_count);
+	if (!out->segments) return ERR_NOMEM;
+	for (size_t i = 0; i < view->segment_count; i++) {
+		const struct segment *segment = segment_find(plan->segments, view->segments[i]);
+		int rc = segment ? arena_str(lookup->arena, segment->name, &out->segments[out->segment_count++]) : OK;
+		if (rc) return rc;
+	}
+	if (out->segment_count) qsort(out->segments, out->segment_count, sizeof *out->segments, order_texts);
+	return OK;
+}
+
 static int fill(struct lookup *lookup, struct row *fragment, struct profile *out)
 {
 	const struct row *view = lookup->view;
@@ -270,8 +292,8 @@ static int fill(struct lookup *lookup, struct row *fragment, struct profile *out
 				.last_seen = shown_time(view->last_seen),
 				.event_count = view->event_count,
 				.refused_traits = view->refused_traits};
-	int rc = OK;
-	if (lookup->parts & (PROFILE_IDENTIFIERS | PROFILE_LOSERS)) rc = load_fragments(lookup, fragment);
+	int rc = fill_segments(lookup, out);
+	if (!rc && lookup->parts & (PROFILE_IDENTIFIERS | PROFILE_LOSERS)) rc = load_fragments(lookup, fragment);
 	if (!rc && lookup->parts & PROFILE_IDENTIFIERS) rc = fill_identifiers(lookup, out);
 	if (!rc && lookup->parts & PROFILE_LOSERS)
 		rc = fill_all_traits(lookup, out);

@@ -13,6 +13,8 @@ struct tables {
 	store_db consent_log, consent_payloads, consent_tokens;
 };
 
+struct segments;
+
 struct people {
 	struct store_env *env;
 	struct tables tables;
@@ -25,6 +27,7 @@ struct people {
 	struct plan *previous_plan; /* to go back to when the transaction that changed it is aborted */
 	bool has_new_plan;
 	struct cache cache;
+	struct segments *segments;
 	struct event_view view;
 	struct identifiers identifiers; /* of the event being applied */
 	struct buf json;                /* scratch: a trait's value, a change's body */

@@ -6,13 +6,21 @@
 #include "profile/wire.h"
 
 enum cold_tag { COLD_CONSENTS = 1 };
-enum row_flag { ROW_HAS_PROFILE = 1, ROW_HAS_MERGED = 2, ROW_HAS_DECIDED = 4, ROW_HAS_CUTS = 8, ROW_FLAGS = 15 };
+enum row_flag {
+	ROW_HAS_PROFILE = 1,
+	ROW_HAS_MERGED = 2,
+	ROW_HAS_DECIDED = 4,
+	ROW_HAS_CUTS = 8,
+	ROW_HAS_SEGMENTS = 16,
+	ROW_FLAGS = 31
+};
 
 void row_init(struct row *row, const struct fragment_id *id, bool is_merged)
 {
 	*row = (struct row){.id = *id,
 			    .profile = *id,
 			    .is_merged = is_merged,
+			    .is_made = true,
 			    .is_cold_decoded = true,
 			    .is_cold_changed = true,
 			    .cold = STR_NONE,
@@ -66,6 +74,20 @@ static int decode_features(struct wire_in *in, struct arena *arena, struct row *
 	return OK;
 }
 
+static int decode_segments(struct wire_in *in, struct arena *arena, struct row *row)
+{
+	row->due = (int64_t)wire_u64(in);
+	size_t count = wire_count(in, sizeof(uint64_t));
+	row->segments = arena_alloc(arena, (count + 1) * sizeof *row->segments);
+	if (!row->segments) return ERR_NOMEM;
+	for (size_t i = 0; i < count; i++) {
+		row->segments[i] = wire_u64(in);
+		if (in->is_bad || (i > 0 && row->segments[i] <= row->segments[i - 1])) return ERR_CORRUPT;
+	}
+	row->segment_count = count;
+	return OK;
+}
+
 int row_decode_hot(struct str bytes, struct arena *arena, const struct fragment_id *id, bool is_merged, struct row *out)
 {
 	memset(out, 0, offsetof(struct row, decided));
@@ -93,6 +115,7 @@ int row_decode_hot(struct str bytes, struct arena *arena, const struct fragment_
 	out->attempt_overflow = wire_varint(&in);
 	int rc = flags & ROW_HAS_DECIDED ? decode_decided(&in, out) : OK;
 	if (!rc) rc = decode_features(&in, arena, out);
+	if (!rc && flags & ROW_HAS_SEGMENTS) rc = decode_segments(&in, arena, out);
 	if (!rc && (in.is_bad || in.at != in.end)) rc = ERR_CORRUPT;
 	return rc;
 }
@@ -100,7 +123,8 @@ int row_decode_hot(struct str bytes, struct arena *arena, const struct fragment_
 size_t row_hot_max(const struct row *row)
 {
 	size_t size = 8 * WIRE_VARINT_MAX + row->identifier.len + 4 * sizeof(uint64_t) + 2 + sizeof row->profile +
-		      row->decided_count * sizeof(struct row_decided);
+		      row->decided_count * sizeof(struct row_decided) + WIRE_VARINT_MAX +
+		      (1 + row->segment_count) * sizeof(uint64_t);
 	for (size_t i = 0; i < row->feature_count; i++)
 		size += sizeof(uint64_t) + WIRE_VARINT_MAX + row->features[i].len;
 	return size;
@@ -119,7 +143,7 @@ static uint8_t *encode_decided(const struct row *row, uint8_t *at)
 
 size_t row_encode_hot(const struct row *row, uint8_t *out)
 {
-	bool has_profile = !fragment_id_eq(&row->profile, &row->id);
+	bool has_profile = !fragment_id_eq(&row->profile, &row->id), has_segments = row->segment_count || row->due;
 	uint8_t *at = wire_put_str(out, row->identifier);
 	at = wire_put_u64(at, row->created_seq);
 	at = wire_put_u64(at, (uint64_t)row->first_seen);
@@ -127,7 +151,8 @@ size_t row_encode_hot(const struct row *row, uint8_t *out)
 	at = wire_put_varint(at, row->event_count);
 	at = wire_put_u64(at, row->chain_head);
 	*at++ = (uint8_t)((has_profile ? ROW_HAS_PROFILE : 0) | (row->has_merged ? ROW_HAS_MERGED : 0) |
-			  (row->decided_count ? ROW_HAS_DECIDED : 0) | (row->has_cuts ? ROW_HAS_CUTS : 0));
+			  (row->decided_count ? ROW_HAS_DECIDED : 0) | (row->has_cuts ? ROW_HAS_CUTS : 0) |
+			  (has_segments ? ROW_HAS_SEGMENTS : 0));
 	if (has_profile) at = wire_put(at, &row->profile, sizeof row->profile);
 	at = wire_put_varint(at, row->refused_traits);
 	at = wire_put_varint(at, row->attempt_count);
@@ -138,6 +163,11 @@ size_t row_encode_hot(const struct row *row, uint8_t *out)
 		at = wire_put_u64(at, row->features[i].key);
 		at = wire_put_varint(at, row->features[i].len);
 		at = wire_put(at, row->features[i].state, row->features[i].len);
+	}
+	if (has_segments) {
+		at = wire_put_u64(at, (uint64_t)row->due);
+		at = wire_put_varint(at, row->segment_count);
+		for (size_t i = 0; i < row->segment_count; i++) at = wire_put_u64(at, row->segments[i]);
 	}
 	return (size_t)(at - out);
 }

@@ -7,7 +7,7 @@
  *   hot:  identifier str · created u64 · first seen i64 · last seen i64 · events varint · chain head u64 · flags u8 ·
  *         profile id 16 (only when it is not the row's own) · refused traits varint · attempts varint ·
  *         attempts not kept varint · [decided version varint · count u8 · {other 16, rule u8}…] ·
- *         features varint {key u64, state str}… ordered by key
+ *         features varint {key u64, state str}… ordered by key · [due i64 · segments varint · key u64… ordered]
  *   cold: members varint {id 16, created u64, identifier str}… strongest first ·
  *         stamps varint {time i64, source str, message id str}… ordered ·
  *         traits varint {name str, provenance u8, stamp varint, value str}… ordered by name, then class ·
@@ -74,7 +74,13 @@ struct row {
 	uint64_t refused_traits;
 	uint64_t attempt_count; /* link attempts kept under this fragment, and those over the cap */
 	uint64_t attempt_overflow;
-	uint64_t decided_version; /* identity rules the decisions were made by */
+	/* Of the row that shows a profile: when time alone may change its segments (0: never), and their keys, ordered. */
+	int64_t due;
+	uint64_t *segments;
+	size_t segment_count;
+	bool is_made;                 /* not read from the store: what it says of segments is not what is stored */
+	uint64_t touched_features[4]; /* indexes in the plan that the event at hand added to */
+	uint64_t decided_version;     /* identity rules the decisions were made by */
 	uint8_t decided_count;
 	struct row_decided decided[ROW_DECIDED_MAX];
 	struct row_feature *features; /* ordered by key */
