@@ -80,7 +80,7 @@ static void set_number(struct http_request *req, struct str name, int64_t value)
 	http_set_header(req, name, str_of(text, (size_t)len));
 }
 
-static void set_headers(struct http_request *req, const struct ingest_result *result)
+void ingest_http_set_headers(struct http_request *req, const struct ingest_result *result)
 {
 	char position[POSITION_TEXT_SIZE];
 	if (result->position_seq) {
@@ -115,7 +115,7 @@ static void reply_result(struct http_request *req, const struct ingest_result *r
 static void on_done(void *ctx, const struct ingest_result *result)
 {
 	struct http_request *req = ((struct ingest_call *)ctx)->req;
-	set_headers(req, result);
+	ingest_http_set_headers(req, result);
 	if (result->problem == PROBLEM_NONE)
 		reply_result(req, result);
 	else
@@ -138,11 +138,9 @@ static bool is_protobuf(struct str content_type)
 	       str_eq_nocase(content_type, STR("application/protobuf"));
 }
 
-static void fill_request(struct http_request *req, const struct ingest_route *route, struct ingest_request *out)
+void ingest_http_fill_request(struct http_request *req, struct ingest_request *out)
 {
 	*out = (struct ingest_request){
-	    .dialect = route->dialect,
-	    .route_type = route->type,
 	    .authorization = http_header(req, STR("Authorization")),
 	    .write_key_header = http_header(req, STR("X-Write-Key")),
 	    .write_key_query = STR_NONE,
@@ -153,6 +151,13 @@ static void fill_request(struct http_request *req, const struct ingest_route *ro
 	    .received_at_us = http_received_at_us(req),
 	};
 	if (http_query(req).len) (void)http_query_get(req, STR("writeKey"), &out->write_key_query);
+}
+
+static void fill_request(struct http_request *req, const struct ingest_route *route, struct ingest_request *out)
+{
+	ingest_http_fill_request(req, out);
+	out->dialect = route->dialect;
+	out->route_type = route->type;
 	if (route->dialect == DIALECT_NATIVE_JSON && is_protobuf(http_header(req, STR("Content-Type"))))
 		out->dialect = DIALECT_NATIVE_PROTOBUF;
 }

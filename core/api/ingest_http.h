@@ -10,5 +10,9 @@ struct api;
 /* POST /v1/{track,…}, /v1/batch, /v1/events and their short forms. */
 MUST_USE int ingest_http_register(struct api *api, struct router *router);
 
+/* X-Cdpd-Position, RateLimit-* and Retry-After of the answer. */
+void ingest_http_set_headers(struct http_request *req, const struct ingest_result *result);
+/* Who asks, from headers and query; the caller fills in dialect and body. */
+void ingest_http_fill_request(struct http_request *req, struct ingest_request *out);
 /* The body of a 200. */
 MUST_USE int ingest_http_write_result(struct buf *out, const struct ingest_result *result);

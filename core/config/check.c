@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "config/form_schema.h"
 #include "config/index.h"
 #include "config/units.h"
 
@@ -172,4 +173,5 @@ void check_draft(struct reading *reading, const struct node *root, struct draft 
 		complain(reading->complaints, line_of(root, "identity.namespaces"), "identity.namespaces: at most 32");
 	if (config->feature_count > 256)
 		complain(reading->complaints, line_of(root, "features"), "features: at most 256");
+	forms_check(reading, root, draft);
 }

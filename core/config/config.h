@@ -119,6 +119,9 @@ struct config {
 	size_t source_count;
 	struct conf_feature *features;
 	size_t feature_count;
+	struct conf_form *forms; /* config/form.h; those of forms_file and of `preferences` too */
+	size_t form_count;
+	struct str forms_file;
 
 	struct str plugin_path; /* folder of *.so; default: "plugins" beside the executable; never empty */
 	struct conf_instance *enrichers;

@@ -1,5 +1,6 @@
 #include "config/schema.h"
 
+#include "config/form_schema.h"
 #include "config/names.h"
 #include "config/read_value.h"
 
@@ -138,7 +139,8 @@ static const struct table instance_table = {
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const formats[] = {"logfmt", "json", NULL};
 
-#define TEXTS_IN(member, n) FIELDS(struct draft, config.member, config.n)
+#define TEXTS_IN(member, n)   FIELDS(struct draft, config.member, config.n)
+#define OPTIONS_IN(member, n) FIELDS(struct draft, preferences.member, preferences.n)
 
 static const struct key root_keys[] = {
     {"store.path", KEY_TEXT, IN(store_path), .fallback = "/var/lib/cdpd", .flags = KEY_RESTART},
@@ -193,6 +195,15 @@ static const struct key root_keys[] = {
 
     {"sources", KEY_ITEMS, TEXTS_IN(sources, source_count), .items = &source_table},
     {"features", KEY_ITEMS, TEXTS_IN(features, feature_count), .items = &feature_table},
+    {"forms", KEY_ITEMS, TEXTS_IN(forms, form_count), .items = &form_table},
+    {"forms_file", KEY_TEXT, IN(forms_file)},
+    {"preferences.version", KEY_INT, FIELD(struct draft, preferences.version), RANGE("1", "1", "1000000")},
+    {"preferences.title", KEY_ANY, FIELD(struct draft, preferences.title)},
+    {"preferences.topics", KEY_ITEMS, OPTIONS_IN(topics, topic_count), .items = &form_option_table},
+    {"preferences.channels", KEY_ITEMS, OPTIONS_IN(channels, channel_count), .items = &form_option_table},
+    {"preferences.frequencies", KEY_ITEMS, OPTIONS_IN(frequencies, frequency_count), .items = &form_option_table},
+    {"preferences.languages", KEY_ITEMS, OPTIONS_IN(languages, language_count), .items = &form_option_table},
+    {"preferences.quiet_hours", KEY_BOOL, FIELD(struct draft, preferences.has_quiet_hours), .fallback = "false"},
     {"plugins.path", KEY_TEXT, IN(plugin_path), .flags = KEY_RESTART},
     {"enrichers", KEY_ITEMS, TEXTS_IN(enrichers, enricher_count), .flags = KEY_RESTART, .items = &instance_table},
     {"destinations", KEY_ITEMS, TEXTS_IN(destinations, destination_count), .items = &instance_table},

@@ -195,6 +195,10 @@ int intake_identify(struct intake *in, struct str body_key)
 
 static int read_credentials(struct intake *in)
 {
+	if (in->request->source) {
+		in->caller = (struct caller){in->request->source, in->request->source->id};
+		return check_limits(in);
+	}
 	switch (credentials_of_request(in->config, in->request, &in->worker->envelope, &in->caller)) {
 	case CREDENTIAL_KNOWN: return check_caller(in);
 	case CREDENTIAL_UNKNOWN: return intake_refuse(in, PROBLEM_UNKNOWN_KEY, STR_NONE, STR_NONE);
@@ -209,6 +213,7 @@ static int read_events(struct intake *in)
 	case DIALECT_SEGMENT_BATCH: return segment_read_batch(in);
 	case DIALECT_NATIVE_JSON: return native_read_json(in);
 	case DIALECT_NATIVE_PROTOBUF: return native_read_protobuf(in);
+	case DIALECT_DECLARED: return declared_read_one(in);
 	}
 	check_failed("every dialect has a reader", __FILE__, __LINE__);
 }

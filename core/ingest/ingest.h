@@ -23,10 +23,16 @@ void ingest_worker_free(struct ingest_worker *worker);
 
 /* How the body is to be read. One file per dialect: core/ingest/segment.c, native.c … */
 enum ingest_dialect {
-	DIALECT_SEGMENT_ONE,    /* one Segment message; `route_type` says which when the body does not */
-	DIALECT_SEGMENT_BATCH,  /* {"batch":[…],"sentAt":…,"context":…,"writeKey":…} */
-	DIALECT_NATIVE_JSON,    /* object, array or NDJSON */
-	DIALECT_NATIVE_PROTOBUF /* cdpd.v1.PublishRequest */
+	DIALECT_SEGMENT_ONE,     /* one Segment message; `route_type` says which when the body does not */
+	DIALECT_SEGMENT_BATCH,   /* {"batch":[…],"sentAt":…,"context":…,"writeKey":…} */
+	DIALECT_NATIVE_JSON,     /* object, array or NDJSON */
+	DIALECT_NATIVE_PROTOBUF, /* cdpd.v1.PublishRequest */
+	DIALECT_DECLARED /* one message of what the person told us, made by the caller; the key never stands in it */
+};
+
+struct ingest_refusal { /* why the caller refuses what was asked, to be counted and kept like any other reject */
+	enum problem problem;
+	struct str pointer, message;
 };
 
 struct ingest_request {
@@ -39,6 +45,8 @@ struct ingest_request {
 	struct str client_ip, user_agent;
 	struct str body; /* decompressed, followed by BUF_SLACK readable bytes; copied where kept */
 	int64_t received_at_us;
+	const struct conf_source *source;     /* who speaks, when the caller has made sure; NULL: credentials tell */
+	const struct ingest_refusal *refusal; /* DIALECT_DECLARED; NULL: the body is the message */
 };
 
 struct ingest_rejection {

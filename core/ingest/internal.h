@@ -170,3 +170,4 @@ MUST_USE int segment_read_one(struct intake *in);
 MUST_USE int segment_read_batch(struct intake *in);
 MUST_USE int native_read_json(struct intake *in);
 MUST_USE int native_read_protobuf(struct intake *in);
+MUST_USE int declared_read_one(struct intake *in);

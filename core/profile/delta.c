@@ -90,8 +90,9 @@ static int compare_traits(struct people *people, const struct slot *slot, const 
 {
 	struct draft draft = {.people = people, .slot = slot, .kind = CHANGE_TRAIT};
 	for (size_t i = 0; i < new->trait_count; i = trait_next_name(new, i)) {
-		const struct row_trait *winner = &new->traits[i];
-		const struct row_trait *was = old ? trait_winner(old, winner->name) : NULL;
+		const struct row_trait *winner = trait_in_force(new, i, slot->cause_t);
+		if (!winner) continue;
+		const struct row_trait *was = old ? trait_winner(old, winner->name, slot->cause_t) : NULL;
 		if (was && was->provenance == winner->provenance && str_eq(was->value, winner->value)) continue;
 		open_draft(&draft);
 		jo_key(&draft.out, winner->name);

@@ -4,12 +4,12 @@
 #include "api/openapi.h"
 
 struct seen {
-	size_t count, ingest, scoped;
+	size_t count, ingest, scoped, person;
 };
 
 /* Whatever is public is named here; everything else must say which scope or key it takes. */
-static const char *const PUBLIC[] = {"/healthz", "/readyz", "/metrics", "/openapi.yaml", "/v1/projects/{key}/settings",
-				     "/v1/m"};
+static const char *const PUBLIC[] = {
+    "/healthz", "/readyz", "/metrics", "/openapi.yaml", "/v1/projects/{key}/settings", "/v1/m", "/v1/forms/{name}"};
 
 static bool is_public(const char *path)
 {
@@ -32,6 +32,9 @@ static void check_route(void *ctx, const struct route *route)
 	if (strcmp(route->scope, "write_key") == 0) {
 		seen->ingest++;
 		assert_int_equal(route->cors, CORS_INGEST);
+	} else if (strcmp(route->scope, "person") == 0) {
+		seen->person++;
+		assert_int_equal(route->cors, CORS_PERSON);
 	} else if (!*route->scope) {
 		if (!is_public(route->path)) fail_msg("%s has no scope", route->path);
 	} else {
@@ -59,6 +62,7 @@ static void every_route_is_documented_and_names_who_may_use_it(void **state)
 	router_each(router, check_route, &seen);
 	assert_true(seen.ingest >= 8);
 	assert_true(seen.scoped >= 16);
+	assert_true(seen.person >= 4);
 	router_free(router);
 }
 

@@ -1,0 +1,188 @@
+/* The event that a form's answers become. */
+#include "base/clock.h"
+#include "ingest/form_answers.h"
+
+struct writing {
+	const struct conf_form *form;
+	const struct form_verdict *verdict;
+	struct json_out out;
+};
+
+static void write_value(struct writing *w, struct json value)
+{
+	struct buf *buf = w->out.buf;
+	if (w->out.status != OK) return;
+	jo_raw(&w->out, STR_NONE); /* the comma */
+	w->out.status = json_write_canonical(buf, value);
+}
+
+static bool is_told(const struct form_answer *answer, enum answer_state state)
+{
+	return answer->is_new && answer->state == state;
+}
+
+static void write_answers(struct writing *w)
+{
+	jo_key(&w->out, STR("answers"));
+	jo_object(&w->out);
+	for (size_t i = 0; i < w->form->question_count; i++) {
+		const struct form_answer *answer = &w->verdict->answers[i];
+		if (!is_told(answer, ANSWER_GIVEN) && !is_told(answer, ANSWER_CLEARED)) continue;
+		jo_key(&w->out, w->form->questions[i].id);
+		if (answer->state == ANSWER_GIVEN)
+			write_value(w, answer->value);
+		else
+			jo_null(&w->out);
+	}
+	jo_end_object(&w->out);
+	jo_key(&w->out, STR("refused"));
+	jo_array(&w->out);
+	for (size_t i = 0; i < w->form->question_count; i++)
+		if (is_told(&w->verdict->answers[i], ANSWER_REFUSED)) jo_str(&w->out, w->form->questions[i].id);
+	jo_end_array(&w->out);
+}
+
+static void write_text(struct json_out *out, const struct node *node)
+{
+	if (node->kind == NODE_SCALAR) {
+		jo_str(out, node->text);
+		return;
+	}
+	jo_object(out);
+	for (const struct node *child = node->children; child; child = child->next) {
+		jo_key(out, child->key);
+		jo_str(out, child->text);
+	}
+	jo_end_object(out);
+}
+
+static void write_consent(struct json_out *out, const struct conf_form_consent *consent, bool is_given)
+{
+	jo_object(out);
+	jo_key(out, STR("purpose"));
+	jo_str(out, consent->purpose);
+	jo_key(out, STR("channels"));
+	jo_array(out);
+	for (size_t i = 0; i < consent->channel_count; i++) jo_str(out, consent->channels[i]);
+	jo_end_array(out);
+	jo_key(out, STR("granted"));
+	jo_bool(out, is_given);
+	jo_key(out, STR("version"));
+	jo_uint(out, consent->version);
+	jo_key(out, STR("text"));
+	write_text(out, consent->text);
+	jo_end_object(out);
+}
+
+static void write_consents(struct writing *w)
+{
+	if (w->form->consent_count == 0) return;
+	jo_key(&w->out, STR("consents"));
+	jo_array(&w->out);
+	for (size_t i = 0; i < w->form->consent_count; i++)
+		if (w->verdict->is_consent_told[i])
+			write_consent(&w->out, &w->form->consents[i], w->verdict->consents[i]);
+	jo_end_array(&w->out);
+}
+
+static void write_origin(struct writing *w, struct str trait, const struct conf_question *question)
+{
+	jo_key(&w->out, trait);
+	jo_object(&w->out);
+	jo_key(&w->out, STR("question"));
+	jo_str(&w->out, question->id);
+	if (question->expires_us) {
+		jo_key(&w->out, STR("expiresIn"));
+		jo_int(&w->out, (question->expires_us + US_PER_SECOND - 1) / US_PER_SECOND);
+	}
+	jo_end_object(&w->out);
+}
+
+static void write_provenance(struct writing *w)
+{
+	jo_key(&w->out, STR("provenance"));
+	jo_object(&w->out);
+	for (size_t i = 0; i < w->form->question_count; i++) {
+		const struct conf_question *question = &w->form->questions[i];
+		const struct form_answer *answer = &w->verdict->answers[i];
+		if (!answer->is_new) continue;
+		write_origin(w, answer->state == ANSWER_REFUSED ? question->refusal : question->trait, question);
+	}
+	jo_end_object(&w->out);
+}
+
+static void write_result(struct writing *w, struct str score, struct str passed)
+{
+	if (!w->verdict->has_result) return;
+	if (w->form->has_score) {
+		jo_key(&w->out, score);
+		jo_uint(&w->out, w->verdict->score);
+	}
+	if (!w->form->has_pass) return;
+	jo_key(&w->out, passed);
+	jo_bool(&w->out, w->verdict->is_passed);
+}
+
+static void write_properties(struct writing *w)
+{
+	jo_key(&w->out, STR("properties"));
+	jo_object(&w->out);
+	jo_key(&w->out, STR("form"));
+	jo_str(&w->out, w->form->name);
+	jo_key(&w->out, STR("version"));
+	jo_uint(&w->out, w->verdict->version);
+	jo_key(&w->out, STR("kind"));
+	jo_str(&w->out, str_from(form_kind_name(w->form->kind)));
+	jo_key(&w->out, STR("complete"));
+	jo_bool(&w->out, w->verdict->is_complete);
+	write_answers(w);
+	write_consents(w);
+	write_provenance(w);
+	write_result(w, STR("score"), STR("passed"));
+	jo_end_object(&w->out);
+}
+
+static void write_traits(struct writing *w)
+{
+	jo_key(&w->out, STR("traits"));
+	jo_object(&w->out);
+	for (size_t i = 0; i < w->form->question_count; i++) {
+		const struct conf_question *question = &w->form->questions[i];
+		const struct form_answer *answer = &w->verdict->answers[i];
+		if (!answer->is_new) continue;
+		jo_key(&w->out, answer->state == ANSWER_REFUSED ? question->refusal : question->trait);
+		if (answer->state == ANSWER_GIVEN)
+			write_value(w, answer->value);
+		else
+			jo_raw(&w->out, answer->state == ANSWER_REFUSED ? STR("true") : STR("null"));
+	}
+	write_result(w, w->form->score, w->form->passed);
+	jo_end_object(&w->out);
+}
+
+static void write_if(struct json_out *out, struct str key, struct str value)
+{
+	if (value.len == 0) return;
+	jo_key(out, key);
+	jo_str(out, value);
+}
+
+int form_write_message(struct buf *out, const struct form_response *response, const struct form_verdict *verdict,
+		       const struct form_person *person, struct str response_id, struct str sent_at)
+{
+	struct writing w = {.form = response->form, .verdict = verdict};
+	json_out_init(&w.out, out);
+	jo_object(&w.out);
+	jo_key(&w.out, STR("type"));
+	jo_str(&w.out, STR("track"));
+	jo_key(&w.out, STR("event"));
+	jo_str(&w.out, FORM_EVENT);
+	write_if(&w.out, STR("messageId"), response_id);
+	write_if(&w.out, STR("userId"), person->user_id);
+	write_if(&w.out, STR("anonymousId"), person->anonymous_id);
+	write_if(&w.out, STR("sentAt"), sent_at);
+	write_properties(&w);
+	write_traits(&w);
+	jo_end_object(&w.out);
+	return w.out.status;
+}
