@@ -24,6 +24,10 @@ static const char HELP[] =
     "  rejects             events that did not get through, newest first (--limit N)\n"
     "  destinations        what each destination has taken and what waits for it\n"
     "  sources             who may send events\n"
+    "  link REF            a link that speaks for one person, by default to confirm a consent:\n"
+    "                      --purpose NAME [--channel NAME] [--target URL]; or, to let the person speak,\n"
+    "                      --for form|preferences|consent --target URL; --ttl SECONDS, --single-use\n"
+    "  verify consents     whether the chained consent log is whole\n"
     "\n"
     "Options\n"
     "  --url URL           the daemon: http://…, https://… or unix:/path (CDPD_URL; default " DEFAULT_URL ")\n"
@@ -34,7 +38,7 @@ static const char HELP[] =
     "\n"
     "Without a token, and only for a daemon on this machine, the quickstart's are tried:\n"
     "demo-read-token for profile, demo-admin-token for everything else.\n"
-    "profile needs the scope profiles:read, all other commands the scope admin.\n"
+    "profile needs the scope profiles:read, link the scope links, all other commands the scope admin.\n"
     "\n"
     "Exit codes: 0 done, 1 no such thing, 2 wrong usage, 3 no daemon answered, 4 token refused,\n"
     "5 any other refusal.\n";
@@ -47,6 +51,9 @@ struct ctl {
 	const char *argument;
 	bool is_json, has_events;
 	uint64_t limit; /* 0: the daemon's default */
+	const char *link_for, *purpose, *channel, *target;
+	uint64_t ttl; /* 0: the daemon's default */
+	bool is_single_use;
 };
 
 /* ── asking ──────────────────────────────────────────────────────────────── */
@@ -210,6 +217,74 @@ static enum ctl_exit run_sources(struct ctl *ctl)
 	return show_simple(ctl, "/v1/admin/sources", show_sources);
 }
 
+static void write_member(struct json_out *out, const char *key, const char *value)
+{
+	if (!value) return;
+	jo_key(out, str_from(key));
+	jo_str(out, str_from(value));
+}
+
+static int write_order(const struct ctl *ctl, struct buf *buf)
+{
+	struct json_out out;
+	json_out_init(&out, buf);
+	jo_object(&out);
+	write_member(&out, "purpose", ctl->link_for ? ctl->link_for : "consent");
+	write_member(&out, "person", ctl->argument);
+	write_member(&out, "target", ctl->target);
+	if (ctl->purpose) {
+		jo_key(&out, STR("consent"));
+		jo_object(&out);
+		write_member(&out, "purpose", ctl->purpose);
+		write_member(&out, "channel", ctl->channel);
+		jo_end_object(&out);
+	}
+	if (ctl->ttl) {
+		jo_key(&out, STR("ttl"));
+		jo_uint(&out, ctl->ttl);
+	}
+	if (ctl->is_single_use) {
+		jo_key(&out, STR("single_use"));
+		jo_bool(&out, true);
+	}
+	jo_end_object(&out);
+	return out.status;
+}
+
+static enum ctl_exit run_link(struct ctl *ctl)
+{
+	struct buf order;
+	struct json root;
+	enum ctl_exit result = CTL_FAILED;
+	buf_init(&order, 64u << 10);
+	if (write_order(ctl, &order) == OK)
+		result = client_post_json(ctl->client, "/v1/links", buf_str(&order), &ctl->body);
+	buf_fini(&order);
+	if (result == CTL_OK) result = parse_body(ctl, &root);
+	if (result != CTL_OK) return result;
+	if (ctl->is_json)
+		print_body(ctl);
+	else
+		show_link(root);
+	return CTL_OK;
+}
+
+static enum ctl_exit run_verify(struct ctl *ctl)
+{
+	struct json root;
+	if (strcmp(ctl->argument, "consents") != 0) {
+		(void)fprintf(stderr, "cdpctl: verify consents is all that can be verified, not '%s'\n", ctl->argument);
+		return CTL_USAGE;
+	}
+	enum ctl_exit result = get(ctl, "/v1/admin/consents/verify", &root);
+	if (result != CTL_OK) return result;
+	if (ctl->is_json)
+		print_body(ctl);
+	else
+		show_consent_chain(root);
+	return json_bool_at(root, "intact") ? CTL_OK : CTL_FAILED;
+}
+
 static const struct command {
 	const char *name, *argument; /* NULL: takes none */
 	const char *demo_token;
@@ -222,6 +297,8 @@ static const struct command {
     {"rejects", NULL, "demo-admin-token", run_rejects},
     {"destinations", NULL, "demo-admin-token", run_destinations},
     {"sources", NULL, "demo-admin-token", run_sources},
+    {"link", "REF", "demo-admin-token", run_link},
+    {"verify", "consents", "demo-admin-token", run_verify},
 };
 
 static const struct command *find_command(const char *name)
@@ -307,16 +384,33 @@ enum option_code {
 	OPT_EVENTS,
 	OPT_LIMIT,
 	OPT_SOURCE,
+	OPT_FOR,
+	OPT_PURPOSE,
+	OPT_CHANNEL,
+	OPT_TARGET,
+	OPT_TTL,
+	OPT_SINGLE_USE,
 	OPT_HELP,
 	OPT_VERSION
 };
 
 static const struct option OPTIONS[] = {
-    {"url", required_argument, NULL, OPT_URL},   {"token", required_argument, NULL, OPT_TOKEN},
-    {"json", no_argument, NULL, OPT_JSON},       {"token-file", required_argument, NULL, OPT_TOKEN_FILE},
-    {"events", no_argument, NULL, OPT_EVENTS},   {"limit", required_argument, NULL, OPT_LIMIT},
-    {"help", no_argument, NULL, OPT_HELP},       {"source", required_argument, NULL, OPT_SOURCE},
-    {"version", no_argument, NULL, OPT_VERSION}, {NULL, 0, NULL, 0},
+    {"url", required_argument, NULL, OPT_URL},
+    {"token", required_argument, NULL, OPT_TOKEN},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"token-file", required_argument, NULL, OPT_TOKEN_FILE},
+    {"events", no_argument, NULL, OPT_EVENTS},
+    {"limit", required_argument, NULL, OPT_LIMIT},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"source", required_argument, NULL, OPT_SOURCE},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {"for", required_argument, NULL, OPT_FOR},
+    {"purpose", required_argument, NULL, OPT_PURPOSE},
+    {"channel", required_argument, NULL, OPT_CHANNEL},
+    {"target", required_argument, NULL, OPT_TARGET},
+    {"ttl", required_argument, NULL, OPT_TTL},
+    {"single-use", no_argument, NULL, OPT_SINGLE_USE},
+    {NULL, 0, NULL, 0},
 };
 
 static int usage(const char *what, const char *word)
@@ -336,6 +430,15 @@ static int read_options(struct ctl *ctl, int argc, char **argv)
 		case OPT_JSON: ctl->is_json = true; break;
 		case OPT_EVENTS: ctl->has_events = true; break;
 		case OPT_SOURCE: ctl->source = optarg; break;
+		case OPT_FOR: ctl->link_for = optarg; break;
+		case OPT_PURPOSE: ctl->purpose = optarg; break;
+		case OPT_CHANNEL: ctl->channel = optarg; break;
+		case OPT_TARGET: ctl->target = optarg; break;
+		case OPT_SINGLE_USE: ctl->is_single_use = true; break;
+		case OPT_TTL:
+			if (str_to_u64(str_from(optarg), &ctl->ttl) != OK || !ctl->ttl)
+				return usage("--ttl takes a number of seconds, not ", optarg);
+			break;
 		case OPT_LIMIT:
 			if (str_to_u64(str_from(optarg), &ctl->limit) != OK || !ctl->limit || ctl->limit > 500)
 				return usage("--limit takes a number from 1 to 500, not ", optarg);

@@ -114,6 +114,7 @@ static int write_destinations(struct json_out *out, struct api *api, struct aren
 		write_uint(out, STR("dropped"), rows[i].dropped);
 		write_uint(out, STR("retries"), rows[i].retries);
 		write_uint(out, STR("expiredRecords"), rows[i].expired_records);
+		write_uint(out, STR("denied"), rows[i].denied);
 		jo_key(out, STR("failing"));
 		jo_bool(out, rows[i].is_failing);
 		write_str(out, STR("lastError"), rows[i].last_error);

@@ -28,6 +28,12 @@ static int live_new(const struct config *config, struct live **out)
 		free(live);
 		return rc;
 	}
+	rc = person_keys_load(config->store_path, &live->keys);
+	if (rc != OK) {
+		token_set_free(live->tokens);
+		free(live);
+		return rc;
+	}
 	live->config = config_ref(config);
 	atomic_init(&live->refs, 1);
 	*out = live;
@@ -39,6 +45,7 @@ static void live_unref(struct live *live)
 	if (!live || atomic_fetch_sub(&live->refs, 1) != 1) return;
 	config_unref(live->config);
 	token_set_free(live->tokens);
+	person_keys_free(live->keys);
 	free(live);
 }
 
@@ -203,9 +210,9 @@ int api_add_routes(struct router *router, const struct api_route *routes, size_t
 
 int api_register(struct api *api, struct router *router)
 {
-	int (*const own[])(struct router *) = {profiles_register, events_register, history_register,
-					       changes_register,  admin_register,  rejects_register,
-					       trace_register,    tail_register,   ops_register};
+	int (*const own[])(struct router *) = {profiles_register, events_register,   history_register, changes_register,
+					       admin_register,    rejects_register,  trace_register,   tail_register,
+					       ops_register,      consents_register, links_register};
 	int rc = ingest_http_register(api, router);
 	if (rc == OK) rc = settings_register(api, router);
 	if (rc == OK) rc = forms_register(router);

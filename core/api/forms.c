@@ -187,10 +187,21 @@ static int resolve(struct reception *r, struct str ref)
 	return rc;
 }
 
+/* A single-use token names the response too: what it brings a second time is a duplicate. */
+static int read_token_person(struct reception *r)
+{
+	const struct ingest_person *person = &r->caller.person;
+	int rc = resolve(r, person->ref);
+	r->person.token_id = person->token_id;
+	r->person.token_expires = person->token_expires;
+	if (person->token_id.len) r->response_id = person->token_id;
+	return rc;
+}
+
 static int read_person(struct reception *r)
 {
 	struct str ref;
-	if (r->caller.person.len) return resolve(r, r->caller.person);
+	if (r->caller.person.ref.len) return read_token_person(r);
 	int rc = read_text(r, STR("person"), STR("/person"), 1024, &ref);
 	if (rc == OK) rc = read_text(r, STR("userId"), STR("/userId"), EVENT_IDENTIFIER_MAX, &r->person.user_id);
 	if (rc == OK)
@@ -301,9 +312,8 @@ static void submit(struct reception *r, struct str message)
 		return;
 	}
 	call->req = r->req;
-	ingest_http_fill_request(r->req, &request);
-	request.dialect = DIALECT_DECLARED;
-	if (r->caller.is_checked) request.source = r->caller.source;
+	ingest_http_fill(r->req, DIALECT_DECLARED, &request);
+	if (r->caller.person.ref.len) request.person = &r->caller.person;
 	if (r->refusal.problem != PROBLEM_NONE) request.refusal = &r->refusal;
 	if (message.len) request.body = message;
 	struct ingest_batch *batch = ingest_submit(r->worker->ingest, &request, on_done, call);
@@ -325,12 +335,23 @@ static void submit_message(struct reception *r)
 	buf_fini(&message);
 }
 
+/* A person token in the body, for front ends that cannot send headers; lives in the worker's JSON reader. */
+static struct str body_token(struct reception *r)
+{
+	struct str token;
+	const char *why;
+	struct str body = http_body(r->req);
+	if (!memmem(body.ptr, body.len, "\"token\"", 7)) return STR_NONE;
+	if (json_parse(r->worker->json, body, &r->body, &why) != OK) return STR_NONE;
+	return text_member(r, STR("token"), &token) ? token : STR_NONE;
+}
+
 static void receive(struct reception *r)
 {
 	bool to_ingest;
 	int rc = OK;
 	arena_reset(&r->worker->scratch);
-	if (!form_credentials(r->worker, r->req, FORM_ACT_WRITE, r->form->name, STR_NONE, &r->caller, &to_ingest)) {
+	if (!form_credentials(r->worker, r->req, FORM_ACT_WRITE, r->form, body_token(r), &r->caller, &to_ingest)) {
 		if (to_ingest) submit(r, STR_NONE);
 		return;
 	}
@@ -355,7 +376,7 @@ static void begin(struct api_worker *worker, struct http_request *req, struct st
 			      .form = held.form,
 			      .answers_key = is_partial ? PREFERENCES : STR("answers"),
 			      .response = {.is_partial = is_partial},
-			      .person = {STR_NONE, STR_NONE},
+			      .person = {STR_NONE, STR_NONE, STR_NONE, 0},
 			      .response_id = STR_NONE,
 			      .sent_at = STR_NONE};
 	receive(&r);
@@ -394,8 +415,8 @@ static bool read_answers(struct api_worker *worker, struct http_request *req, co
 	struct str ref;
 	bool to_ingest;
 	arena_reset(&worker->scratch);
-	if (!form_credentials(worker, req, FORM_ACT_READ, form->name, STR_NONE, &caller, &to_ingest)) return false;
-	ref = caller.person;
+	if (!form_credentials(worker, req, FORM_ACT_READ, form, STR_NONE, &caller, &to_ingest)) return false;
+	ref = caller.person.ref;
 	if (ref.len == 0 && !http_query_get(req, STR("person"), &ref)) {
 		param_refuse(req, STR("person"), "is needed: whose answers? ('namespace:value')");
 		return false;

@@ -112,7 +112,12 @@ static void reply_result(struct http_request *req, const struct ingest_result *r
 	buf_fini(&body);
 }
 
-static void on_done(void *ctx, const struct ingest_result *result)
+struct http_request *ingest_http_request(void *ctx)
+{
+	return ((struct ingest_call *)ctx)->req;
+}
+
+void ingest_http_on_done(void *ctx, const struct ingest_result *result)
 {
 	struct http_request *req = ((struct ingest_call *)ctx)->req;
 	ingest_http_set_headers(req, result);
@@ -138,9 +143,10 @@ static bool is_protobuf(struct str content_type)
 	       str_eq_nocase(content_type, STR("application/protobuf"));
 }
 
-void ingest_http_fill_request(struct http_request *req, struct ingest_request *out)
+void ingest_http_fill(struct http_request *req, enum ingest_dialect dialect, struct ingest_request *out)
 {
 	*out = (struct ingest_request){
+	    .dialect = dialect,
 	    .authorization = http_header(req, STR("Authorization")),
 	    .write_key_header = http_header(req, STR("X-Write-Key")),
 	    .write_key_query = STR_NONE,
@@ -149,34 +155,35 @@ void ingest_http_fill_request(struct http_request *req, struct ingest_request *o
 	    .user_agent = http_header(req, STR("User-Agent")),
 	    .body = http_body(req),
 	    .received_at_us = http_received_at_us(req),
+	    .person_ref = STR_NONE,
 	};
 	if (http_query(req).len) (void)http_query_get(req, STR("writeKey"), &out->write_key_query);
-}
-
-static void fill_request(struct http_request *req, const struct ingest_route *route, struct ingest_request *out)
-{
-	ingest_http_fill_request(req, out);
-	out->dialect = route->dialect;
-	out->route_type = route->type;
-	if (route->dialect == DIALECT_NATIVE_JSON && is_protobuf(http_header(req, STR("Content-Type"))))
+	if (dialect == DIALECT_NATIVE_JSON && is_protobuf(http_header(req, STR("Content-Type"))))
 		out->dialect = DIALECT_NATIVE_PROTOBUF;
 }
 
-static void on_ingest(struct http_request *req, void *ctx)
+void ingest_http_submit(struct http_request *req, const struct ingest_request *request, ingest_done_fn done)
 {
 	struct api_worker *worker = http_worker(req);
-	struct ingest_request request;
 	struct ingest_call *call = arena_new(http_arena(req), struct ingest_call);
 	if (!call) {
 		http_reply_problem(req, PROBLEM_INTERNAL, STR_NONE, STR_NONE);
 		return;
 	}
 	call->req = req;
-	fill_request(req, ctx, &request);
-	struct ingest_batch *batch = ingest_submit(worker->ingest, &request, on_done, call);
+	struct ingest_batch *batch = ingest_submit(worker->ingest, request, done, call);
 	if (!batch) return; /* answered: the request and the call are gone */
 	call->batch = batch;
 	http_on_abort(req, on_abort, call);
+}
+
+static void on_ingest(struct http_request *req, void *ctx)
+{
+	const struct ingest_route *route = ctx;
+	struct ingest_request request;
+	ingest_http_fill(req, route->dialect, &request);
+	request.route_type = route->type;
+	ingest_http_submit(req, &request, ingest_http_on_done);
 }
 
 /* Segment's browser SDK reports metrics of its own; nobody here wants them. */

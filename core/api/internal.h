@@ -11,6 +11,7 @@
 
 #include "api/api.h"
 #include "api/auth.h"
+#include "api/person_token.h"
 #include "api/read_pool.h"
 #include "base/json.h"
 #include "base/metric.h"
@@ -28,6 +29,7 @@ struct live {
 	atomic_uint refs;
 	const struct config *config;
 	struct token_set *tokens;
+	struct person_keys *keys;
 };
 
 struct api {
@@ -107,6 +109,8 @@ MUST_USE int rejects_register(struct router *router);
 MUST_USE int trace_register(struct router *router);
 MUST_USE int tail_register(struct router *router);
 MUST_USE int ops_register(struct router *router);
+MUST_USE int consents_register(struct router *router);
+MUST_USE int links_register(struct router *router);
 /* ingest_http.c and settings.c: routes with write keys; they register on the router themselves. */
 MUST_USE int ingest_http_register(struct api *api, struct router *router);
 MUST_USE int settings_register(struct api *api, struct router *router);

@@ -126,6 +126,39 @@ void profile_write_features(struct json_out *out, const struct profile *profile)
 	jo_end_object(out);
 }
 
+void profile_write_consent(struct json_out *out, const struct profile_consent *consent)
+{
+	const struct consent *record = &consent->record;
+	jo_key(out, STR("purpose"));
+	jo_str(out, record->purpose);
+	if (record->channel.len) {
+		jo_key(out, STR("channel"));
+		jo_str(out, record->channel);
+	}
+	jo_key(out, STR("state"));
+	jo_str(out, str_from(consent_state_name(consent->state)));
+	jo_key(out, STR("basis"));
+	jo_str(out, str_from(lawful_basis_name(record->basis)));
+	write_time(out, STR("at"), record->time);
+	if (record->expires) write_time(out, STR("expiresAt"), record->expires);
+	jo_key(out, STR("source"));
+	jo_str(out, record->source);
+	jo_key(out, STR("messageId"));
+	jo_str(out, record->message_id);
+}
+
+static void write_consents(struct json_out *out, const struct profile *profile)
+{
+	jo_key(out, STR("consents"));
+	jo_array(out);
+	for (size_t i = 0; i < profile->consent_count; i++) {
+		jo_object(out);
+		profile_write_consent(out, &profile->consents[i]);
+		jo_end_object(out);
+	}
+	jo_end_array(out);
+}
+
 void profile_write(struct json_out *out, const struct profile *profile, struct str position)
 {
 	jo_object(out);
@@ -133,11 +166,10 @@ void profile_write(struct json_out *out, const struct profile *profile, struct s
 	profile_write_identifiers(out, profile);
 	profile_write_traits(out, profile);
 	profile_write_features(out, profile);
-	/* Segments and consents are not computed by this version. */
+	/* Segments are not computed by this version. */
 	jo_key(out, STR("segments"));
 	jo_raw(out, STR("[]"));
-	jo_key(out, STR("consents"));
-	jo_raw(out, STR("[]"));
+	write_consents(out, profile);
 	write_time(out, STR("firstSeen"), profile->first_seen);
 	write_time(out, STR("lastSeen"), profile->last_seen);
 	jo_key(out, STR("fragments"));

@@ -34,7 +34,12 @@
 	X(SHUTTING_DOWN, "shutting_down", 503, 14, 1, "the daemon is shutting down") \
 	X(EXPECTATION_FAILED, "expectation_failed", 417, 9, 0, "only 100-continue may be expected") \
 	X(ENRICHER_DROPPED, "enricher_dropped", 400, 9, 0, "an enricher dropped the event") \
-	X(INTERNAL, "internal", 500, 13, 1, "an internal error; it is in the log")
+	X(INTERNAL, "internal", 500, 13, 1, "an internal error; it is in the log") \
+	X(UNKNOWN_PURPOSE, "unknown_purpose", 404, 5, 0, "no such purpose is configured under consent.purposes") \
+	X(UNKNOWN_CHANNEL, "unknown_channel", 404, 5, 0, "the purpose has no such channel") \
+	X(INVALID_TOKEN, "invalid_token", 401, 16, 0, "the person token is not one of ours, or was changed") \
+	X(TOKEN_EXPIRED, "token_expired", 410, 9, 0, "the person token has expired: ask for a new link") \
+	X(TOKEN_USED, "token_used", 409, 6, 0, "the person token was for one use and has been used")
 
 enum problem {
 #define X(id, code, http, grpc, retry, text) PROBLEM_##id,

@@ -8,13 +8,13 @@
 
 #define DEFAULT_LISTENER "127.0.0.1:8080"
 
-static int line_of(const struct node *root, const char *path)
+int line_of(const struct node *root, const char *path)
 {
 	const struct node *node = node_at(root, str_from(path));
 	return node ? node->line : root->line;
 }
 
-static int line_of_item(const struct node *root, const char *path, size_t index)
+int line_of_item(const struct node *root, const char *path, size_t index)
 {
 	const struct node *list = node_at(root, str_from(path));
 	const struct node *item = list && list->kind == NODE_LIST ? list->children : NULL;
@@ -171,6 +171,7 @@ void check_draft(struct reading *reading, const struct node *root, struct draft 
 			 "identity.namespaces must not be empty");
 	if (config->namespace_count > 32)
 		complain(reading->complaints, line_of(root, "identity.namespaces"), "identity.namespaces: at most 32");
+	check_consent(reading, root, config);
 	if (config->feature_count > 256)
 		complain(reading->complaints, line_of(root, "features"), "features: at most 256");
 	forms_check(reading, root, draft);

@@ -19,6 +19,7 @@ enum source_right {
 	RIGHT_DECLARED = 1 << 1,   /* write declared (zero-party) data */
 	RIGHT_LINK_KNOWN = 1 << 2, /* link two people who are both already known */
 	RIGHT_TIME = 1 << 3,       /* its clock is trusted: no skew correction (servers) */
+	RIGHT_CONSENT = 1 << 4,    /* state what people consent to (never browsers and mobile apps) */
 };
 
 struct conf_source {
@@ -32,6 +33,7 @@ struct conf_source {
 	int16_t utc_offset_min;     /* from `utc_offset: "+03:00"`: when neither the event nor geo tells */
 	uint32_t rights;            /* enum source_right; server and webhook sources have all by default */
 	uint32_t events_per_second; /* limit for each key; 0: none */
+	struct str purpose;         /* what its events are for; empty: none */
 };
 
 struct conf_listener {
@@ -59,7 +61,39 @@ struct conf_instance {   /* an enricher or a destination: one instance of a plug
 	struct str name; /* defaults to the plugin's name */
 	struct str plugin;
 	const struct node *options; /* NULL or a map; checked by the plugin's own table */
+	struct str purpose;         /* destinations: only people who consent to it are handed over; empty: all */
 	int line;
+};
+
+enum lawful_basis { /* GDPR article 6; numbers are stored */
+		    BASIS_CONSENT,
+		    BASIS_CONTRACT,
+		    BASIS_LEGAL_OBLIGATION,
+		    BASIS_VITAL_INTERESTS,
+		    BASIS_PUBLIC_TASK,
+		    BASIS_LEGITIMATE_INTERESTS,
+		    BASIS_COUNT
+};
+const char *lawful_basis_name(enum lawful_basis basis);
+bool lawful_basis_from_name(struct str name, enum lawful_basis *out);
+
+enum consent_default { CONSENT_DEFAULT_DENIED, CONSENT_DEFAULT_GRANTED };
+
+#define CONF_PURPOSES_MAX 64
+#define CONF_CHANNELS_MAX 15 /* of one purpose */
+
+struct conf_purpose { /* what people are asked for: consent.purposes */
+	struct str name;
+	struct str *channels; /* email, sms …; none: consent is for the purpose as a whole */
+	size_t channel_count;
+	enum consent_default default_; /* while a person has said nothing */
+	enum lawful_basis basis;
+	bool double_opt_in; /* a grant waits for its confirmation by the person */
+	struct str *gates;  /* "ingest", "enrich", names of destinations */
+	size_t gate_count;
+	struct str *events; /* names of the events that are for this purpose */
+	size_t event_count;
+	uint16_t tcf; /* number of the IAB TCF purpose that stands for it; 0: none */
 };
 
 struct conf_limits {
@@ -122,6 +156,8 @@ struct config {
 	struct conf_form *forms; /* config/form.h; those of forms_file and of `preferences` too */
 	size_t form_count;
 	struct str forms_file;
+	struct conf_purpose *purposes;
+	size_t purpose_count;
 
 	struct str plugin_path; /* folder of *.so; default: "plugins" beside the executable; never empty */
 	struct conf_instance *enrichers;
@@ -152,3 +188,4 @@ const char *source_kind_name(enum source_kind kind);
 /* Source by write key, or NULL. O(1): an index is built at load. */
 const struct conf_source *config_source_by_key(const struct config *config, struct str key);
 const struct conf_source *config_source_by_id(const struct config *config, struct str id);
+const struct conf_purpose *config_purpose(const struct config *config, struct str name); /* or NULL */

@@ -15,11 +15,13 @@
 /* ── sources ───────────────────────────────────────────────────────────────── */
 
 static const char *const kinds[] = {"browser", "mobile", "server", "webhook", NULL};
-static const char *const rights[] = {"alias", "declared", "link_known", "time", NULL};
-#define ALL_RIGHTS (RIGHT_ALIAS | RIGHT_DECLARED | RIGHT_LINK_KNOWN | RIGHT_TIME)
+static const char *const rights[] = {"alias", "declared", "link_known", "time", "consent", NULL};
+#define ALL_RIGHTS (RIGHT_ALIAS | RIGHT_DECLARED | RIGHT_LINK_KNOWN | RIGHT_TIME | RIGHT_CONSENT)
 
 _Static_assert(SOURCE_BROWSER == 0 && SOURCE_WEBHOOK == 3, "kinds[] is in the enum's order");
-_Static_assert(RIGHT_ALIAS == 1 && RIGHT_DECLARED == 2 && RIGHT_LINK_KNOWN == 4 && RIGHT_TIME == 8, "rights[] is too");
+_Static_assert(RIGHT_ALIAS == 1 && RIGHT_DECLARED == 2 && RIGHT_LINK_KNOWN == 4 && RIGHT_TIME == 8 &&
+		   RIGHT_CONSENT == 16,
+	       "rights[] is too");
 
 #define SOURCE(member) FIELD(struct conf_source, member)
 static const struct key source_keys[] = {
@@ -31,6 +33,7 @@ static const struct key source_keys[] = {
     {"utc_offset", KEY_OFFSET, SOURCE(utc_offset_min)},
     {"may", KEY_FLAGS, SOURCE(rights), .choices = rights},
     {"events_per_second", KEY_INT, SOURCE(events_per_second), RANGE("0", "0", "100000000")},
+    {"purpose", KEY_TEXT, SOURCE(purpose), .check = name_check_word},
 };
 
 static void check_source(struct reading *r, const struct node *node, const char *where, void *item)
@@ -39,6 +42,12 @@ static void check_source(struct reading *r, const struct node *node, const char 
 	const struct node *may = node_child(node, STR("may")), *keys = node_child(node, STR("write_keys"));
 	bool is_ours = source->kind == SOURCE_SERVER || source->kind == SOURCE_WEBHOOK;
 	if (is_ours && (!may || node_is_absent(may))) source->rights = ALL_RIGHTS;
+	/* Its key stands in every page: whoever reads it could consent for anybody. */
+	if (!is_ours && (source->rights & RIGHT_CONSENT))
+		complain(r->complaints, may ? may->line : node->line,
+			 "%s: only server and webhook sources may write consent; people do it with person tokens "
+			 "(docs/consent.md)",
+			 where);
 	bool has_keys = keys && !node_is_absent(keys) && (keys->kind != NODE_LIST || keys->child_count);
 	/* A webhook may be known by its id and its own secret instead. */
 	if (!has_keys && source->kind != SOURCE_WEBHOOK)
@@ -104,6 +113,47 @@ static const struct table feature_table = {
     .check = check_feature,
 };
 
+/* ── consent ───────────────────────────────────────────────────────────────── */
+
+static const char *const bases[] = {
+    "consent", "contract", "legal_obligation", "vital_interests", "public_task", "legitimate_interests", NULL};
+static const char *const defaults[] = {"denied", "granted", NULL};
+
+_Static_assert(COUNT_OF(bases) == BASIS_COUNT + 1, "bases[] is in the enum's order");
+
+const char *lawful_basis_name(enum lawful_basis basis)
+{
+	return (unsigned)basis < BASIS_COUNT ? bases[basis] : "unknown";
+}
+
+bool lawful_basis_from_name(struct str name, enum lawful_basis *out)
+{
+	for (size_t i = 0; i < BASIS_COUNT; i++) {
+		if (!str_eq(name, str_from(bases[i]))) continue;
+		*out = (enum lawful_basis)i;
+		return true;
+	}
+	return false;
+}
+
+#define PURPOSE(member) FIELD(struct conf_purpose, member)
+static const struct key purpose_keys[] = {
+    {"name", KEY_TEXT, PURPOSE(name), .flags = KEY_REQUIRED | KEY_UNIQUE, .check = name_check_word},
+    {"channels", KEY_TEXTS, FIELDS(struct conf_purpose, channels, channel_count), .check = name_check_word},
+    {"default", KEY_CHOICE, PURPOSE(default_), .fallback = "denied", .choices = defaults},
+    {"lawful_basis", KEY_CHOICE, PURPOSE(basis), .fallback = "consent", .choices = bases},
+    {"double_opt_in", KEY_BOOL, PURPOSE(double_opt_in), .fallback = "false"},
+    {"gates", KEY_TEXTS, FIELDS(struct conf_purpose, gates, gate_count), .check = name_check_id},
+    {"events", KEY_TEXTS, FIELDS(struct conf_purpose, events, event_count), .check = name_check_event},
+    {"tcf", KEY_INT, PURPOSE(tcf), RANGE("0", "0", "24")},
+};
+static const struct table purpose_table = {
+    .keys = purpose_keys,
+    .count = COUNT_OF(purpose_keys),
+    .item_size = sizeof(struct conf_purpose),
+    .short_form = "name",
+};
+
 /* ── enrichers and destinations ────────────────────────────────────────────── */
 
 #define INSTANCE(member) FIELD(struct conf_instance, member)
@@ -128,6 +178,22 @@ static void name_instance(struct reading *r, const struct node *node, const char
 static const struct table instance_table = {
     .keys = instance_keys,
     .count = COUNT_OF(instance_keys),
+    .item_size = sizeof(struct conf_instance),
+    .short_form = "plugin",
+    .line_of = instance_line,
+    .check = name_instance,
+};
+
+static const struct key destination_keys[] = {
+    {"name", KEY_TEXT, INSTANCE(name), .flags = KEY_UNIQUE, .check = name_check_id},
+    {"plugin", KEY_TEXT, INSTANCE(plugin), .flags = KEY_REQUIRED, .check = name_check_id},
+    {"options", KEY_NODE, INSTANCE(options)},
+    {"purpose", KEY_TEXT, INSTANCE(purpose), .check = name_check_word},
+};
+
+static const struct table destination_table = {
+    .keys = destination_keys,
+    .count = COUNT_OF(destination_keys),
     .item_size = sizeof(struct conf_instance),
     .short_form = "plugin",
     .line_of = instance_line,
@@ -204,9 +270,10 @@ static const struct key root_keys[] = {
     {"preferences.frequencies", KEY_ITEMS, OPTIONS_IN(frequencies, frequency_count), .items = &form_option_table},
     {"preferences.languages", KEY_ITEMS, OPTIONS_IN(languages, language_count), .items = &form_option_table},
     {"preferences.quiet_hours", KEY_BOOL, FIELD(struct draft, preferences.has_quiet_hours), .fallback = "false"},
+    {"consent.purposes", KEY_ITEMS, TEXTS_IN(purposes, purpose_count), .items = &purpose_table},
     {"plugins.path", KEY_TEXT, IN(plugin_path), .flags = KEY_RESTART},
     {"enrichers", KEY_ITEMS, TEXTS_IN(enrichers, enricher_count), .flags = KEY_RESTART, .items = &instance_table},
-    {"destinations", KEY_ITEMS, TEXTS_IN(destinations, destination_count), .items = &instance_table},
+    {"destinations", KEY_ITEMS, TEXTS_IN(destinations, destination_count), .items = &destination_table},
 
     {"changes.retention", KEY_US, IN(changes_retention_us), RANGE("7d", "1m", "365d")},
     {"changes.min_position_wait", KEY_MS, IN(min_position_wait_ms), RANGE("5s", "0", "1m")},

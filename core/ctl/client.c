@@ -167,7 +167,8 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
 	return buf_append(ctx, data, size * count) == OK ? size * count : 0;
 }
 
-static enum ctl_exit perform(struct client *client, const char *path, bool is_post, struct buf *body)
+/* `post`: its body; NULL: a GET. */
+static enum ctl_exit perform(struct client *client, const char *path, const struct str *post, struct buf *body)
 {
 	buf_clear(body);
 	if (prepare(client, path, on_body, body) != OK) {
@@ -175,19 +176,28 @@ static enum ctl_exit perform(struct client *client, const char *path, bool is_po
 		return CTL_FAILED;
 	}
 	(void)curl_easy_setopt(client->curl, CURLOPT_TIMEOUT, ANSWER_TIMEOUT_S);
-	if (is_post) (void)curl_easy_setopt(client->curl, CURLOPT_POSTFIELDS, "");
+	if (post) {
+		(void)curl_easy_setopt(client->curl, CURLOPT_POSTFIELDSIZE, (long)post->len);
+		(void)curl_easy_setopt(client->curl, CURLOPT_POSTFIELDS, post->ptr);
+	}
 	CURLcode code = curl_easy_perform(client->curl);
 	return judge(client, code, body);
 }
 
 enum ctl_exit client_get(struct client *client, const char *path, struct buf *body)
 {
-	return perform(client, path, false, body);
+	return perform(client, path, NULL, body);
 }
 
 enum ctl_exit client_post(struct client *client, const char *path, struct buf *body)
 {
-	return perform(client, path, true, body);
+	const struct str nothing = STR_NONE;
+	return perform(client, path, &nothing, body);
+}
+
+enum ctl_exit client_post_json(struct client *client, const char *path, struct str json, struct buf *body)
+{
+	return perform(client, path, &json, body);
 }
 
 /* ── streams ─────────────────────────────────────────────────────────────── */

@@ -33,6 +33,8 @@ MUST_USE char *client_escape(struct client *client, const char *text);
 /* GET `path`; the body is in *body (cleared first). CTL_OK on 2xx; else what went wrong has been printed to stderr. */
 MUST_USE enum ctl_exit client_get(struct client *client, const char *path, struct buf *body);
 MUST_USE enum ctl_exit client_post(struct client *client, const char *path, struct buf *body);
+/* POST with a JSON body. */
+MUST_USE enum ctl_exit client_post_json(struct client *client, const char *path, struct str json, struct buf *body);
 /* Reads a text/event-stream until it ends or `fn` returns non-zero; fn gets each event's name and data. */
 MUST_USE enum ctl_exit client_stream(struct client *client, const char *path,
 				     int (*fn)(void *ctx, struct str event, struct str data), void *ctx);

@@ -102,10 +102,29 @@ void show_status(struct json root, const char *url)
 	show_destinations(root);
 }
 
+void show_consent_chain(struct json root)
+{
+	struct str head = json_text_at(root, "head"), why = json_text_at(root, "why");
+	int64_t rows = json_int_at(root, "rows"), erased = json_int_at(root, "erased");
+	if (json_bool_at(root, "intact"))
+		(void)printf("The consent log is intact: %" PRId64 " rows, %" PRId64 " of them erased.\nHead %.*s\n",
+			     rows, erased, STR_ARG(head));
+	else
+		(void)printf("The consent log is BROKEN at row %" PRId64 ": %.*s. %" PRId64
+			     " rows before it are intact.\n",
+			     json_int_at(root, "brokenAt"), STR_ARG(why), rows);
+}
+
+void show_link(struct json root)
+{
+	struct str url = json_text_at(root, "url");
+	(void)printf("%.*s\n", STR_ARG(url));
+}
+
 void show_destinations(struct json root)
 {
-	static const char *const TITLES[] = {"NAME",    "PLUGIN",  "STATE",        "LAG",        "DELIVERED", "DROPPED",
-					     "RETRIES", "EXPIRED", "LAST SUCCESS", "LAST ERROR", NULL};
+	static const char *const TITLES[] = {"NAME",    "PLUGIN",  "STATE",  "LAG",          "DELIVERED",  "DROPPED",
+					     "RETRIES", "EXPIRED", "DENIED", "LAST SUCCESS", "LAST ERROR", NULL};
 	struct json list, row;
 	struct json_iter it;
 	if (!list_at(root, "destinations", &list)) {
@@ -122,6 +141,7 @@ void show_destinations(struct json root)
 		table_cell_f(table, "%" PRId64, json_int_at(row, "dropped"));
 		table_cell_f(table, "%" PRId64, json_int_at(row, "retries"));
 		table_cell_f(table, "%" PRId64, json_int_at(row, "expiredRecords"));
+		table_cell_f(table, "%" PRId64, json_int_at(row, "denied"));
 		cell_time(table, row, "lastSuccessAt");
 		cell_or_dash(table, json_text_at(row, "lastError"));
 	}

@@ -81,7 +81,7 @@ static int step_connection(struct intake *in, struct draft *draft)
 static int step_enrich(struct intake *in, struct draft *draft)
 {
 	struct enrich_outcome outcome = {0};
-	if (!in->worker->enrichers) return OK;
+	if (!in->worker->enrichers || draft->event.flags & EVENT_CONSENT) return OK;
 	enrich_chain_run(in->worker->enrichers, &draft->event, draft->root, &in->worker->scratch, &outcome);
 	return outcome.is_dropped ? draft_fault(draft, PROBLEM_ENRICHER_DROPPED, STR_NONE, outcome.reason) : OK;
 }

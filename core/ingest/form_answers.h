@@ -54,6 +54,8 @@ MUST_USE int form_next(const struct conf_form *form, const struct json *known, c
 
 struct form_person { /* who answers; empty: not said */
 	struct str user_id, anonymous_id;
+	struct str token_id; /* of a single-use person token, 32 hex digits */
+	int64_t token_expires;
 };
 /* The message that the journal gets: a track "Form Answered" whose traits are declared, each with its provenance in
  * the properties. `response_id` empty: not idempotent. */

@@ -123,7 +123,20 @@ static void write_result(struct writing *w, struct str score, struct str passed)
 	jo_bool(&w->out, w->verdict->is_passed);
 }
 
-static void write_properties(struct writing *w)
+/* The fold remembers that it was used. */
+static void write_token(struct writing *w, const struct form_person *person)
+{
+	if (person->token_id.len == 0) return;
+	jo_key(&w->out, STR("singleUse"));
+	jo_object(&w->out);
+	jo_key(&w->out, STR("id"));
+	jo_str(&w->out, person->token_id);
+	jo_key(&w->out, STR("expires"));
+	jo_int(&w->out, person->token_expires);
+	jo_end_object(&w->out);
+}
+
+static void write_properties(struct writing *w, const struct form_person *person)
 {
 	jo_key(&w->out, STR("properties"));
 	jo_object(&w->out);
@@ -138,6 +151,7 @@ static void write_properties(struct writing *w)
 	write_answers(w);
 	write_consents(w);
 	write_provenance(w);
+	write_token(w, person);
 	write_result(w, STR("score"), STR("passed"));
 	jo_end_object(&w->out);
 }
@@ -181,7 +195,7 @@ int form_write_message(struct buf *out, const struct form_response *response, co
 	write_if(&w.out, STR("userId"), person->user_id);
 	write_if(&w.out, STR("anonymousId"), person->anonymous_id);
 	write_if(&w.out, STR("sentAt"), sent_at);
-	write_properties(&w);
+	write_properties(&w, person);
 	write_traits(&w);
 	jo_end_object(&w.out);
 	return w.out.status;

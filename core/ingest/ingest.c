@@ -195,8 +195,8 @@ int intake_identify(struct intake *in, struct str body_key)
 
 static int read_credentials(struct intake *in)
 {
-	if (in->request->source) {
-		in->caller = (struct caller){in->request->source, in->request->source->id};
+	if (in->request->person) {
+		in->caller = (struct caller){&consent_person_source, consent_person_source.id};
 		return check_limits(in);
 	}
 	switch (credentials_of_request(in->config, in->request, &in->worker->envelope, &in->caller)) {
@@ -214,6 +214,7 @@ static int read_events(struct intake *in)
 	case DIALECT_NATIVE_JSON: return native_read_json(in);
 	case DIALECT_NATIVE_PROTOBUF: return native_read_protobuf(in);
 	case DIALECT_DECLARED: return declared_read_one(in);
+	case DIALECT_CONSENT: return consent_read(in);
 	}
 	check_failed("every dialect has a reader", __FILE__, __LINE__);
 }

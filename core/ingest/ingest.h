@@ -27,7 +27,15 @@ enum ingest_dialect {
 	DIALECT_SEGMENT_BATCH,   /* {"batch":[…],"sentAt":…,"context":…,"writeKey":…} */
 	DIALECT_NATIVE_JSON,     /* object, array or NDJSON */
 	DIALECT_NATIVE_PROTOBUF, /* cdpd.v1.PublishRequest */
-	DIALECT_DECLARED /* one message of what the person told us, made by the caller; the key never stands in it */
+	DIALECT_CONSENT,         /* what one person consents to */
+	DIALECT_DECLARED         /* one message of what a person told us, made by the caller; never says who asks */
+};
+
+/* Who speaks, when a person token says so instead of a source's key. */
+struct ingest_person {
+	struct str ref;        /* "namespace:value" */
+	struct str token_id;   /* 32 hex digits; empty: the token may be used again */
+	int64_t token_expires; /* µs */
 };
 
 struct ingest_refusal { /* why the caller refuses what was asked, to be counted and kept like any other reject */
@@ -45,7 +53,8 @@ struct ingest_request {
 	struct str client_ip, user_agent;
 	struct str body; /* decompressed, followed by BUF_SLACK readable bytes; copied where kept */
 	int64_t received_at_us;
-	const struct conf_source *source;     /* who speaks, when the caller has made sure; NULL: credentials tell */
+	const struct ingest_person *person;   /* DIALECT_CONSENT, DIALECT_DECLARED: NULL when a source's key speaks */
+	struct str person_ref;                /* DIALECT_CONSENT: instead of the body's `person`, or empty */
 	const struct ingest_refusal *refusal; /* DIALECT_DECLARED; NULL: the body is the message */
 };
 

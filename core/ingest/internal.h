@@ -171,3 +171,5 @@ MUST_USE int segment_read_batch(struct intake *in);
 MUST_USE int native_read_json(struct intake *in);
 MUST_USE int native_read_protobuf(struct intake *in);
 MUST_USE int declared_read_one(struct intake *in);
+MUST_USE int consent_read(struct intake *in);
+extern const struct conf_source consent_person_source; /* of acts that a person token brought */

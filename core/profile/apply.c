@@ -1,3 +1,5 @@
+#include "base/encode.h"
+#include "profile/consent_fold.h"
 #include "profile/feature_eval.h"
 #include "profile/link.h"
 #include "profile/origin.h"
@@ -9,7 +11,8 @@ struct application {
 	struct link_context context;
 	struct row *rows[2]; /* the fragment's, and its profile's merged row */
 	size_t row_count;
-	struct slot *head; /* of its profile */
+	struct slot *head;                 /* of its profile */
+	const struct consent_act *consent; /* NULL: the event is none */
 };
 
 /* ── identity ────────────────────────────────────────────────────────────── */
@@ -179,6 +182,25 @@ static int apply_traits(struct application *app)
 	return rc;
 }
 
+/* The person token that brought the answers was for a single use. */
+static int use_token(struct application *app)
+{
+	struct people *people = app->people;
+	const struct event_field id_field = {PART_PROPERTIES, STR("singleUse.id")};
+	const struct event_field expires_field = {PART_PROPERTIES, STR("singleUse.expires")};
+	uint8_t id[CONSENT_TOKEN_SIZE];
+	struct json value;
+	struct str hex;
+	int64_t expires;
+	int rc = event_view_get(&people->view, &id_field, &value);
+	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
+	if (!json_str(value, &hex) || hex_decode(hex, id, sizeof id) != OK) return OK;
+	rc = event_view_get(&people->view, &expires_field, &value);
+	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
+	if (!json_int(value, &expires)) return OK;
+	return consent_token_use(people->txn, &people->tables, expires, id, app->context.seq, app->context.t);
+}
+
 /* A track of a form's answers: what the person told us becomes traits, each with where it was asked. */
 static int apply_answers(struct application *app)
 {
@@ -189,6 +211,7 @@ static int apply_answers(struct application *app)
 	int rc = event_view_root(view, PART_TRAITS, &traits);
 	if (rc) return rc == ERR_NOMEM ? rc : OK;
 	rc = answered_form_read(view, &form);
+	if (!rc) rc = use_token(app);
 	if (!rc) rc = decode_traits(app);
 	if (!rc) rc = make_stamp(app, &stamp);
 	return rc ? rc : put_object(app, traits, NULL, stamp, &form);
@@ -211,6 +234,17 @@ static int apply_content(struct application *app)
 	return is_answer ? apply_answers(app) : OK;
 }
 
+static int apply_consent(struct application *app, struct apply_result *out)
+{
+	int rc = decode_traits(app);
+	if (rc) return rc;
+	if (!consent_act_fits(app->rows[0], app->consent)) {
+		*out = (struct apply_result){.verdict = OUTCOME_REFUSED, .reason = OUTCOME_REASON_CONSENT_LIMIT};
+		return OK;
+	}
+	return consent_act_apply(app->people, app->consent, app->rows, app->row_count, app->head, app->context.t);
+}
+
 static int apply(struct application *app, const struct identifier *strongest, struct apply_result *out)
 {
 	struct people *people = app->people;
@@ -218,7 +252,9 @@ static int apply(struct application *app, const struct identifier *strongest, st
 	if (!rc) rc = link_others(app, strongest);
 	if (!rc && app->context.created_count) rc = announce_new(app);
 	if (!rc) rc = open_rows(app);
-	if (!rc) rc = apply_content(app);
+	if (!rc && app->consent) rc = apply_consent(app, out);
+	if (rc || out->verdict != OUTCOME_APPLIED) return rc;
+	rc = apply_content(app);
 	if (rc) return rc;
 	struct row *row = app->rows[0];
 	out->fragment = row->id;
@@ -232,6 +268,9 @@ int people_apply(struct people *people, const struct cdpd_event *event, uint64_t
 		 struct apply_result *out)
 {
 	struct application app;
+	struct consent_act act;
+	bool is_denied = false;
+	app.consent = NULL;
 	app.people = people;
 	app.context.event = event;
 	app.context.seq = seq;
@@ -249,5 +288,14 @@ int people_apply(struct people *people, const struct cdpd_event *event, uint64_t
 	if (!strongest) return OK;
 	out->verdict = OUTCOME_APPLIED;
 	out->reason = OUTCOME_REASON_NONE;
+	if (event->flags & EVENT_CONSENT) {
+		rc = consent_act_read(people, seq, &act, out);
+		app.consent = &act;
+	} else if (people->plan->definitions.consent.gates_ingest) {
+		rc = consent_gate(people, strongest, t, &is_denied);
+		if (!rc && is_denied)
+			*out = (struct apply_result){.verdict = OUTCOME_DENIED, .reason = OUTCOME_REASON_CONSENT};
+	}
+	if (rc || out->verdict != OUTCOME_APPLIED) return rc;
 	return apply(&app, strongest, out);
 }

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "profile/consent_fold.h"
 #include "profile/feature_eval.h"
 #include "profile/trait.h"
 
@@ -32,8 +33,17 @@ bool component_existed(const struct component *component, uint64_t seq)
 	return false;
 }
 
-int merged_row_make(const struct plan *plan, struct row *const *fragments, size_t count, struct arena *arena,
-		    struct row **out)
+static int merge_consents(struct row *merged, struct row *const *fragments, size_t count, const struct joins *joins,
+			  struct arena *arena)
+{
+	const struct consent_list **lists = arena_array(arena, const struct consent_list *, count);
+	if (!lists) return ERR_NOMEM;
+	for (size_t i = 0; i < count; i++) lists[i] = &fragments[i]->consents;
+	return consents_agree(lists, count, joins, arena, &merged->consents);
+}
+
+int merged_row_make(const struct plan *plan, struct row *const *fragments, size_t count, const struct joins *joins,
+		    struct arena *arena, struct row **out)
 {
 	struct row *merged = arena_alloc(arena, sizeof *merged);
 	if (!merged) return ERR_NOMEM;
@@ -49,6 +59,7 @@ int merged_row_make(const struct plan *plan, struct row *const *fragments, size_
 		if (!rc) rc = traits_merge(merged, row, arena);
 	}
 	merged->member_count = count;
+	if (!rc) rc = merge_consents(merged, fragments, count, joins, arena);
 	*out = merged;
 	return rc;
 }
@@ -161,6 +172,14 @@ static int tell(struct people *people, const struct component *a, const struct c
 	return component_announce(people, CHANGE_IDENTIFIER, profile, joined->members, joined->count, seq, t);
 }
 
+/* The row that shows the component that keeps its id. */
+static const struct row *surviving_view(const struct component *a, const struct component *b,
+					const struct fragment_id *profile)
+{
+	const struct component *kept = fragment_id_eq(&a->head->id, profile) ? a : b;
+	return kept->count == 1 ? kept->head->fragment.row : kept->head->merged.row;
+}
+
 int component_join(struct people *people, const struct component *a, const struct component *b, uint64_t seq, int64_t t)
 {
 	struct arena *arena = &people->cache.arena;
@@ -168,13 +187,16 @@ int component_join(struct people *people, const struct component *a, const struc
 	struct ranked *ranked;
 	struct row *merged;
 	struct slot *head;
+	struct joins *joins;
 	struct row **rows = arena_array(arena, struct row *, count);
 	int rc = rows ? rank(people->plan, a, b, arena, &ranked) : ERR_NOMEM;
 	if (rc) return rc;
 	const struct fragment_id *profile = &ranked[0].member.id;
+	const struct row *before = surviving_view(a, b, profile);
 	for (size_t i = 0; i < count && !rc; i++)
 		rc = point_member(people, &ranked[i].member, profile, i == 0, &rows[i]);
-	if (!rc) rc = merged_row_make(people->plan, rows, count, arena, &merged);
+	if (!rc) rc = consent_joins(people->txn, people->tables.links, rows, count, arena, &joins);
+	if (!rc) rc = merged_row_make(people->plan, rows, count, joins, arena, &merged);
 	if (!rc) rc = drop_merged(people, a, profile);
 	if (!rc) rc = drop_merged(people, b, profile);
 	if (!rc) rc = cache_slot(&people->cache, profile, &head);
@@ -182,5 +204,5 @@ int component_join(struct people *people, const struct component *a, const struc
 	if (!rc) rc = cache_set(&people->cache, head, true, merged);
 	if (!rc) rc = cache_view(&people->cache, head, seq, t);
 	if (!rc) rc = tell(people, a, b, profile, seq, t);
-	return rc;
+	return rc ? rc : consent_tell(people, before, merged, seq, t);
 }

@@ -15,9 +15,10 @@ MUST_USE int component_of(struct people *people, struct slot *fragment, struct c
 /* Did the person exist before the record at `seq`? */
 bool component_existed(const struct component *component, uint64_t seq);
 
-/* The rows of a profile made anew from its fragments' rows (cold sections decoded), strongest first: what the merged row must be. */
-MUST_USE int merged_row_make(const struct plan *plan, struct row *const *fragments, size_t count, struct arena *arena,
-			     struct row **out);
+/* The rows of a profile made anew from its fragments' rows (cold sections decoded), strongest first: what the merged row must be.
+ * `joins`: from consent_joins (consent_fold.h) of the same fragments. */
+MUST_USE int merged_row_make(const struct plan *plan, struct row *const *fragments, size_t count,
+			     const struct joins *joins, struct arena *arena, struct row **out);
 
 /* Makes one component of two: new merged row, profile pointers rewritten, identity changes appended. */
 MUST_USE int component_join(struct people *people, const struct component *a, const struct component *b, uint64_t seq,

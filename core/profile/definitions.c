@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "profile/consent_rules.h"
 #include "profile/feature_types.h"
 #include "profile/plan.h"
 #include "profile/row.h"
@@ -99,6 +100,8 @@ int definitions_write(const struct config *config, struct buf *buf)
 	struct json_out out;
 	json_out_init(&out, buf);
 	jo_object(&out);
+	int rc = consent_rules_write(&out, config);
+	if (rc) return rc;
 	jo_key(&out, STR("dedup"));
 	jo_object(&out);
 	jo_key(&out, STR("max_ids"));
@@ -106,7 +109,7 @@ int definitions_write(const struct config *config, struct buf *buf)
 	jo_key(&out, STR("window_us"));
 	jo_int(&out, config->dedup_window_us);
 	jo_end_object(&out);
-	int rc = write_features(&out, config);
+	rc = write_features(&out, config);
 	if (!rc) rc = write_identity(&out, config);
 	jo_end_object(&out);
 	return rc ? rc : out.status;
@@ -240,6 +243,7 @@ static int parse_root(struct json root, struct arena *arena, bool is_lenient, st
 	if (!rc) rc = parse_blocked(identity.object, arena, out);
 	if (!rc) rc = parse_namespaces(identity.object, arena, out);
 	if (!rc) rc = parse_features(root, arena, is_lenient, out);
+	if (!rc) rc = consent_rules_parse(root, arena, &out->consent);
 	return rc;
 }
 

@@ -5,13 +5,14 @@
 #include "base/encode.h"
 #include "base/log.h"
 #include "profile/change_row.h"
+#include "profile/consent_log.h"
 #include "profile/delta.h"
 #include "profile/outcome_row.h"
 #include "profile/room.h"
 
 #define MAP_MAX    (UINT64_C(1) << 40)
 #define ENV_FORMAT 1
-#define ENV_DBS    16 /* rows to come have room */
+#define ENV_DBS    32 /* rows to come have room */
 #define BODY_MAX   ((size_t)16 << 20)
 
 /* ── ids, names ──────────────────────────────────────────────────────────── */
@@ -50,6 +51,7 @@ static int open_tables(struct people *people)
 	if (!rc) rc = store_db_open(people->env, "outcomes", STORE_DB_INTEGER_KEY, &tables->outcomes);
 	if (!rc) rc = store_db_open(people->env, "changes", STORE_DB_INTEGER_KEY, &tables->changes);
 	if (!rc) rc = store_db_open(people->env, "meta", 0, &tables->meta);
+	if (!rc) rc = consent_log_open(people->env, tables);
 	return rc;
 }
 

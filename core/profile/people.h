@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "event/event.h"
 #include "profile/change.h"
+#include "profile/consent.h"
 #include "profile/feature.h"
 #include "profile/outcome.h"
 #include "store/store.h"
@@ -55,6 +56,7 @@ struct definitions {
 	size_t feature_count;
 	int64_t dedup_window_us;
 	uint64_t dedup_max_ids;
+	struct consent_rules consent;
 };
 /* Canonical JSON text of the config's definitions: equal definitions give equal text. */
 MUST_USE int definitions_write(const struct config *config, struct buf *out);
@@ -65,10 +67,10 @@ MUST_USE int definitions_parse(struct str text, struct arena *arena, struct defi
 /* ── writing: the fold's thread only ─────────────────────────────────────── */
 
 struct apply_result {
-	enum outcome_verdict verdict; /* applied or refused */
+	enum outcome_verdict verdict; /* applied, refused, denied; duplicate: a single-use token was used before */
 	enum outcome_reason reason;
 	struct fragment_id fragment; /* that the event went into */
-	uint64_t previous_seq;       /* its chain: the fragment's previous event, 0: none */
+	uint64_t previous_seq; /* its chain: the fragment's previous event, 0: none; of a duplicate: the first use */
 };
 
 /* One write transaction with a cache of decoded rows. Between begin and commit/abort. */
@@ -127,6 +129,10 @@ struct profile_feature {
 	struct str name, type, value; /* value: JSON text at the time of reading */
 	uint64_t since_seq;           /* counts events from here on */
 };
+struct profile_consent {
+	struct consent record;
+	enum consent_state state; /* at the time of reading */
+};
 struct profile_identifier {
 	struct str namespace_, value;
 	struct fragment_id fragment;
@@ -142,6 +148,8 @@ struct profile {
 	size_t trait_count;
 	struct profile_feature *features;
 	size_t feature_count;
+	struct profile_consent *consents; /* by purpose, then channel */
+	size_t consent_count;
 	int64_t first_seen, last_seen;
 	uint64_t event_count;
 	uint64_t refused_traits; /* over the bounds, never stored */
@@ -151,11 +159,41 @@ enum profile_part { /* what to fill beyond ids */
 		    PROFILE_TRAITS = 2,
 		    PROFILE_FEATURES = 4,
 		    PROFILE_LOSERS = 8,
-		    PROFILE_ALL = PROFILE_IDENTIFIERS | PROFILE_TRAITS | PROFILE_FEATURES
+		    PROFILE_CONSENTS = 16,
+		    PROFILE_ALL = PROFILE_IDENTIFIERS | PROFILE_TRAITS | PROFILE_FEATURES | PROFILE_CONSENTS
 };
 /* `ref`: "namespace:value" or "id:<32 hex>". ERR_NOT_FOUND; ERR_INVALID. Inside read_begin/end; the result lives in the arena. */
 MUST_USE int people_get(struct people_reader *reader, struct str ref, unsigned parts, int64_t now, struct arena *arena,
 			struct profile *out);
+
+/* May one act on a purpose, on a channel (empty: all of them)? ERR_REFUSED: no such purpose in the definitions; ERR_EXISTS: the purpose has no such
+ * channel; ERR_INVALID: the reference is malformed. Nobody known by the reference is somebody who said nothing. Inside read_begin/end. */
+struct consent_answer {
+	bool is_allowed, is_person_known;
+	enum consent_state state; /* none: the default decided */
+	struct consent record;    /* unless none; in the arena */
+};
+MUST_USE int people_consent_check(struct people_reader *reader, struct str ref, struct str purpose, struct str channel,
+				  int64_t now, struct arena *arena, struct consent_answer *out);
+/* May the person of a fragment be handed to that destination? */
+MUST_USE int people_consent_gate(struct people_reader *reader, const uint8_t fragment[16], struct str destination,
+				 int64_t now, struct arena *arena, bool *is_allowed);
+bool people_gates_destination(const struct people_reader *reader, struct str destination); /* any purpose does */
+/* What the log keeps of an act (JSON text, in the arena): who said what, where, and the proof. ERR_NOT_FOUND: erased. */
+MUST_USE int people_consent_proof(struct people_reader *reader, uint64_t log, struct arena *arena, struct str *out);
+/* Was this single-use token used? ERR_NOT_FOUND: no. */
+MUST_USE int people_token_used(struct people_reader *reader, int64_t expires, const uint8_t id[16], uint64_t *seq);
+
+/* Walks the consent log from row `from` on. `verify` starts zeroed and is carried from call to call. */
+struct consent_verify {
+	uint64_t rows, erased; /* looked at; of them without their payload */
+	uint64_t broken_at;    /* first row that does not fit; 0: none */
+	const char *why;       /* of it */
+	uint8_t head[32];      /* hash of the last row: note it elsewhere, and a cut end of the log is seen too */
+	uint64_t next;         /* 0: from the beginning */
+	bool is_done;
+};
+MUST_USE int people_consent_verify(struct people_reader *reader, size_t max_rows, struct consent_verify *verify);
 
 /* A person's events, newest first: positions below `below_seq` (0: newest) by walking the chains of the profile's fragments. */
 struct chain_item {

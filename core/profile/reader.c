@@ -278,6 +278,18 @@ static int fill_features(const struct lookup *lookup, struct profile *out)
 	return OK;
 }
 
+static int fill_consents(const struct lookup *lookup, struct profile *out)
+{
+	const struct consent_list *list = &lookup->view->consents;
+	out->consents = arena_array(lookup->arena, struct profile_consent, list->count + 1);
+	if (!out->consents) return ERR_NOMEM;
+	for (size_t i = 0; i < list->count; i++)
+		out->consents[i] =
+		    (struct profile_consent){list->items[i], consent_state_at(&list->items[i], lookup->now)};
+	out->consent_count = list->count;
+	return OK;
+}
+
 static int fill(struct lookup *lookup, struct row *fragment, struct profile *out)
 {
 	const struct row *view = lookup->view;
@@ -295,6 +307,7 @@ static int fill(struct lookup *lookup, struct row *fragment, struct profile *out
 	else if (!rc && lookup->parts & PROFILE_TRAITS)
 		rc = fill_winners(lookup, out);
 	if (!rc && lookup->parts & PROFILE_FEATURES) rc = fill_features(lookup, out);
+	if (!rc && lookup->parts & PROFILE_CONSENTS) rc = fill_consents(lookup, out);
 	return rc;
 }
 
@@ -307,7 +320,7 @@ int people_get(struct people_reader *reader, struct str ref, unsigned parts, int
 	struct str identifier;
 	struct row *fragment;
 	int rc = parse_ref(reader->people, ref, &id, memory, &identifier);
-	bool with_cold = parts & (PROFILE_TRAITS | PROFILE_LOSERS);
+	bool with_cold = parts & (PROFILE_TRAITS | PROFILE_LOSERS | PROFILE_CONSENTS);
 	if (!rc) rc = reader_row(reader, &id, false, with_cold, arena, &fragment);
 	if (rc) return rc;
 	if (identifier.len && !str_eq(identifier, fragment->identifier)) return ERR_CORRUPT;

@@ -10,6 +10,7 @@
 
 struct tables {
 	store_db rows, links, outcomes, changes, meta;
+	store_db consent_log, consent_payloads, consent_tokens;
 };
 
 struct people {

@@ -2,10 +2,12 @@
 
 #include <stdlib.h>
 
+#include "profile/consent_row.h"
 #include "profile/wire.h"
 
 #define TRAIT_HAS_ORIGIN 0x80 /* in the byte of its class */
 
+enum cold_tag { COLD_CONSENTS = 1 };
 enum row_flag { ROW_HAS_PROFILE = 1, ROW_HAS_MERGED = 2, ROW_HAS_DECIDED = 4, ROW_FLAGS = 7 };
 
 void row_init(struct row *row, const struct fragment_id *id, bool is_merged)
@@ -75,6 +77,7 @@ int row_decode_hot(struct str bytes, struct arena *arena, const struct fragment_
 	out->members = NULL;
 	out->traits = NULL;
 	out->member_count = out->trait_count = out->trait_room = out->trait_bytes = 0;
+	out->consents = (struct consent_list){0};
 	struct wire_in in = wire_in(bytes);
 	out->identifier = wire_str(&in);
 	out->created_seq = wire_u64(&in);
@@ -209,11 +212,28 @@ static int decode_traits(struct wire_in *in, struct arena *arena, struct row *ro
 	return OK;
 }
 
+static int decode_tagged(struct wire_in *in, struct arena *arena, struct row *row)
+{
+	uint32_t len;
+	for (uint8_t before = 0; !in->is_bad && in->at != in->end;) {
+		uint8_t tag = wire_u8(in);
+		wire_copy(in, &len, sizeof len);
+		const uint8_t *bytes = wire_take(in, len);
+		if (!bytes || tag <= before) return ERR_CORRUPT;
+		before = tag;
+		if (tag != COLD_CONSENTS) return ERR_FORMAT;
+		int rc = consents_decode(str_of(bytes, len), arena, &row->consents);
+		if (rc) return rc;
+	}
+	return OK;
+}
+
 int row_decode_cold(struct str bytes, struct arena *arena, struct row *row)
 {
 	struct wire_in in = wire_in(bytes);
 	int rc = decode_members(&in, arena, row);
 	if (!rc) rc = decode_traits(&in, arena, row);
+	if (!rc) rc = decode_tagged(&in, arena, row);
 	if (!rc && (in.is_bad || in.at != in.end)) rc = ERR_CORRUPT;
 	if (rc) return rc;
 	row->cold = bytes;
@@ -262,7 +282,18 @@ size_t row_cold_max(const struct row *row)
 		size += trait_size(&row->traits[i]) + sizeof(int64_t) + WIRE_VARINT_MAX + stamp->source.len +
 			stamp->message_id.len;
 	}
-	return size;
+	return size + 1 + sizeof(uint32_t) + consents_encoded_max(&row->consents);
+}
+
+/* Rows without any have no section: their bytes are as they always were. */
+static uint8_t *encode_consents(const struct row *row, uint8_t *at)
+{
+	if (row->consents.count == 0) return at;
+	*at++ = COLD_CONSENTS;
+	uint8_t *end = consents_encode(&row->consents, at + sizeof(uint32_t));
+	uint32_t len = (uint32_t)(end - at - (ptrdiff_t)sizeof len);
+	memcpy(at, &len, sizeof len);
+	return end;
 }
 
 int row_encode_cold(const struct row *row, struct arena *scratch, uint8_t *out, size_t *len)
@@ -292,6 +323,7 @@ int row_encode_cold(const struct row *row, struct arena *scratch, uint8_t *out, 
 		at = wire_put_str(at, trait->value);
 		if (trait->origin.len) at = wire_put_str(at, trait->origin);
 	}
+	at = encode_consents(row, at);
 	*len = (size_t)(at - out);
 	return OK;
 }

@@ -11,12 +11,14 @@
  *   cold: members varint {id 16, created u64, identifier str}… strongest first ·
  *         stamps varint {time i64, source str, message id str}… ordered ·
  *         traits varint {name str, provenance u8 (and 0x80: with origin), stamp varint, value str, [origin str]}… ordered by
- *         name, then class
+ *         name, then class ·
+ *         [{tag u8, length u32, bytes}…: what few rows have, ordered by tag; 1: consents (core/profile/consent_row.h)]
  *
  * Equal rows have equal bytes, whatever the order in which their content came. */
 #pragma once
 
 #include "base/arena.h"
+#include "profile/consent.h"
 #include "profile/people.h"
 
 #define ROW_DECIDED_MAX    8   /* link decisions remembered in the row */
@@ -82,7 +84,8 @@ struct row {
 	size_t member_count;
 	struct row_trait *traits; /* ordered by name, then class */
 	size_t trait_count, trait_room;
-	size_t trait_bytes; /* what the traits take, encoded (from above) */
+	size_t trait_bytes;           /* what the traits take, encoded (from above) */
+	struct consent_list consents; /* cold */
 };
 
 void row_init(struct row *row, const struct fragment_id *id, bool is_merged);

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cdpd import CONFIG, READ_TOKEN, ROOT, SERVER_KEY, WRITE_KEY, Daemon
+from cdpd import ADMIN_TOKEN, CONFIG, READ_TOKEN, ROOT, SERVER_KEY, WRITE_KEY, Daemon
 
 FORMS = """\
 forms_file: forms.yaml
@@ -296,3 +296,54 @@ def test_the_example_forms_load(tmp_path):
     with_forms(daemon, (ROOT / "conf" / "forms.yaml").read_text())
     run = subprocess.run(daemon.command("-n"), capture_output=True, text=True, timeout=30)
     assert run.returncode == 0, run.stderr
+
+
+def person_token(daemon, purpose, person, **more):
+    body = json.dumps({"purpose": purpose, "person": person, "target": "https://shop.example/fit", **more}).encode()
+    made = daemon.request("POST", "/v1/links", body, {"Authorization": f"Bearer {ADMIN_TOKEN}"})
+    assert made.status == 200, made
+    return made.json["token"]
+
+
+def as_person(daemon, token, method, path, body=None):
+    return daemon.request(method, path, json.dumps(body).encode() if body is not None else None, {"Authorization": f"Bearer {token}"})
+
+
+def test_a_person_token_answers_for_its_person_only(forms):
+    forms.track("u1", "Seen")
+    forms.settled()
+    token = person_token(forms, "form", "user_id:u1")
+    answered = as_person(forms, token, "POST", "/v1/forms/fit/responses", {"answers": {"size": "m"}, "userId": "u2"})
+    found = traits(forms, position(answered))
+    assert (found["size"]["value"], found["size"]["source"]) == ("m", "person")
+    assert forms.profile("user_id:u2").status == 404
+    following = as_person(forms, token, "GET", "/v1/forms/fit/next?limit=20&person=user_id:u2")
+    assert [q["id"] for q in following.json["questions"]] == ["colours", "waist", "love", "born"], "of u1, whatever is asked for"
+    # In the body, for front ends that send no headers; refused for another purpose, when changed, and when used twice.
+    position(forms.post("/v1/forms/fit/responses", {"token": token, "partial": True, "answers": {"waist": 80}}, key=None))
+    assert as_person(forms, token, "PUT", "/v1/preferences", {"preferences": {"topics": ["news"]}}).status in (401, 403)
+    assert as_person(forms, token[:-2] + "AA", "POST", "/v1/forms/fit/responses", {"answers": {"size": "s"}}).status in (401, 403)
+    preferences = person_token(forms, "preferences", "user_id:u1")
+    at = position(as_person(forms, preferences, "PUT", "/v1/preferences", {"preferences": {"topics": ["news"]}}))
+    assert as_person(forms, preferences, "GET", f"/v1/preferences?min_position={at}").json["preferences"] == {"topics": ["news"]}
+    once = person_token(forms, "form", "user_id:u1", single_use=True)
+    position(as_person(forms, once, "POST", "/v1/forms/fit/responses", {"answers": {"size": "l"}}))
+    forms.settled()
+    again = as_person(forms, once, "POST", "/v1/forms/fit/responses", {"answers": {"size": "s"}})
+    assert again.status >= 400 and "used" in again.json["code"], again
+    assert traits(forms, at)["size"]["value"] == "l"
+
+
+def test_a_public_key_learns_nothing_of_what_is_known(tmp_path):
+    daemon = Daemon(tmp_path, CONFIG.replace("may: [alias]", "may: [alias, declared]"), FORMS)
+    with_forms(daemon)
+    daemon.start()
+    try:
+        daemon.profile("user_id:u1", position(answer(daemon, userId="u1", answers={"size": "m", "colours": ["red"]})))
+        mine = answer(daemon, key=WRITE_KEY, userId="u1", partial=True, answers={"waist": 80})
+        assert mine.json["next"] == ["size", "colours", "love", "born"], "as if nothing had been told before"
+        assert answer(daemon, key=WRITE_KEY, userId="u1", partial=True, answers={"occasion": "Sundays"}).status == 400
+        assert answer(daemon, key=WRITE_KEY, person="user_id:u1", partial=True, answers={"waist": 80}).json["code"] == "forbidden"
+        assert daemon.get("/v1/forms/fit/next?person=user_id:u1", token=WRITE_KEY).status == 401
+    finally:
+        daemon.kill()

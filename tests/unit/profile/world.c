@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "profile/change_row.h"
+#include "profile/consent_fold.h"
 
 const char *const world_definitions =
     "{\"dedup\":{\"max_ids\":1000,\"window_us\":604800000000},"
@@ -356,6 +357,14 @@ static void dump_content(FILE *file, const struct row *row)
 			STR_ARG(trait->value), (long long)trait->stamp->time, STR_ARG(trait->stamp->source),
 			STR_ARG(trait->stamp->message_id));
 	}
+	for (size_t i = 0; i < row->consents.count; i++) {
+		const struct consent *consent = &row->consents.items[i];
+		fprintf(file, "  consent %.*s/%.*s %s %s at %lld until %lld by %llu log %llu %.*s %.*s\n",
+			STR_ARG(consent->purpose), STR_ARG(consent->channel), consent_state_name(consent->state),
+			lawful_basis_name(consent->basis), (long long)consent->time, (long long)consent->expires,
+			(unsigned long long)consent->position, (unsigned long long)consent->log,
+			STR_ARG(consent->source), STR_ARG(consent->message_id));
+	}
 	for (size_t i = 0; i < row->feature_count; i++) {
 		fprintf(file, "  feature %016llx ", (unsigned long long)row->features[i].key);
 		for (uint32_t k = 0; k < row->features[i].len; k++) fprintf(file, "%02x", row->features[i].state[k]);
@@ -459,6 +468,7 @@ static struct str encode_row(struct world *world, const struct row *row)
 static void check_merged(struct world *world, const struct all *all, const struct row *merged)
 {
 	struct row *rows[64], *made;
+	struct joins *joins;
 	const struct plan *plan = world->reader->plan;
 	assert_true(merged->member_count > 1 && merged->member_count <= plan->definitions.max_fragments);
 	for (size_t i = 0; i < merged->member_count; i++) {
@@ -480,7 +490,10 @@ static void check_merged(struct world *world, const struct all *all, const struc
 		assert_true(count <= plan->namespaces[n].rule.max_per_profile);
 	}
 	assert_true(fragment_id_eq(&rows[0]->id, &merged->id));
-	assert_int_equal(merged_row_make(plan, rows, merged->member_count, &world->arena, &made), OK);
+	assert_int_equal(consent_joins(world->reader->txn, world->people->tables.links, rows, merged->member_count,
+				       &world->arena, &joins),
+			 OK);
+	assert_int_equal(merged_row_make(plan, rows, merged->member_count, joins, &world->arena, &made), OK);
 	assert_true(str_eq(encode_row(world, made), encode_row(world, merged)));
 }
 
