@@ -326,7 +326,7 @@ int consents_register(struct router *router)
 					.cors = CORS_PERSON,
 					.body_cap = BODY_CAP,
 					.handler = post_consents,
-					.scope = "write_key"};
+					.scope = "person"};
 	int rc = router_add(router, &statement);
 	return rc == OK ? api_add_routes(router, ROUTES, COUNT_OF(ROUTES)) : rc;
 }

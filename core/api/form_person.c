@@ -42,7 +42,7 @@ int form_person_resolve(struct api_worker *worker, struct str ref, struct arena 
 	const struct config *config = api_worker_live(worker)->config;
 	const char *colon = memchr(ref.ptr, ':', ref.len);
 	struct profile profile;
-	*out = (struct form_person){STR_NONE, STR_NONE, STR_NONE, 0};
+	*out = FORM_PERSON_NONE;
 	if (!colon || colon == ref.ptr || colon + 1 == ref.ptr + ref.len) return ERR_INVALID;
 	size_t len = (size_t)(colon - ref.ptr);
 	struct str *field = field_for(config, str_of(ref.ptr, len), out);

@@ -322,11 +322,22 @@ static void submit(struct reception *r, struct str message)
 	http_on_abort(r->req, on_abort, call);
 }
 
+/* Whose the consents are that came with the answers. */
+static int name_acts(struct reception *r)
+{
+	const struct config *config = api_worker_live(r->worker)->config;
+	r->person.tells_consents = config->purpose_count > 0;
+	if (r->caller.person.ref.len) return OK;
+	return form_person_ref(config, &r->person, &r->worker->scratch, &r->person.ref);
+}
+
 static void submit_message(struct reception *r)
 {
 	struct buf message;
 	buf_init(&message, 4 * RESPONSE_BYTES);
-	int rc = form_write_message(&message, &r->response, &r->verdict, &r->person, r->response_id, r->sent_at);
+	int rc = name_acts(r);
+	if (rc == OK)
+		rc = form_write_message(&message, &r->response, &r->verdict, &r->person, r->response_id, r->sent_at);
 	if (rc == ERR_TOO_LARGE) (void)refuse(r, PROBLEM_TOO_LARGE, STR_NONE, STR_NONE);
 	if (rc == OK || rc == ERR_TOO_LARGE)
 		submit(r, rc == OK ? buf_str(&message) : STR_NONE);
@@ -376,7 +387,7 @@ static void begin(struct api_worker *worker, struct http_request *req, struct st
 			      .form = held.form,
 			      .answers_key = is_partial ? PREFERENCES : STR("answers"),
 			      .response = {.is_partial = is_partial},
-			      .person = {STR_NONE, STR_NONE, STR_NONE, 0},
+			      .person = FORM_PERSON_NONE,
 			      .response_id = STR_NONE,
 			      .sent_at = STR_NONE};
 	receive(&r);

@@ -149,10 +149,3 @@ const struct conf_source *config_source_by_id(const struct config *config, struc
 {
 	return index_find(&loaded_of(config)->by_id, id);
 }
-
-const struct conf_purpose *config_purpose(const struct config *config, struct str name)
-{
-	for (size_t i = 0; i < config->purpose_count; i++)
-		if (str_eq(config->purposes[i].name, name)) return &config->purposes[i];
-	return NULL;
-}

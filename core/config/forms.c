@@ -138,6 +138,31 @@ static bool is_taken(const struct config *config, size_t index)
 	return false;
 }
 
+static bool has_channel(const struct conf_purpose *purpose, struct str channel)
+{
+	size_t i = 0;
+	while (i < purpose->channel_count && !str_eq(purpose->channels[i], channel)) i++;
+	return i < purpose->channel_count;
+}
+
+/* Where purposes are configured, a form asks for those only. */
+static void check_purposes(struct reading *r, const struct config *config, const struct conf_form *form)
+{
+	for (size_t i = 0; i < form->consent_count; i++) {
+		const struct conf_form_consent *consent = &form->consents[i];
+		const struct conf_purpose *purpose = config_purpose(config, consent->purpose);
+		if (!purpose)
+			complain(r->complaints, form->line,
+				 "form '%.*s': the purpose '%.*s' is not one of consent.purposes", STR_ARG(form->name),
+				 STR_ARG(consent->purpose));
+		for (size_t k = 0; purpose && k < consent->channel_count; k++)
+			if (!has_channel(purpose, consent->channels[k]))
+				complain(r->complaints, form->line,
+					 "form '%.*s': the purpose '%.*s' has no channel '%.*s'", STR_ARG(form->name),
+					 STR_ARG(consent->purpose), STR_ARG(consent->channels[k]));
+	}
+}
+
 static void finish(struct reading *r, struct config *config, size_t index, const char *file)
 {
 	struct conf_form *form = &config->forms[index];
@@ -148,6 +173,7 @@ static void finish(struct reading *r, struct config *config, size_t index, const
 	if (is_taken(config, index))
 		complain(r->complaints, form->line, "there is another form '%.*s'", STR_ARG(form->name));
 	form_compile(r, form);
+	if (config->purpose_count) check_purposes(r, config, form);
 	r->complaints->file = before;
 	if (r->complaints->count > faults || r->complaints->status != OK) return;
 	int rc = make_texts(r->arena, form);

@@ -115,33 +115,14 @@ static const struct table feature_table = {
 
 /* ── consent ───────────────────────────────────────────────────────────────── */
 
-static const char *const bases[] = {
-    "consent", "contract", "legal_obligation", "vital_interests", "public_task", "legitimate_interests", NULL};
 static const char *const defaults[] = {"denied", "granted", NULL};
-
-_Static_assert(COUNT_OF(bases) == BASIS_COUNT + 1, "bases[] is in the enum's order");
-
-const char *lawful_basis_name(enum lawful_basis basis)
-{
-	return (unsigned)basis < BASIS_COUNT ? bases[basis] : "unknown";
-}
-
-bool lawful_basis_from_name(struct str name, enum lawful_basis *out)
-{
-	for (size_t i = 0; i < BASIS_COUNT; i++) {
-		if (!str_eq(name, str_from(bases[i]))) continue;
-		*out = (enum lawful_basis)i;
-		return true;
-	}
-	return false;
-}
 
 #define PURPOSE(member) FIELD(struct conf_purpose, member)
 static const struct key purpose_keys[] = {
     {"name", KEY_TEXT, PURPOSE(name), .flags = KEY_REQUIRED | KEY_UNIQUE, .check = name_check_word},
     {"channels", KEY_TEXTS, FIELDS(struct conf_purpose, channels, channel_count), .check = name_check_word},
     {"default", KEY_CHOICE, PURPOSE(default_), .fallback = "denied", .choices = defaults},
-    {"lawful_basis", KEY_CHOICE, PURPOSE(basis), .fallback = "consent", .choices = bases},
+    {"lawful_basis", KEY_CHOICE, PURPOSE(basis), .fallback = "consent", .choices = lawful_basis_names},
     {"double_opt_in", KEY_BOOL, PURPOSE(double_opt_in), .fallback = "false"},
     {"gates", KEY_TEXTS, FIELDS(struct conf_purpose, gates, gate_count), .check = name_check_id},
     {"events", KEY_TEXTS, FIELDS(struct conf_purpose, events, event_count), .check = name_check_event},

@@ -20,4 +20,5 @@ struct draft {
 	struct conf_preferences preferences;
 };
 
-extern const struct table schema_root; /* reads a struct draft */
+extern const struct table schema_root;         /* reads a struct draft */
+extern const char *const lawful_basis_names[]; /* in the enum's order, ends with NULL */

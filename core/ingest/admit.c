@@ -82,6 +82,10 @@ static int step_enrich(struct intake *in, struct draft *draft)
 {
 	struct enrich_outcome outcome = {0};
 	if (!in->worker->enrichers || draft->event.flags & EVENT_CONSENT) return OK;
+	if (in->config->purpose_count && !enrich_gate_allows(in->worker, draft, in->caller.source)) {
+		metric_add(in->worker->ingest->unenriched, 1);
+		return OK;
+	}
 	enrich_chain_run(in->worker->enrichers, &draft->event, draft->root, &in->worker->scratch, &outcome);
 	return outcome.is_dropped ? draft_fault(draft, PROBLEM_ENRICHER_DROPPED, STR_NONE, outcome.reason) : OK;
 }

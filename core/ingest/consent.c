@@ -2,17 +2,21 @@
  *
  *   {"person","purpose","channel"?,"state","basis"?,"expires_at"?,"proof"?:{…},"at"?,"messageId"?}
  *
+ * or, for every purpose of the configuration that has a TCF number at once, {"person","tcf","proof"?,"at"?,"messageId"?}.
+ *
  * It becomes a track event of the person with EVENT_CONSENT, which no other dialect sets. The properties are what was
  * said; the salt of its place in the log and the person token lie in the enrichment, where a client writes nothing. */
 #include "base/encode.h"
 #include "base/hash.h"
 #include "ingest/message.h"
+#include "ingest/tcf.h"
 
-#define SALT_SIZE  16
-#define PROOF_MAX  8192
-#define TEXT_MAX   64
-#define STATES     "must be granted, denied or withdrawn"
-#define PERSON_REF "must be a reference such as user_id:42, of a namespace of the configuration"
+#define SALT_SIZE     16
+#define PROOF_MAX     8192
+#define TEXT_MAX      64
+#define TCF_PROOF_MAX 7000 /* it is kept as a proof */
+#define STATES        "must be granted, denied or withdrawn"
+#define PERSON_REF    "must be a reference such as user_id:42, of a namespace of the configuration"
 
 const struct conf_source consent_person_source = {
     .id = {"person", 6},
@@ -46,6 +50,16 @@ struct statement {
 	unsigned present;
 	struct str purpose, channel, state, basis; /* as they will be written */
 	struct str ref;
+	const struct conf_purpose *conf;
+	const struct tcf *tcf; /* what speaks instead of purpose and state; NULL: nothing */
+	struct str tcf_text;
+};
+
+/* One body and, when it is a TCF string, the purpose that the next act is about. */
+struct act_source {
+	const struct json *body;
+	const struct tcf *tcf;
+	struct str tcf_text;
 	const struct conf_purpose *conf;
 };
 
@@ -97,6 +111,28 @@ static int take_text(struct draft *draft, const struct statement *s, enum field 
 	return fault(draft, field, STR("must be a string"));
 }
 
+static struct str event_name(struct str state)
+{
+	if (str_eq(state, STR("granted"))) return STR("Consent Granted");
+	if (str_eq(state, STR("denied"))) return STR("Consent Denied");
+	return str_eq(state, STR("withdrawn")) ? STR("Consent Withdrawn") : STR_NONE;
+}
+
+/* What the string says of the purpose, by the legal ground that the configuration names for it. */
+static int read_tcf(struct draft *draft, struct statement *s)
+{
+	static const enum field others[] = {FIELD_PURPOSE, FIELD_CHANNEL, FIELD_STATE, FIELD_BASIS, FIELD_EXPIRES_AT};
+	for (size_t i = 0; i < COUNT_OF(others); i++)
+		if (has(s, others[i])) return fault(draft, others[i], STR("the TCF string says it"));
+	bool is_granted = s->conf->basis == BASIS_LEGITIMATE_INTERESTS ? tcf_purpose_legitimate(s->tcf, s->conf->tcf)
+								       : tcf_purpose(s->tcf, s->conf->tcf);
+	s->purpose = s->conf->name;
+	s->state = is_granted ? STR("granted") : STR("denied");
+	s->channel = s->basis = STR_NONE;
+	draft->event.event = event_name(s->state);
+	return OK;
+}
+
 static int read_purpose(struct intake *in, struct draft *draft, struct statement *s)
 {
 	int rc = take_text(draft, s, FIELD_PURPOSE, &s->purpose);
@@ -109,13 +145,6 @@ static int read_purpose(struct intake *in, struct draft *draft, struct statement
 	for (size_t i = 0; i < s->conf->channel_count; i++)
 		if (str_eq(s->conf->channels[i], s->channel)) return OK;
 	return draft_fault(draft, PROBLEM_UNKNOWN_CHANNEL, STR("/channel"), STR_NONE);
-}
-
-static struct str event_name(struct str state)
-{
-	if (str_eq(state, STR("granted"))) return STR("Consent Granted");
-	if (str_eq(state, STR("denied"))) return STR("Consent Denied");
-	return str_eq(state, STR("withdrawn")) ? STR("Consent Withdrawn") : STR_NONE;
 }
 
 static int read_state(struct draft *draft, struct statement *s)
@@ -147,6 +176,8 @@ static int read_times(struct intake *in, struct draft *draft, const struct state
 	int64_t expires;
 	struct cdpd_event *event = &draft->event;
 	int rc = read_time(draft, s, FIELD_AT, &event->client_time_us);
+	if (s->tcf && !event->client_time_us && s->tcf->updated_us < in->request->received_at_us)
+		event->client_time_us = s->tcf->updated_us;
 	if (rc == OK) rc = read_time(draft, s, FIELD_EXPIRES_AT, &expires);
 	if (rc != OK) return rc;
 	/* A person speaks now; only a source can tell of what was said before. */
@@ -283,8 +314,25 @@ static void write_member(struct json_out *out, const char *key, struct str value
 	jo_str(out, value);
 }
 
+/* The string itself proves what it says. */
+static void write_tcf_proof(const struct statement *s, struct json_out *out)
+{
+	jo_key(out, STR("proof"));
+	jo_object(out);
+	jo_key(out, STR("cmp"));
+	jo_uint(out, s->tcf->cmp_id);
+	jo_key(out, STR("how"));
+	jo_str(out, STR("tcf"));
+	jo_key(out, STR("text"));
+	jo_str(out, s->tcf_text);
+	jo_key(out, STR("vendorList"));
+	jo_uint(out, s->tcf->vendor_list_version);
+	jo_end_object(out);
+}
+
 static int write_proof(struct draft *draft, const struct statement *s, struct json_out *out)
 {
+	if (s->tcf && !has(s, FIELD_PROOF)) write_tcf_proof(s, out);
 	if (!has(s, FIELD_PROOF) || out->status) return OK;
 	jo_key(out, STR("proof"));
 	size_t at = out->buf->len;
@@ -352,7 +400,11 @@ static int read_message_id(struct intake *in, struct draft *draft, const struct 
 	const struct ingest_person *person = in->request->person;
 	int rc = take_text(draft, s, FIELD_MESSAGE_ID, &draft->event.message_id);
 	if (rc == OK && person && person->token_id.len) draft->event.message_id = person->token_id;
-	return rc;
+	if (rc != OK || !s->tcf || !draft->event.message_id.len) return rc;
+	/* One message became several acts, each with an id of its own. */
+	rc = arena_printf(&in->worker->scratch, &draft->event.message_id, "%.*s/%.*s", STR_ARG(draft->event.message_id),
+			  STR_ARG(s->conf->name));
+	return rc == OK ? OK : draft_fault(draft, PROBLEM_TOO_LARGE, STR("/messageId"), STR_NONE);
 }
 
 static int finish(struct intake *in, struct draft *draft, struct statement *s)
@@ -368,16 +420,17 @@ static int finish(struct intake *in, struct draft *draft, struct statement *s)
 
 static int read_statement(struct intake *in, struct draft *draft, void *ctx)
 {
-	const struct json *body = ctx;
-	struct statement s = {.ref = STR_NONE};
+	const struct act_source *source = ctx;
+	struct statement s = {.ref = STR_NONE, .tcf = source->tcf, .tcf_text = source->tcf_text, .conf = source->conf};
 	draft->event.type = EVENT_TRACK;
 	draft->event.flags |= EVENT_CONSENT;
-	if (json_type(*body) != JSON_OBJECT)
+	if (json_type(*source->body) != JSON_OBJECT)
 		return draft_fault(draft, PROBLEM_SCHEMA_VIOLATION, STR_NONE, STR("must be an object"));
-	int rc = gather(in, draft, *body, &s);
+	int rc = gather(in, draft, *source->body, &s);
 	if (rc == OK) rc = read_message_id(in, draft, &s);
-	if (rc == OK) rc = read_purpose(in, draft, &s);
-	if (rc == OK) rc = read_state(draft, &s);
+	if (rc == OK && s.tcf) rc = read_tcf(draft, &s);
+	if (rc == OK && !s.tcf) rc = read_purpose(in, draft, &s);
+	if (rc == OK && !s.tcf) rc = read_state(draft, &s);
 	if (rc == OK) rc = read_times(in, draft, &s);
 	return rc == OK ? finish(in, draft, &s) : rc;
 }
@@ -393,9 +446,51 @@ static int check_right(struct intake *in)
 		"source with may: [consent]"));
 }
 
+static int admit_act(struct intake *in, struct act_source *source)
+{
+	struct draft draft = {.shown = source->body};
+	return admit(in, &draft, read_statement, source);
+}
+
+int consent_admit(struct intake *in, struct json statement)
+{
+	struct act_source source = {.body = &statement, .tcf_text = STR_NONE};
+	return admit_act(in, &source);
+}
+
+static int refuse_tcf(struct intake *in, struct str why)
+{
+	return intake_refuse(in, PROBLEM_SCHEMA_VIOLATION, STR("/tcf"), why);
+}
+
+/* An act for each purpose that stands for one of the framework's. */
+static int admit_tcf(struct intake *in, const struct json *body, struct str text)
+{
+	struct tcf tcf;
+	struct act_source source = {.body = body, .tcf = &tcf, .tcf_text = text};
+	size_t count = 0;
+	const struct config *config = in->config;
+	for (size_t i = 0; i < config->purpose_count; i++) count += config->purposes[i].tcf != 0;
+	if (count == 0) return refuse_tcf(in, STR("no purpose of the configuration has a tcf number"));
+	if (in->request->person && in->request->person->token_id.len)
+		return refuse_tcf(in, STR("a token for one use states one consent"));
+	if (text.len > TCF_PROOF_MAX) return intake_refuse(in, PROBLEM_TOO_LARGE, STR("/tcf"), STR_NONE);
+	int rc = tcf_read(text, &tcf);
+	if (rc == ERR_FORMAT) return refuse_tcf(in, STR("is not a TCF string of version 2"));
+	if (rc != OK) return refuse_tcf(in, STR("is malformed or cut short"));
+	rc = intake_expect(in, count, STR_NONE);
+	in->batch->is_single = count == 1;
+	for (size_t i = 0; i < config->purpose_count && rc == OK; i++) {
+		source.conf = &config->purposes[i];
+		if (source.conf->tcf) rc = admit_act(in, &source);
+	}
+	return rc;
+}
+
 int consent_read(struct intake *in)
 {
-	struct json root;
+	struct json root, tcf;
+	struct str text;
 	const char *why = "";
 	in->batch->is_single = true;
 	int rc = intake_parse(in, &root, &why);
@@ -403,8 +498,10 @@ int consent_read(struct intake *in)
 	if (rc != OK) return rc;
 	rc = intake_identify(in, message_key(root));
 	if (rc == OK) rc = check_right(in);
-	if (rc == OK) rc = intake_expect(in, 1, STR_NONE);
 	if (rc != OK) return rc;
-	struct draft draft = {.shown = &root};
-	return admit(in, &draft, read_statement, &root);
+	if (json_get(root, STR("tcf"), &tcf) && json_type(tcf) != JSON_NULL)
+		return json_str(tcf, &text) ? admit_tcf(in, &root, text) : refuse_tcf(in, STR("must be a string"));
+	rc = intake_expect(in, 1, STR_NONE);
+	struct act_source source = {.body = &root, .tcf_text = STR_NONE};
+	return rc == OK ? admit_act(in, &source) : rc;
 }

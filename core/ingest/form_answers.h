@@ -56,9 +56,14 @@ struct form_person { /* who answers; empty: not said */
 	struct str user_id, anonymous_id;
 	struct str token_id; /* of a single-use person token, 32 hex digits */
 	int64_t token_expires;
+	bool tells_consents; /* purposes are configured: consents given with the form are acts of consent */
+	struct str ref;      /* whose they are; empty: a person token tells */
 };
-/* The message that the journal gets: a track "Form Answered" whose traits are declared, each with its provenance in
- * the properties. `response_id` empty: not idempotent. */
+#define FORM_PERSON_NONE \
+	((struct form_person){.user_id = STR_NONE, .anonymous_id = STR_NONE, .token_id = STR_NONE, .ref = STR_NONE})
+/* The body of DIALECT_DECLARED: {"message":…,"consents":[…]}. The message is a track "Form Answered" whose traits are declared,
+ * each with its provenance in the properties; the consents are statements as POST /v1/consents takes them. `response_id` empty: not
+ * idempotent. */
 MUST_USE int form_write_message(struct buf *out, const struct form_response *response,
 				const struct form_verdict *verdict, const struct form_person *person,
 				struct str response_id, struct str sent_at);

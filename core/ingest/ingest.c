@@ -30,6 +30,9 @@ int ingest_new(struct journal *journal, const struct config *config, struct inge
 	    metric_get(METRIC_COUNTER, "cdpd_ingest_events_total", "result=\"accepted\"", "events settled by ingest");
 	ingest->rejected =
 	    metric_get(METRIC_COUNTER, "cdpd_ingest_events_total", "result=\"rejected\"", "events settled by ingest");
+	ingest->unenriched =
+	    metric_get(METRIC_COUNTER, "cdpd_enrich_denied_total", NULL,
+		       "Events that enrichers did not see because their purpose was not consented to.");
 	*out = ingest;
 	return OK;
 }
@@ -125,6 +128,7 @@ void ingest_worker_free(struct ingest_worker *worker)
 	if (worker->enrichers) enrich_chain_free(worker->enrichers);
 	if (worker->reader) json_reader_free(worker->reader);
 	if (worker->envelope_reader) json_reader_free(worker->envelope_reader);
+	if (worker->context_reader) json_reader_free(worker->context_reader);
 	buf_fini(&worker->text);
 	buf_fini(&worker->excerpt);
 	arena_fini(&worker->scratch);

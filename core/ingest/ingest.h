@@ -28,7 +28,7 @@ enum ingest_dialect {
 	DIALECT_NATIVE_JSON,     /* object, array or NDJSON */
 	DIALECT_NATIVE_PROTOBUF, /* cdpd.v1.PublishRequest */
 	DIALECT_CONSENT,         /* what one person consents to */
-	DIALECT_DECLARED         /* one message of what a person told us, made by the caller; never says who asks */
+	DIALECT_DECLARED         /* what a person told us, made by the caller (form_answers.h); never says who asks */
 };
 
 /* Who speaks, when a person token says so instead of a source's key. */

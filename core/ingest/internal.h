@@ -27,7 +27,7 @@ struct ingest {
 	const struct config *config;
 	_Atomic uint64_t generation;  /* +1 with each config */
 	struct ingest_batch *orphans; /* under lock: what the journal held when its worker ended */
-	struct metric *accepted, *rejected;
+	struct metric *accepted, *rejected, *unenriched;
 };
 
 #define ID_POOL 64
@@ -43,7 +43,8 @@ struct ingest_worker {
 	struct arena envelope;               /* of one request */
 	struct buf text;                     /* JSON parts of one event */
 	struct buf excerpt;
-	uint8_t ids[ID_POOL][16]; /* random bytes for generated message ids */
+	struct json_reader *context_reader; /* of enrich_gate.c; made when it is first needed */
+	uint8_t ids[ID_POOL][16];           /* random bytes for generated message ids */
 	size_t ids_left;
 	struct ingest_batch *idle; /* singly linked */
 	size_t idle_count;
@@ -171,5 +172,9 @@ MUST_USE int segment_read_batch(struct intake *in);
 MUST_USE int native_read_json(struct intake *in);
 MUST_USE int native_read_protobuf(struct intake *in);
 MUST_USE int declared_read_one(struct intake *in);
+/* One statement of consent, by a caller that may. As admit. */
+MUST_USE int consent_admit(struct intake *in, struct json statement);
 MUST_USE int consent_read(struct intake *in);
+/* May enrichers see the event? Those of a purpose that gates them only when its own context.consent, or the purpose's default, says so. */
+bool enrich_gate_allows(struct ingest_worker *worker, const struct draft *draft, const struct conf_source *source);
 extern const struct conf_source consent_person_source; /* of acts that a person token brought */

@@ -82,7 +82,9 @@ struct route {
 	bool admin_only; /* 404 on listeners that are not admin listeners */
 	void (*handler)(struct http_request *req, void *ctx);
 	void *ctx;
-	const char *scope; /* documentation and the scope test: the token scope, "write_key" or "" */
+	const char
+	    *scope; /* documentation and the scope test: the token scope, "write_key", "person" (a person token, or a
+			    source that may) or "" */
 };
 struct router;
 MUST_USE int router_new(struct router **out);

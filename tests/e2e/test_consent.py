@@ -18,6 +18,9 @@ consent:
     - {{name: ads, gates: [ingest, crm], events: [Ad Seen]}}
     - {{name: club, channels: [email], double_opt_in: true}}
     - {{name: stats, default: granted, lawful_basis: legitimate_interests}}
+    - {{name: storage, tcf: 1}}
+    - {{name: ad_reach, tcf: 2, lawful_basis: legitimate_interests}}
+    - {{name: campaigns, tcf: 4, gates: [enrich], events: [Ad Click]}}
 destinations:
   - {{name: crm, plugin: ndjson, options: {{directory: {folder}/crm}}}}
   - {{name: all, plugin: ndjson, options: {{directory: {folder}/all}}}}
@@ -128,6 +131,15 @@ def test_every_namespace_can_be_named(cdpd):
     say(cdpd, "anonymous_id:a-77", "newsletter", "granted")
 
 
+def test_a_retry_counts_once(cdpd):
+    person = somebody()
+    before = cdpd.settled()["events"]["duplicate"]
+    for _ in range(3):
+        say(cdpd, person, "newsletter", "granted", messageId="retry-" + person)
+    assert cdpd.settled()["events"]["duplicate"] == before + 2
+    assert len(cdpd.events(person)) == 1
+
+
 def test_the_proof_is_kept(cdpd):
     person = somebody()
     proof = {"text": "Ich möchte Post", "version": "7", "where": "https://shop.example/signup", "how": "checkbox"}
@@ -189,6 +201,58 @@ def test_gates_at_ingest_and_at_a_destination(cdpd):
     destinations = {row["name"]: row for row in cdpd.get("/v1/admin/destinations").json["destinations"]}
     assert destinations["crm"]["denied"] > 0 and destinations["all"]["denied"] == 0
     assert b'cdpd_destination_denied_total{destination="crm"}' in cdpd.get("/metrics").body
+
+
+# ── TCF ────────────────────────────────────────────────────────────────────
+
+
+def tcf(consents=(), interests=(), version=2):
+    """A TC string written bit by bit, as the IAB's specification lays it out."""
+    bits = "".join(format(value, f"0{width}b") for value, width in (
+        (version, 6), (16700000001, 36), (16800000002, 36), (300, 12), (7, 12), (1, 6), (4, 6), (13, 6), (150, 12), (4, 6), (0, 2), (0, 12)))
+    for chosen in (consents, interests):
+        bits += "".join("1" if purpose in chosen else "0" for purpose in range(1, 25))
+    bits += format(0, "01b") + format(3, "06b") + format(4, "06b")
+    bits += 2 * (format(3, "016b") + "0" + "101")
+    digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    bits += "0" * (-len(bits) % 6)
+    return "".join(digits[int(bits[i:i + 6], 2)] for i in range(0, len(bits), 6))
+
+
+def test_a_tcf_string_states_every_mapped_purpose(cdpd):
+    person = somebody()
+    answer = cdpd.post("/v1/consents", {"person": person, "tcf": tcf(consents=[1], interests=[2, 4]), "messageId": "m1"}, key=SERVER_KEY)
+    assert answer.status == 200 and answer.json["accepted"] == 3, answer
+    position = answer.headers["x-cdpd-position"]
+    assert check(cdpd, person, "storage", None, position)["state"] == "granted"
+    assert check(cdpd, person, "ad_reach")["state"] == "granted"  # by legitimate interest, as configured
+    assert check(cdpd, person, "campaigns")["state"] == "denied"  # an interest is no consent
+    assert check(cdpd, person, "newsletter")["state"] == "none"
+    records = cdpd.get(f"/v1/profiles/{person}/consents").json["consents"]
+    proof = next(record for record in records if record["purpose"] == "storage")
+    assert proof["evidence"]["said"]["proof"]["text"] == tcf(consents=[1], interests=[2, 4]) and proof["at"] == "2023-03-28T10:40:00.200Z"
+    for bad, why in ((tcf(version=1), "version 2"), (tcf()[:30], "cut short"), ("!", "malformed"), (7, "string"), ("A" * 9000, "")):
+        answer = cdpd.post("/v1/consents", {"person": person, "tcf": bad}, key=SERVER_KEY)
+        assert answer.status in (400, 413) and answer.json["pointer"] == "/tcf" and why in answer.json["message"], answer
+    answer = cdpd.post("/v1/consents", {"person": person, "tcf": tcf(), "state": "granted"}, key=SERVER_KEY)
+    assert answer.json["rejected"][0]["pointer"] == "/state"
+
+
+def test_enrichers_see_only_what_the_request_consents_to(cdpd):
+    page = {"page": {"url": "https://shop.example/?utm_source=mail"}}
+    cases = {
+        "none": None, "yes": {"purposes": {"campaigns": True}}, "no": {"purposes": {"campaigns": False}}, "segment": {"categoryPreferences": {"campaigns": True}},
+        "tcf": {"tcf": tcf(consents=[4])}, "tcf-no": {"tcf": tcf(consents=[1])}, "tcf-broken": {"tcf": "CO"}, "gpc": {"gpc": True},
+    }
+    person = somebody()
+    for name, consent in cases.items():
+        context = {**page, **({"consent": consent} if consent else {})}
+        cdpd.track(person[8:], "Ad Click", message_id=name + person, context=context)
+    cdpd.track(person[8:], "Order Completed", message_id="other" + person, context=page)
+    cdpd.settled()
+    enriched = {event["messageId"].removesuffix(person) for event in cdpd.events(person) if event.get("enrichment")}
+    assert enriched == {"yes", "segment", "tcf", "other"}
+    assert b"cdpd_enrich_denied_total" in cdpd.get("/metrics").body
 
 
 # ── links ──────────────────────────────────────────────────────────────────

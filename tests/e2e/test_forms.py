@@ -153,8 +153,8 @@ def test_versions_and_who_may(forms):
     assert answer(forms, key=WRITE_KEY, userId="u1", answers={"size": "m"}).json["code"] == "forbidden"
     assert answer(forms, key="nobody", userId="u1", answers={"size": "m"}).json["code"] == "unknown_key"
     assert answer(forms, answers={"size": "m"}).json["code"] == "missing_identity"
-    assert answer(forms, userId="u1", answers={}).json["pointer"] == "/answers/size"
-    assert answer(forms, userId="u1", partial=True, answers={}).json["message"] == "there is no answer"
+    assert answer(forms, userId="u9", answers={}).json["pointer"] == "/answers/size"
+    assert answer(forms, userId="u9", partial=True, answers={}).json["message"] == "there is no answer"
     assert answer(forms, userId="u1", answers=[1]).json["pointer"] == "/answers"
     assert forms.post("/v1/forms/fit/responses", b"{nonsense", key=SERVER_KEY).json["code"] == "invalid_json"
     assert answer(forms, person="email:nobody@example.com", answers={"size": "m"}).status == 404
@@ -347,3 +347,46 @@ def test_a_public_key_learns_nothing_of_what_is_known(tmp_path):
         assert daemon.get("/v1/forms/fit/next?person=user_id:u1", token=WRITE_KEY).status == 401
     finally:
         daemon.kill()
+
+
+PURPOSES = """\
+consent:
+  purposes:
+    - {{name: newsletter, channels: [email]}}
+"""
+
+
+def test_consents_given_with_a_form_are_acts_of_consent(tmp_path):
+    daemon = Daemon(tmp_path, CONFIG.replace("may: [alias]", "may: [alias, declared]"), FORMS + PURPOSES)
+    with_forms(daemon)
+    daemon.start()
+    try:
+        def may_send(who, at):
+            return daemon.get(f"/v1/consents/check?person={who}&purpose=newsletter&channel=email&min_position={at}").json["allowed"]
+
+        at = position(answer(daemon, userId="u1", answers={"size": "m"}, consents={"newsletter": True}, responseId="r1"))
+        assert may_send("user_id:u1", at) is True
+        (act,) = [c for c in daemon.get("/v1/profiles/user_id:u1/consents").json["consents"] if c["purpose"] == "newsletter"]
+        assert act["evidence"]["said"]["proof"] == {"text": "Send me offers.", "version": "3", "where": "fit", "how": "form"}, act
+        answer(daemon, userId="u1", answers={"size": "m"}, consents={"newsletter": True}, responseId="r1")
+        assert daemon.settled()["events"]["duplicate"] == 2, "the answers and the consent, each once"
+        at = position(answer(daemon, userId="u2", answers={"size": "m"}))
+        assert may_send("user_id:u2", at) is False, "not asked is not allowed"
+        at = position(answer(daemon, userId="u1", answers={"size": "m"}, consents={"newsletter": False}))
+        assert may_send("user_id:u1", at) is False
+        # A key that everybody can read declares, but never consents; the answers that came with it are refused too.
+        refused = answer(daemon, key=WRITE_KEY, userId="u3", answers={"size": "m"}, consents={"newsletter": True})
+        assert (refused.status, refused.json["pointer"]) == (403, "/consents")
+        assert daemon.profile("user_id:u3").status == 404
+        once = person_token(daemon, "form", "user_id:u2", single_use=True)
+        at = position(as_person(daemon, once, "POST", "/v1/forms/fit/responses", {"answers": {"size": "l"}, "consents": {"newsletter": True}}))
+        assert may_send("user_id:u2", at) is True
+    finally:
+        daemon.kill()
+
+
+def test_a_form_asks_for_purposes_that_exist(tmp_path):
+    daemon = Daemon(tmp_path, CONFIG, FORMS + PURPOSES.replace("newsletter", "news"))
+    with_forms(daemon)
+    run = subprocess.run(daemon.command("-n"), capture_output=True, text=True, timeout=30)
+    assert "forms.yaml:2: form 'fit': the purpose 'newsletter' is not one of consent.purposes" in run.stderr, run.stderr

@@ -9,7 +9,8 @@ struct seen {
 
 /* Whatever is public is named here; everything else must say which scope or key it takes. */
 static const char *const PUBLIC[] = {
-    "/healthz", "/readyz", "/metrics", "/openapi.yaml", "/v1/projects/{key}/settings", "/v1/m", "/v1/forms/{name}"};
+    "/healthz", "/readyz",    "/metrics",        "/openapi.yaml", "/v1/projects/{key}/settings",
+    "/v1/m",    "/r/{token}", "/v1/forms/{name}"};
 
 static bool is_public(const char *path)
 {

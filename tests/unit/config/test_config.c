@@ -188,7 +188,7 @@ static void sources_and_their_rights(void **state)
 {
 	const struct config *c = loaded(full);
 	const struct conf_source *s = config_source_by_key(c, STR("k2"));
-	const uint32_t all = RIGHT_ALIAS | RIGHT_DECLARED | RIGHT_LINK_KNOWN | RIGHT_TIME;
+	const uint32_t all = RIGHT_ALIAS | RIGHT_DECLARED | RIGHT_LINK_KNOWN | RIGHT_TIME | RIGHT_CONSENT;
 	(void)state;
 	assert_non_null(s);
 	assert_ptr_equal(s, config_source_by_id(c, STR("web")));
@@ -290,7 +290,19 @@ static const struct {
     {"sources: [{id: a, kind: browser, write_keys: ['k:']}]\n", "1: sources[0].write_keys: 'k:' must be 1 to 128 of"},
     {"sources: [{id: a, kind: browser, write_keys: ['']}]\n", "1: sources[0].write_keys: '' must be 1 to 128 of"},
     {"sources: [{id: a, kind: browser, write_keys: [k], may: [alais]}]\n",
-     "1: sources[0].may: 'alais' is not one of: alias, declared, link_known, time, did you mean 'alias'?"},
+     "1: sources[0].may: 'alais' is not one of: alias, declared, link_known, time, consent, did you mean 'alias'?"},
+    {"sources: [{id: a, kind: browser, write_keys: [k], may: [consent]}]\n",
+     "1: sources[0]: only server and webhook sources may write consent"},
+    {"consent: {purposes: [{name: ads, gates: [ingets]}]}\n",
+     "1: consent.purposes: a gate is ingest, enrich or the name of a destination, not 'ingets', did you mean "
+     "'ingest'?"},
+    {"consent: {purposes: [{name: ads, default: maybe}]}\n", "1: consent.purposes[0].default"},
+    {"consent: {purposes: [{name: Ads}]}\n", "1: consent.purposes[0].name"},
+    {"consent:\n  purposes:\n    - {name: a, events: [X]}\n    - {name: b, events: [X]}\n",
+     "4: consent.purposes: event 'X' is for purpose 'a' already"},
+    {"consent: {purposes: [{name: a, tcf: 25}]}\n", "1: consent.purposes[0].tcf"},
+    {"consent: {purposes: [{name: news}]}\nsources: [{id: a, kind: browser, write_keys: [k], purpose: nws}]\n",
+     "2: sources: unknown purpose 'nws', did you mean 'news'?"},
     {"sources: [{id: a, kind: browser, write_keys: [k], may: alias}]\n", "1: sources[0].may must be a list"},
     {"sources: [{id: a, kind: browser, write_keys: [k], origins: [a.example]}]\n",
      "1: sources[0].origins: 'a.example' must be an origin"},
