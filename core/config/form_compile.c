@@ -357,6 +357,7 @@ void form_compile(struct reading *reading, struct conf_form *form)
 		no_memory(&m);
 		return;
 	}
+	if (form->title && form->title->kind == NODE_SCALAR && form->title->text.len == 0) form->title = NULL;
 	check_text(&m, form->title, "title", form->line);
 	if (form->accepts_since > form->version) fault(&m, form->line, "accepts_since is above version");
 	if (form->question_count == 0 && form->consent_count == 0) fault(&m, form->line, "there are no questions");

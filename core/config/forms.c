@@ -86,6 +86,12 @@ static void add_preference(struct reading *r, struct conf_form *form, const char
 									 .line = form->line};
 }
 
+static bool has_choices(const struct conf_preferences *from)
+{
+	return from->topic_count || from->channel_count || from->frequency_count || from->language_count ||
+	       from->has_quiet_hours;
+}
+
 static void make_preferences(struct reading *r, const struct node *node, const struct conf_preferences *from,
 			     struct conf_form *form)
 {
@@ -189,7 +195,7 @@ void forms_check(struct reading *r, const struct node *root, struct draft *draft
 	struct form_file file = {0};
 	struct str path = STR_NONE;
 	const struct node *preferences = node_child(root, PREFERENCES), *key = node_child(root, STR("forms_file"));
-	bool has_preferences = preferences && preferences->kind == NODE_MAP;
+	bool has_preferences = preferences && has_choices(&draft->preferences);
 	if (config->forms_file.len && path_of(r, config->forms_file, &path) == OK) read_file(r, path, &file);
 	size_t own = config->form_count, count = own + file.count + has_preferences;
 	if (count > FORMS_MAX) {
