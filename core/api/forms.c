@@ -1,5 +1,6 @@
 /* Zero-party data: forms are read by anybody, answered with person tokens or by sources that may, and what was answered
  * becomes one event of declared traits (core/ingest/form_event.c). The preference centre is the form "preferences". */
+#include "api/forms.h"
 #include "api/form_credentials.h"
 #include "api/form_person.h"
 #include "api/ingest_http.h"
@@ -12,14 +13,7 @@
 
 /* ── the definition ────────────────────────────────────────────────────────── */
 
-/* Forms live in a config that a reload may take away between two steps of a request: whoever has found one holds it. */
-struct held {
-	const struct config *config;
-	const struct conf_form *form;
-};
-
-/* False: there is none, the request has been answered. Else release it. */
-static bool hold_form(struct api_worker *worker, struct http_request *req, struct str name, struct held *out)
+bool form_hold(struct api_worker *worker, struct http_request *req, struct str name, struct form_held *out)
 {
 	out->config = config_ref(api_worker_live(worker)->config);
 	out->form = config_form(out->config, name);
@@ -32,7 +26,7 @@ static bool hold_form(struct api_worker *worker, struct http_request *req, struc
 	return false;
 }
 
-static void release(struct held *held)
+void form_release(struct form_held *held)
 {
 	config_unref(held->config);
 }
@@ -51,10 +45,10 @@ static void reply_form(struct http_request *req, const struct conf_form *form)
 
 static void get_form(struct api_worker *worker, struct http_request *req)
 {
-	struct held held;
-	if (!hold_form(worker, req, http_path_param(req, 0), &held)) return;
+	struct form_held held;
+	if (!form_hold(worker, req, http_path_param(req, 0), &held)) return;
 	reply_form(req, held.form);
-	release(&held);
+	form_release(&held);
 }
 
 static void reply_json(struct api_worker *worker, struct http_request *req, const struct json_out *out)
@@ -100,7 +94,8 @@ struct reception {
 	struct api_worker *worker;
 	struct http_request *req;
 	const struct conf_form *form;
-	struct str answers_key; /* the body's member that holds the answers */
+	struct str text;        /* the body, as JSON */
+	struct str answers_key; /* its member that holds the answers */
 	struct json body;
 	struct form_caller caller;
 	struct form_response response;
@@ -162,7 +157,7 @@ static int read_body(struct reception *r)
 {
 	const char *why = "";
 	struct form_response *response = &r->response;
-	if (json_parse(r->worker->json, http_body(r->req), &r->body, &why) != OK)
+	if (json_parse(r->worker->json, r->text, &r->body, &why) != OK)
 		return refuse(r, PROBLEM_INVALID_JSON, STR_NONE, str_from(why));
 	if (json_type(r->body) != JSON_OBJECT)
 		return refuse(r, PROBLEM_SCHEMA_VIOLATION, STR_NONE, STR("must be an object"));
@@ -313,7 +308,10 @@ static void submit(struct reception *r, struct str message)
 	}
 	call->req = r->req;
 	ingest_http_fill(r->req, DIALECT_DECLARED, &request);
-	if (r->caller.person.ref.len) request.person = &r->caller.person;
+	if (r->caller.person.ref.len) {
+		request.person = &r->caller.person;
+		request.body = STR_NONE; /* its token may stand there, and must not among the rejects */
+	}
 	if (r->refusal.problem != PROBLEM_NONE) request.refusal = &r->refusal;
 	if (message.len) request.body = message;
 	struct ingest_batch *batch = ingest_submit(r->worker->ingest, &request, on_done, call);
@@ -351,9 +349,8 @@ static struct str body_token(struct reception *r)
 {
 	struct str token;
 	const char *why;
-	struct str body = http_body(r->req);
-	if (!memmem(body.ptr, body.len, "\"token\"", 7)) return STR_NONE;
-	if (json_parse(r->worker->json, body, &r->body, &why) != OK) return STR_NONE;
+	if (!memmem(r->text.ptr, r->text.len, "\"token\"", 7)) return STR_NONE;
+	if (json_parse(r->worker->json, r->text, &r->body, &why) != OK) return STR_NONE;
 	return text_member(r, STR("token"), &token) ? token : STR_NONE;
 }
 
@@ -378,20 +375,27 @@ static void receive(struct reception *r)
 	form_known_free(&r->known);
 }
 
-static void begin(struct api_worker *worker, struct http_request *req, struct str name, bool is_partial)
+void form_receive(struct api_worker *worker, struct http_request *req, const struct conf_form *form, bool is_partial,
+		  struct str body)
 {
-	struct held held;
-	if (!hold_form(worker, req, name, &held)) return;
 	struct reception r = {.worker = worker,
 			      .req = req,
-			      .form = held.form,
+			      .form = form,
+			      .text = body,
 			      .answers_key = is_partial ? PREFERENCES : STR("answers"),
-			      .response = {.is_partial = is_partial},
+			      .response = {.is_partial = is_partial, .place = is_partial ? "preferences" : NULL},
 			      .person = FORM_PERSON_NONE,
 			      .response_id = STR_NONE,
 			      .sent_at = STR_NONE};
 	receive(&r);
-	release(&held);
+}
+
+static void begin(struct api_worker *worker, struct http_request *req, struct str name, bool is_partial)
+{
+	struct form_held held;
+	if (!form_hold(worker, req, name, &held)) return;
+	form_receive(worker, req, held.form, is_partial, http_body(req));
+	form_release(&held);
 }
 
 static void post_response(struct api_worker *worker, struct http_request *req)
@@ -420,13 +424,13 @@ static void refuse_reading(struct http_request *req, int rc)
 
 /* `known` is filled in when it returns true, free it; else the request has been answered. */
 static bool read_answers(struct api_worker *worker, struct http_request *req, const struct conf_form *form,
-			 struct form_known *known)
+			 struct str token, struct form_known *known)
 {
 	struct form_caller caller;
 	struct str ref;
 	bool to_ingest;
 	arena_reset(&worker->scratch);
-	if (!form_credentials(worker, req, FORM_ACT_READ, form, STR_NONE, &caller, &to_ingest)) return false;
+	if (!form_credentials(worker, req, FORM_ACT_READ, form, token, &caller, &to_ingest)) return false;
 	ref = caller.person.ref;
 	if (ref.len == 0 && !http_query_get(req, STR("person"), &ref)) {
 		param_refuse(req, STR("person"), "is needed: whose answers? ('namespace:value')");
@@ -450,14 +454,15 @@ static bool read_limit(struct http_request *req, size_t *limit)
 	return true;
 }
 
-static void write_next(struct json_out *out, const struct conf_form *form, const size_t *next, size_t count)
+static void write_next(struct json_out *out, const struct conf_form *form, struct str key, const size_t *next,
+		       size_t count)
 {
 	jo_object(out);
 	jo_key(out, STR("form"));
 	jo_str(out, form->name);
 	jo_key(out, STR("version"));
 	jo_uint(out, form->version);
-	jo_key(out, STR("questions"));
+	jo_key(out, key);
 	jo_array(out);
 	for (size_t i = 0; i < count; i++) jo_raw(out, form->questions[next[i]].json);
 	jo_end_array(out);
@@ -474,12 +479,13 @@ static int find_next(struct api_worker *worker, const struct conf_form *form, co
 	return form_next(form, answers, refused, &worker->scratch, limit, next, count);
 }
 
-static void reply_next(struct api_worker *worker, struct http_request *req, const struct conf_form *form)
+void form_reply_next(struct api_worker *worker, struct http_request *req, const struct conf_form *form,
+		     struct str token, struct str key)
 {
 	struct form_known known;
 	struct json_out out;
 	size_t limit, next[NEXT_MAX], count;
-	if (!read_limit(req, &limit) || !read_answers(worker, req, form, &known)) return;
+	if (!read_limit(req, &limit) || !read_answers(worker, req, form, token, &known)) return;
 	int rc = find_next(worker, form, &known, limit, next, &count);
 	form_known_free(&known);
 	if (rc != OK) {
@@ -487,23 +493,23 @@ static void reply_next(struct api_worker *worker, struct http_request *req, cons
 		return;
 	}
 	json_out_init(&out, &worker->out);
-	write_next(&out, form, next, count);
+	write_next(&out, form, key, next, count);
 	reply_json(worker, req, &out);
 }
 
 static void get_next(struct api_worker *worker, struct http_request *req)
 {
-	struct held held;
-	if (!hold_form(worker, req, http_path_param(req, 0), &held)) return;
-	reply_next(worker, req, held.form);
-	release(&held);
+	struct form_held held;
+	if (!form_hold(worker, req, http_path_param(req, 0), &held)) return;
+	form_reply_next(worker, req, held.form, STR_NONE, STR("questions"));
+	form_release(&held);
 }
 
 static void reply_preferences(struct api_worker *worker, struct http_request *req, const struct conf_form *form)
 {
 	struct form_known known;
 	struct json_out out;
-	if (!read_answers(worker, req, form, &known)) return;
+	if (!read_answers(worker, req, form, STR_NONE, &known)) return;
 	json_out_init(&out, &worker->out);
 	jo_object(&out);
 	jo_key(&out, PREFERENCES);
@@ -518,10 +524,10 @@ static void reply_preferences(struct api_worker *worker, struct http_request *re
 
 static void get_preferences(struct api_worker *worker, struct http_request *req)
 {
-	struct held held;
-	if (!hold_form(worker, req, PREFERENCES, &held)) return;
+	struct form_held held;
+	if (!form_hold(worker, req, PREFERENCES, &held)) return;
 	reply_preferences(worker, req, held.form);
-	release(&held);
+	form_release(&held);
 }
 
 /* ── routes ────────────────────────────────────────────────────────────────── */

@@ -116,3 +116,4 @@ MUST_USE int ingest_http_register(struct api *api, struct router *router);
 MUST_USE int settings_register(struct api *api, struct router *router);
 /* forms.c: routes with write keys, person tokens or tokens with a scope. */
 MUST_USE int forms_register(struct router *router);
+MUST_USE int amp_register(struct router *router);

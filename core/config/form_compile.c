@@ -7,8 +7,9 @@
 #include "config/form_schema.h"
 #include "config/read_value.h"
 
-#define EXACT_INTEGERS 9007199254740992.0 /* 2^53 */
-#define REFUSED_SUFFIX ".refused"
+#define EXACT_INTEGERS   9007199254740992.0 /* 2^53 */
+#define REFUSED_SUFFIX   ".refused"
+#define CONSENT_TEXT_MAX 3500 /* escaped twice it still fits a proof */
 
 /* A form while it is made. */
 struct making {
@@ -338,6 +339,17 @@ static int name_results(struct arena *arena, struct conf_form *form)
 	return rc == OK ? arena_printf(arena, &form->score, "%.*s.score", STR_ARG(form->name)) : rc;
 }
 
+/* All its languages go into the proof of each act. */
+static void check_consent_text(const struct making *m, const struct node *node)
+{
+	size_t len = 0;
+	check_text(m, node, "a consent's text", m->form->line);
+	for (const struct node *child = node ? node->children : NULL; child; child = child->next)
+		len += child->key.len + child->text.len + 16;
+	if (len > CONSENT_TEXT_MAX)
+		fault(m, node->line, "a consent's text has at most %d bytes, all languages together", CONSENT_TEXT_MAX);
+}
+
 static void check_pass(struct making *m)
 {
 	struct conf_form *form = m->form;
@@ -366,7 +378,6 @@ void form_compile(struct reading *reading, struct conf_form *form)
 		return;
 	}
 	for (size_t i = 0; i < form->question_count; i++) compile_question(&m, &form->questions[i], i);
-	for (size_t i = 0; i < form->consent_count; i++)
-		check_text(&m, form->consents[i].text, "a consent's text", form->line);
+	for (size_t i = 0; i < form->consent_count; i++) check_consent_text(&m, form->consents[i].text);
 	check_pass(&m);
 }

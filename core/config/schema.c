@@ -244,6 +244,7 @@ static const struct key root_keys[] = {
     {"features", KEY_ITEMS, TEXTS_IN(features, feature_count), .items = &feature_table},
     {"forms", KEY_ITEMS, TEXTS_IN(forms, form_count), .items = &form_table},
     {"forms_file", KEY_TEXT, IN(forms_file)},
+    {"amp.senders", KEY_TEXTS, TEXTS_IN(amp_senders, amp_sender_count), .check = name_check_sender},
     {"preferences.version", KEY_INT, FIELD(struct draft, preferences.version), RANGE("1", "1", "1000000")},
     {"preferences.title", KEY_ANY, FIELD(struct draft, preferences.title)},
     {"preferences.topics", KEY_ITEMS, OPTIONS_IN(topics, topic_count), .items = &form_option_table},

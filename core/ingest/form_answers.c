@@ -9,6 +9,7 @@
 struct judging {
 	const struct form_response *response;
 	const struct conf_form *form;
+	const char *place;
 	struct arena *arena;
 	struct form_verdict *out;
 };
@@ -34,7 +35,7 @@ static int refuse(struct judging *j, const char *place, struct str name, const c
 
 static int refuse_answer(struct judging *j, const struct conf_question *question, const char *what)
 {
-	return refuse(j, "answers", question->id, "%s", what);
+	return refuse(j, j->place, question->id, "%s", what);
 }
 
 /* ── one value ─────────────────────────────────────────────────────────────── */
@@ -65,7 +66,7 @@ static int refuse_option(struct judging *j, const struct conf_question *question
 				 json.len < 60 ? (int)json.len : 60, json.ptr);
 		len += (size_t)n < sizeof list - len ? (size_t)n : 0;
 	}
-	return refuse(j, "answers", question->id, "must be one of %.*s", (int)len, list);
+	return refuse(j, j->place, question->id, "must be one of %.*s", (int)len, list);
 }
 
 static int check_option(struct judging *j, const struct conf_question *question, struct json value, size_t *index)
@@ -102,7 +103,7 @@ static int check_multiple(struct judging *j, const struct conf_question *questio
 		count++;
 	}
 	if (question->max_choices && count > question->max_choices)
-		return refuse(j, "answers", question->id, "at most %u options", (unsigned)question->max_choices);
+		return refuse(j, j->place, question->id, "at most %u options", (unsigned)question->max_choices);
 	if (count == 0 && question->is_required) return refuse_answer(j, question, "at least one option is required");
 	return OK;
 }
@@ -110,9 +111,9 @@ static int check_multiple(struct judging *j, const struct conf_question *questio
 static int refuse_range(struct judging *j, const struct conf_question *q, const char *what)
 {
 	if (q->has_min && q->has_max)
-		return refuse(j, "answers", q->id, "must be %s from %.*s to %.*s", what, STR_ARG(q->min_text),
+		return refuse(j, j->place, q->id, "must be %s from %.*s to %.*s", what, STR_ARG(q->min_text),
 			      STR_ARG(q->max_text));
-	return refuse(j, "answers", q->id, "must be %s %s %.*s", what, q->has_min ? "of at least" : "of at most",
+	return refuse(j, j->place, q->id, "must be %s %s %.*s", what, q->has_min ? "of at least" : "of at most",
 		      STR_ARG(q->has_min ? q->min_text : q->max_text));
 }
 
@@ -142,7 +143,7 @@ static int check_text(struct judging *j, const struct conf_question *question, s
 	struct str text;
 	if (!json_str(value, &text)) return refuse_answer(j, question, "must be a text");
 	if (text.len > question->max_length)
-		return refuse(j, "answers", question->id, "at most %u bytes", (unsigned)question->max_length);
+		return refuse(j, j->place, question->id, "at most %u bytes", (unsigned)question->max_length);
 	if (memchr(text.ptr, '\0', text.len)) return refuse_answer(j, question, "holds a NUL");
 	return OK;
 }
@@ -221,8 +222,8 @@ static void set_answer(struct judging *j, size_t index, enum answer_state state,
 static int read_answer(struct judging *j, struct str id, struct json value)
 {
 	size_t index = form_question_index(j->form, id);
-	if (index == j->form->question_count) return refuse_unknown(j, "answers", id);
-	if (j->out->answers[index].is_new) return refuse(j, "answers", id, "is answered twice");
+	if (index == j->form->question_count) return refuse_unknown(j, j->place, id);
+	if (j->out->answers[index].is_new) return refuse(j, j->place, id, "is answered twice");
 	if (is_refusal(value)) {
 		set_answer(j, index, ANSWER_REFUSED, value);
 		return OK;
@@ -243,7 +244,7 @@ static int read_answers(struct judging *j)
 	struct str id;
 	if (!j->response->has_answers || json_type(j->response->answers) == JSON_NULL) return OK;
 	if (json_type(j->response->answers) != JSON_OBJECT)
-		return refuse(j, "answers", STR_NONE, "must be an object: question → answer");
+		return refuse(j, j->place, STR_NONE, "must be an object: question → answer");
 	json_iter_start(j->response->answers, &it);
 	while (json_next_member(&it, &id, &value)) {
 		int rc = read_answer(j, id, value);
@@ -478,7 +479,7 @@ static int check_known(struct judging *j)
 
 static int check_not_empty(struct judging *j)
 {
-	return j->out->new_count ? OK : refuse(j, "answers", STR_NONE, "there is no answer");
+	return j->out->new_count ? OK : refuse(j, j->place, STR_NONE, "there is no answer");
 }
 
 static int (*const steps[])(struct judging *) = {check_version,   read_answers,  read_refused,    check_known,
@@ -487,7 +488,11 @@ static int (*const steps[])(struct judging *) = {check_version,   read_answers, 
 int form_judge(const struct form_response *response, struct arena *arena, struct form_verdict *out)
 {
 	const struct conf_form *form = response->form;
-	struct judging j = {.response = response, .form = form, .arena = arena, .out = out};
+	struct judging j = {.response = response,
+			    .form = form,
+			    .place = response->place ? response->place : "answers",
+			    .arena = arena,
+			    .out = out};
 	*out = (struct form_verdict){.pointer = STR_NONE, .message = STR_NONE};
 	out->answers = arena_array(arena, struct form_answer, form->question_count + 1);
 	out->consents = arena_array(arena, bool, form->consent_count + 1);

@@ -22,6 +22,7 @@ struct form_response {
 	const struct conf_form *form;
 	uint32_t version; /* 0: not said */
 	bool is_partial;
+	const char *place; /* the body's member that holds the answers, for pointers; NULL: "answers" */
 	bool has_answers, has_refused, has_consents;
 	struct json answers, refused, consents; /* as sent: any type */
 	/* question → value, and question → true; objects. */

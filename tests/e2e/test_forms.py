@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import time
+import urllib.parse
 
 import pytest
 
@@ -254,7 +255,7 @@ def test_preferences(forms):
     now = forms.get(f"/v1/preferences?person=user_id:u1&min_position={at}", token=READ_TOKEN).json["preferences"]
     assert now == {"topics": ["news", "events"], "frequency": "weekly"}
     assert traits(forms, at)["preferences.frequency"]["value"] == "weekly"
-    assert put(quiet_hours={"from": "25:00", "to": "07:00"}).json["pointer"] == "/answers/quiet_hours"
+    assert put(quiet_hours={"from": "25:00", "to": "07:00"}).json["pointer"] == "/preferences/quiet_hours"
 
 
 def test_a_changed_form_needs_a_higher_version(forms):
@@ -424,3 +425,53 @@ def test_the_page_for_newcomers_works_as_it_stands(tmp_path):
         assert daemon.profile("anonymous_id:telegram-7").json["traits"]["welcome.passed"]["value"] is True
     finally:
         daemon.kill()
+
+
+def test_forms_inside_mails(tmp_path):
+    daemon = Daemon(tmp_path, CONFIG, FORMS + "amp: {{senders: [news@shop.example]}}\n")
+    with_forms(daemon)
+    daemon.start()
+    try:
+        daemon.track("u1", "Seen")
+        daemon.settled()
+        token = person_token(daemon, "form", "user_id:u1")
+        by = {"AMP-Email-Sender": "news@shop.example"}
+
+        def send(fields, headers=by, path="/amp/forms/fit", mime="application/x-www-form-urlencoded"):
+            body = fields if isinstance(fields, bytes) else urllib.parse.urlencode(fields, doseq=True).encode()
+            return daemon.request("POST", path, body, {"Content-Type": mime, **headers})
+
+        answered = send({"token": token, "size": "m", "colours": ["red", "black"], "waist": "80.5", "love": "3", "occasion": ""})
+        assert answered.headers["amp-email-allow-sender"] == "news@shop.example"
+        found = traits(daemon, position(answered))
+        assert (found["size"]["value"], found["fit.colours"]["value"], found["fit.waist"]["value"], found["fit.love"]["value"]) == ("m", ["red", "black"], 80.5, 3)
+        assert found["size"]["source"] == "person" and "fit.occasion" not in found
+        # Version 1 of the rules.
+        origin = {"Origin": "https://mail.google.com"}
+        answered = send({"token": token, "partial": "1", "occasion": "Sundays"}, origin, "/amp/forms/fit?__amp_source_origin=news@shop.example")
+        assert answered.status == 200, answered
+        assert answered.headers["amp-access-control-allow-source-origin"] == "news@shop.example"
+        assert answered.headers["access-control-allow-origin"] == "https://mail.google.com"
+        # As mail clients really send it.
+        part = 'Content-Disposition: form-data; name="{}"\r\n\r\n{}'
+        multipart = "--x1\r\n" + "\r\n--x1\r\n".join(part.format(*field) for field in [("token", token), ("partial", "on"), ("born", "1990-05-01")]) + "\r\n--x1--\r\n"
+        assert send(multipart.encode(), mime="multipart/form-data; boundary=x1").status == 200
+        wrong = send({"token": token, "size": "xl"})
+        assert (wrong.status, wrong.json["pointer"]) == (400, "/answers/size") and wrong.headers["amp-email-allow-sender"]
+        assert send({"token": token, "size": "m", "sise": "m"}).json["pointer"] == "/answers/sise"
+        # Nobody else's mail, nobody without a token, nothing that is no form.
+        assert send({"token": token, "size": "m"}, {"AMP-Email-Sender": "evil@example.com"}).status == 403
+        assert send({"token": token, "size": "m"}, {}).status == 403
+        assert send({"size": "m"}).status == 401
+        assert send(b"--x1\r\nbroken", mime="multipart/form-data; boundary=x1").json["code"] == "invalid_body"
+        assert send(b"{}", mime="application/json").json["code"] == "invalid_body"
+        listed = daemon.request("GET", f"/amp/lists/jackets?token={token}&limit=5", headers=by)
+        assert [item["id"] for item in listed.json["items"]] == ["warm", "dry"], listed
+        assert daemon.request("GET", "/amp/lists/jackets?token=cp1.nonsense", headers=by).status in (401, 403)
+        assert token not in json.dumps(daemon.get("/v1/admin/rejects").json), "tokens are kept nowhere"
+    finally:
+        daemon.kill()
+
+
+def test_no_senders_no_amp(forms):
+    assert forms.request("GET", "/amp/lists/fit", headers={"AMP-Email-Sender": "news@shop.example"}).status == 403

@@ -129,6 +129,15 @@ static void wrong_ones_name_their_line(void **state)
 	refused(HEAD "  - {id: a, type: text, text: A}\n  version: 2\n  accepts_since: 3\n",
 		"accepts_since is above version");
 	refused("forms: [{name: f}]\n", "needs 'questions'");
+	refused(HEAD "  - {id: a, type: text, text: A}\n  consents: [{purpose: m, text: [x]}]\n",
+		"a consent's text must be");
+	refused(HEAD
+		"  - {id: a, type: text, text: A}\n  consents: [{purpose: m, text: A}]\nconsent: {purposes: [n]}\n",
+		"is not one of consent.purposes");
+	refused(HEAD "  - {id: a, type: text, text: A}\n  consents: [{purpose: m, channels: [sms], text: A}]\nconsent: "
+		     "{purposes: [{name: m, channels: [email]}]}\n",
+		"has no channel 'sms'");
+	refused("amp: {senders: [news]}\n", "must be an e-mail address");
 	refused("forms: [{name: preferences, questions: [{id: a, type: text, text: A}]}]\npreferences: {topics: [a]}\n",
 		"there is another form 'preferences'");
 }
