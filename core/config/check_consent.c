@@ -39,6 +39,10 @@ static void check_references(struct reading *r, const struct node *root, const s
 {
 	for (size_t i = 0; i < config->source_count; i++) {
 		struct str name = config->sources[i].purpose;
+		if (str_eq(config->sources[i].id, STR("person")))
+			complain(
+			    r->complaints, line_of_item(root, "sources", i),
+			    "sources: the id 'person' is that of people who speak for themselves with person tokens");
 		if (name.len && !config_purpose(config, name))
 			complain_unknown(r, line_of_item(root, "sources", i), "sources: unknown purpose", name, names,
 					 config->purpose_count);

@@ -246,6 +246,27 @@ static void show_features(struct json root)
 	table_print(table, stdout, 2);
 }
 
+static void show_consents(struct json root)
+{
+	static const char *const TITLES[] = {"PURPOSE", "CHANNEL", "STATE", "BASIS", "SINCE", "UNTIL", "SOURCE", NULL};
+	struct json list, row;
+	struct json_iter it;
+	if (!list_at(root, "consents", &list)) return;
+	struct table *table = table_new(TITLES);
+	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+		struct str channel = json_text_at(row, "channel");
+		table_cell(table, json_text_at(row, "purpose"));
+		table_cell(table, channel.len ? channel : STR("all"));
+		table_cell(table, json_text_at(row, "state"));
+		table_cell(table, json_text_at(row, "basis"));
+		cell_time(table, row, "at");
+		cell_time(table, row, "expiresAt");
+		table_cell(table, json_text_at(row, "source"));
+	}
+	(void)putchar('\n');
+	table_print(table, stdout, 2);
+}
+
 void show_profile(struct json root)
 {
 	struct str id = json_text_at(root, "id"), requested = json_text_at(root, "requestedId");
@@ -255,6 +276,7 @@ void show_profile(struct json root)
 	show_identifiers(root);
 	show_traits(root);
 	show_features(root);
+	show_consents(root);
 }
 
 /* What an event is called: its name for tracks and pages, else its type. */

@@ -409,7 +409,7 @@ static int read_message_id(struct intake *in, struct draft *draft, const struct 
 
 static int finish(struct intake *in, struct draft *draft, struct statement *s)
 {
-	struct str in_properties;
+	struct str in_properties = STR_NONE;
 	int rc = read_person(in, draft, s, &in_properties);
 	if (rc == OK) rc = check_proof(draft, s);
 	if (rc == OK) rc = write_properties(in, draft, s, in_properties);

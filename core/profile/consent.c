@@ -66,10 +66,11 @@ static int insert(struct consent_list *list, size_t at, const struct consent *co
 		size_t room = list->room ? list->room * 2 : 4;
 		struct consent *items = arena_array(arena, struct consent, room);
 		if (!items) return ERR_NOMEM;
-		if (list->count) memcpy(items, list->items, list->count * sizeof *items);
+		if (list->items) memcpy(items, list->items, list->count * sizeof *items);
 		list->items = items;
 		list->room = room;
 	}
+	CHECK(list->items && at <= list->count);
 	memmove(list->items + at + 1, list->items + at, (list->count - at) * sizeof *list->items);
 	list->items[at] = *consent;
 	list->count++;
@@ -80,7 +81,7 @@ static int insert(struct consent_list *list, size_t at, const struct consent *co
 static void drop_channels(struct consent_list *list, const struct consent *act)
 {
 	size_t kept = 0;
-	for (size_t i = 0; i < list->count; i++) {
+	for (size_t i = 0; list->items && i < list->count; i++) {
 		const struct consent *at = &list->items[i];
 		bool is_replaced = str_eq(at->purpose, act->purpose) && at->channel.len &&
 				   (act->state != CONSENT_PENDING || at->state == CONSENT_PENDING);

@@ -3,6 +3,7 @@
 import base64
 import json
 import pathlib
+import re
 import subprocess
 import time
 import urllib.parse
@@ -129,6 +130,27 @@ def test_every_namespace_can_be_named(cdpd):
     position = say(cdpd, f"id:{profile['id']}", "newsletter", "withdrawn")
     assert check(cdpd, "email:ada@example.com", "newsletter", None, position)["state"] == "withdrawn"
     say(cdpd, "anonymous_id:a-77", "newsletter", "granted")
+
+
+def test_identifiers_are_put_where_their_namespace_reads_them():
+    namespaces = """
+identity:
+  namespaces:
+    - {{name: user_id, from: userId, max: 1, known: true}}
+    - {{name: mail, from: traits.contact.mail, max: 5, known: true}}
+    - {{name: device, from: context.device.id}}
+    - {{name: card, from: properties.loyalty.card}}
+    - {{name: company, from: groupId}}
+    - {{name: ghost, from: enrichment.ghost}}
+    - {{name: anonymous_id, from: anonymousId}}
+"""
+    with running(extra=CONSENT + namespaces) as cdpd:
+        until(lambda: cdpd.get("/v1/consents/check?person=user_id:1&purpose=ads").status == 200, "no purposes")
+        for person in ("user_id:7", "mail:a@b.example", 'device:d"1\\', "card:99", "company:acme", "anonymous_id:a"):
+            position = say(cdpd, person, "newsletter", "granted", channel="email")
+            assert check(cdpd, person, "newsletter", "email", position)["allowed"] is True, person
+            assert cdpd.profile(person).json["fragments"] == 1 and cdpd.profile(person).json["traits"] == {}
+        assert say(cdpd, "ghost:boo", "newsletter", "granted", status=400)["pointer"] == "/person"
 
 
 def test_a_retry_counts_once(cdpd):
@@ -333,6 +355,26 @@ def test_a_person_token_speaks_for_its_person_only(cdpd):
     assert check(cdpd, person, "club", None, answer.headers["x-cdpd-position"])["allowed"] is True
     answer = cdpd.request("POST", "/v1/consents", b'{"person":"user_id:other","purpose":"club","state":"granted"}', bearer)
     assert answer.status == 403 and answer.json["pointer"] == "/person"
+
+
+def test_only_listed_origins_may_speak_from_a_browser():
+    listed = "  - {{id: shop, kind: browser, write_keys: [shop-key], origins: ['https://shop.example']}}\nfeatures:"
+    with running(config=CONFIG.replace("features:", listed, 1), extra=CONSENT) as cdpd:
+        for origin, allowed in (("https://shop.example", "https://shop.example"), ("https://evil.example", None)):
+            preflight = cdpd.request("OPTIONS", "/v1/consents", headers={"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"})
+            assert preflight.headers.get("access-control-allow-origin") == allowed
+        for path in ("/v1/links", "/v1/consents/check"):
+            assert "access-control-allow-origin" not in cdpd.request("OPTIONS", path, headers={"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}).headers
+
+
+def test_cdpctl_shows_consents(cdpd):
+    person = somebody()
+    position = say(cdpd, person, "newsletter", "withdrawn", channel="sms")
+    check(cdpd, person, "newsletter", "sms", position)
+    assert re.search(r"newsletter\s+sms\s+withdrawn", cdpd.ctl("profile", person).stdout)
+    assert "DENIED" in cdpd.ctl("destinations").stdout
+    assert cdpd.ctl("verify", "everything", check=False).returncode == 2
+    assert cdpd.ctl("link", person, "--purpose", "spam", check=False).returncode == 1
 
 
 def test_links_are_refused_by_field(cdpd):

@@ -293,6 +293,7 @@ static const struct {
      "1: sources[0].may: 'alais' is not one of: alias, declared, link_known, time, consent, did you mean 'alias'?"},
     {"sources: [{id: a, kind: browser, write_keys: [k], may: [consent]}]\n",
      "1: sources[0]: only server and webhook sources may write consent"},
+    {"sources: [{id: person, kind: server, write_keys: [k]}]\n", "1: sources: the id 'person' is that of people"},
     {"consent: {purposes: [{name: ads, gates: [ingets]}]}\n",
      "1: consent.purposes: a gate is ingest, enrich or the name of a destination, not 'ingets', did you mean "
      "'ingest'?"},

@@ -104,6 +104,25 @@ static void test_at_least_once_with_the_same_delivery_id(void **state)
 	assert_string_equal(one, two);
 }
 
+/* Rows of destinations that consent never held back are as they always were. */
+static void test_what_consent_kept_back_is_counted_for_ever(void **state)
+{
+	(void)state;
+	const struct cursor_row rows[] = {{.next_seq = 1, .delivered = 2, .last_success_us = 3},
+					  {.next_seq = 4, .delivered = 5, .last_success_us = 6, .denied = 7}};
+	struct cursor_row row;
+	assert_int_equal(world_new(&w), OK);
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		assert_int_equal(cursors_put(w.deliver->shared.cursors, STR("gated"), &rows[i]), OK);
+		assert_int_equal(cursors_get(w.deliver->shared.cursors, STR("gated"), &row), OK);
+		assert_int_equal(row.next_seq, rows[i].next_seq);
+		assert_int_equal(row.delivered, rows[i].delivered);
+		assert_int_equal(row.last_success_us, rows[i].last_success_us);
+		assert_int_equal(row.denied, rows[i].denied);
+	}
+	world_stop(&w);
+}
+
 static void test_retries_lose_nothing(void **state)
 {
 	(void)state;
@@ -403,6 +422,7 @@ int main(void)
 	    TEST(test_nothing_ahead_of_the_fold),
 	    TEST(test_the_cursor_survives_a_restart),
 	    TEST(test_at_least_once_with_the_same_delivery_id),
+	    TEST(test_what_consent_kept_back_is_counted_for_ever),
 	    TEST(test_retries_lose_nothing),
 	    TEST(test_only_the_unsettled_record_comes_again),
 	    TEST(test_drops_are_counted_and_passed),

@@ -401,6 +401,31 @@ static void the_log_is_a_chain_that_erasing_leaves_whole(void **state)
 	assert_int_equal(verify(1000).broken_at, 3);
 }
 
+static void definitions_with_broken_purposes_are_refused(void **state)
+{
+	(void)state;
+	static const char *const bad[] = {
+	    "{}", "[1]", "[{\"name\":\"a\"}]",
+	    "[{\"basis\":\"whim\",\"channels\":[],\"default\":false,\"destinations\":[],\"double_opt_in\":false,"
+	    "\"events\":[],"
+	    "\"ingest\":false,\"name\":\"a\",\"sources\":[]}]",
+	    "[{\"basis\":\"consent\",\"channels\":[\"\"],\"default\":false,\"destinations\":[],\"double_opt_in\":false,"
+	    "\"events\":[],\"ingest\":false,\"name\":\"a\",\"sources\":[]}]"};
+	struct definitions out;
+	struct str text;
+	assert_int_equal(definitions_parse(str_from(definitions()), &world.arena, &out), OK);
+	assert_int_equal(out.consent.count, 4);
+	assert_true(out.consent.gates_ingest);
+	assert_int_equal(definitions_parse(str_from(world_definitions), &world.arena, &out),
+			 OK); /* as they were before */
+	assert_int_equal(out.consent.count, 0);
+	for (size_t i = 0; i < COUNT_OF(bad); i++) {
+		assert_int_equal(arena_printf(&world.arena, &text, "{\"consent\":%s,%s", bad[i], world_definitions + 1),
+				 OK);
+		assert_int_equal(definitions_parse(text, &world.arena, &out), ERR_INVALID);
+	}
+}
+
 /* ── properties ──────────────────────────────────────────────────────────── */
 
 static uint64_t seed = 88172645463325252u;
@@ -534,6 +559,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(the_gate_looks_at_whom_the_event_would_join, setup, teardown),
 	    cmocka_unit_test_setup_teardown(destinations_ask_for_each_person, setup, teardown),
 	    cmocka_unit_test_setup_teardown(the_log_is_a_chain_that_erasing_leaves_whole, setup, teardown),
+	    cmocka_unit_test_setup_teardown(definitions_with_broken_purposes_are_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(merged_rows_are_what_fragments_and_links_say, setup, teardown),
 	    cmocka_unit_test(the_order_of_fragments_does_not_matter),
 	};
