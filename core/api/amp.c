@@ -52,7 +52,7 @@ static int make_body(struct http_request *req, const struct conf_form *form, str
 	struct form_field *fields;
 	size_t count;
 	struct arena arena;
-	arena_init(&arena, 16u << 10, 4 * AMP_BODY_BYTES);
+	arena_init(&arena, 16u << 10, (size_t)4 * AMP_BODY_BYTES);
 	int rc = form_fields_parse(http_header(req, STR("Content-Type")), http_body(req), &arena, &fields, &count);
 	if (rc == OK) rc = form_fields_write(out, form, fields, count);
 	arena_fini(&arena);
@@ -62,7 +62,7 @@ static int make_body(struct http_request *req, const struct conf_form *form, str
 static void receive(struct api_worker *worker, struct http_request *req, const struct conf_form *form)
 {
 	struct buf body;
-	buf_init(&body, 8 * AMP_BODY_BYTES);
+	buf_init(&body, (size_t)8 * AMP_BODY_BYTES);
 	int rc = make_body(req, form, &body);
 	if (rc == OK)
 		form_receive(worker, req, form, form->kind == FORM_PREFERENCES, buf_str(&body));

@@ -332,7 +332,7 @@ static int name_acts(struct reception *r)
 static void submit_message(struct reception *r)
 {
 	struct buf message;
-	buf_init(&message, 4 * RESPONSE_BYTES);
+	buf_init(&message, (size_t)4 * RESPONSE_BYTES);
 	int rc = name_acts(r);
 	if (rc == OK)
 		rc = form_write_message(&message, &r->response, &r->verdict, &r->person, r->response_id, r->sent_at);

@@ -92,7 +92,7 @@ static int check_multiple(struct judging *j, const struct conf_question *questio
 	bool seen[FORM_OPTIONS_MAX] = {false};
 	struct json_iter it;
 	struct json element;
-	size_t count = 0, index;
+	size_t count = 0, index = 0;
 	if (json_type(value) != JSON_ARRAY) return refuse_answer(j, question, "must be a list of options");
 	json_iter_start(value, &it);
 	while (json_next_element(&it, &element)) {

@@ -1,5 +1,7 @@
 #include "ingest/form_body.h"
 
+#include <stdio.h>
+
 #include "base/encode.h"
 #include "base/json.h"
 
@@ -108,10 +110,10 @@ static int parse_multipart(struct fields *fields, struct str content_type, struc
 {
 	char text[BOUNDARY_MAX + 5];
 	struct str boundary;
-	if (!parameter(content_type, STR("boundary"), &boundary) || boundary.len == 0 || boundary.len > BOUNDARY_MAX)
+	if (!parameter(content_type, STR("boundary"), &boundary) || boundary.len == 0 || boundary.len > BOUNDARY_MAX ||
+	    memchr(boundary.ptr, '\0', boundary.len))
 		return ERR_INVALID;
-	memcpy(text, "\r\n--", 4);
-	memcpy(text + 4, boundary.ptr, boundary.len);
+	(void)snprintf(text, sizeof text, "\r\n--%.*s", STR_ARG(boundary));
 	struct str delimiter = str_of(text, boundary.len + 4), first = from(delimiter, 2);
 	if (!str_starts(body, first)) return ERR_INVALID;
 	body = from(body, first.len);

@@ -57,9 +57,10 @@ static int compare_age(const struct row_trait *a, const struct row_trait *b)
 	return order ? order : str_cmp(a->origin, b->origin);
 }
 
+/* As in row.c: whether a row is full must not depend on whether it came from the disk just now. */
 static size_t trait_size(const struct row_trait *trait)
 {
-	return 16 + trait->name.len + trait->value.len + (trait->origin.len ? 2 + trait->origin.len : 0);
+	return 16 + trait->name.len + trait->value.len + (trait->origin.len ? 10 + trait->origin.len : 0);
 }
 
 /* Encoded size of the fragment, stamps counted once each. */

@@ -109,6 +109,21 @@ static void test_an_expired_answer_gives_way(void **state)
 	world_close(&world);
 }
 
+/* The feed tells what is in force when it changes: an expired answer hides nothing. */
+static void test_changes_look_past_expired_answers(void **state)
+{
+	(void)state;
+	struct world world;
+	world_open(&world);
+	answer_at(&world, "u1", "", -200 * US_PER_SECOND, EVENT_DECLARED, FIT, "{\"size\":\"m\"}");
+	assert_null(strstr(view_changes(&world, 0), "size"));
+	identify_at(&world, "u1", "", 5, "{\"size\":\"l\"}");
+	assert_non_null(strstr(view_changes(&world, 0), "\"size\":{\"value\":\"l\",\"provenance\":\"observed\"}"));
+	answer_at(&world, "u1", "", 10, EVENT_DECLARED, FIT, "{\"size\":\"m\"}");
+	assert_non_null(strstr(view_changes(&world, 0), "\"size\":{\"value\":\"m\",\"provenance\":\"declared\"}"));
+	world_close(&world);
+}
+
 /* However the fragments of a person share the answers, the newest of the class decides, expired or not. */
 static void test_joined_people_read_the_same(void **state)
 {
@@ -170,6 +185,7 @@ static void test_rows_keep_origins(void **state)
 	row_init(&back, &id, false);
 	assert_int_equal(row_decode_cold(str_of(told_bytes, len), &arena, &back), OK);
 	assert_int_equal(back.trait_count, 2);
+	assert_int_equal(back.trait_bytes, row.trait_bytes);
 	assert_int_equal(back.traits[0].origin.len, 0);
 	assert_true(str_eq(back.traits[1].origin, trait.origin));
 	assert_null(trait_winner(&back, STR("b"), 99));
@@ -180,8 +196,11 @@ static void test_rows_keep_origins(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_answers_are_declared_traits), cmocka_unit_test(test_an_expired_answer_gives_way),
-	    cmocka_unit_test(test_joined_people_read_the_same), cmocka_unit_test(test_origins_round_trip),
+	    cmocka_unit_test(test_answers_are_declared_traits),
+	    cmocka_unit_test(test_an_expired_answer_gives_way),
+	    cmocka_unit_test(test_joined_people_read_the_same),
+	    cmocka_unit_test(test_changes_look_past_expired_answers),
+	    cmocka_unit_test(test_origins_round_trip),
 	    cmocka_unit_test(test_rows_keep_origins),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
