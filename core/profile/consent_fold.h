@@ -27,7 +27,10 @@ bool consent_act_fits(const struct row *row, const struct consent_act *act);
 MUST_USE int consent_act_apply(struct people *people, const struct consent_act *act, struct row *const *rows,
 			       size_t count, const struct slot *head, int64_t t);
 
-/* Since when the fragments of one person are joined, from the links that stand; *out NULL when fewer than two hold
+/* Whoever makes a merged row anew, after a link or its undoing: consent_joins, merged_row_make with what it gave, cache_set,
+ * then consent_tell with the row that showed the profile before.
+ *
+ * Since when the fragments of one person are joined, from the links that stand; *out NULL when fewer than two hold
  * consents, so that nobody will ask. Cold sections are decoded. */
 MUST_USE int consent_joins(struct store_txn *txn, store_db links, struct row *const *fragments, size_t count,
 			   struct arena *arena, struct joins **out);
