@@ -38,8 +38,12 @@ static bool read_token(struct api_worker *worker, struct http_request *req, cons
 		problem = verdict == PERSON_OK ? consents_person(worker, req, &claims, &out->person)
 					       : consents_token_problem(verdict);
 	}
-	if (problem == PROBLEM_NONE) return true;
-	http_reply_problem(req, problem, STR_NONE, STR_NONE);
+	bool is_other = problem == PROBLEM_NONE && claims.form.len && !str_eq(claims.form, form->name);
+	if (problem == PROBLEM_NONE && !is_other) return true;
+	if (is_other)
+		http_reply_problem(req, PROBLEM_FORBIDDEN, STR("the token is for another form"), STR_NONE);
+	else
+		http_reply_problem(req, problem, STR_NONE, STR_NONE);
 	return false;
 }
 

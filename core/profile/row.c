@@ -201,6 +201,7 @@ static int decode_traits(struct wire_in *in, struct arena *arena, struct row *ro
 		uint64_t stamp = wire_varint(in);
 		trait->value = wire_str(in);
 		trait->origin = provenance & TRAIT_HAS_ORIGIN ? wire_str(in) : STR_NONE;
+		if (provenance & TRAIT_HAS_ORIGIN && trait->origin.len == 0) return ERR_CORRUPT;
 		provenance &= (uint8_t)~TRAIT_HAS_ORIGIN;
 		if (in->is_bad || provenance >= PROVENANCE_COUNT || stamp >= stamp_count) return ERR_CORRUPT;
 		trait->provenance = (enum provenance)provenance;

@@ -329,6 +329,9 @@ def test_a_person_token_answers_for_its_person_only(forms):
     preferences = person_token(forms, "preferences", "user_id:u1")
     at = position(as_person(forms, preferences, "PUT", "/v1/preferences", {"preferences": {"topics": ["news"]}}))
     assert as_person(forms, preferences, "GET", f"/v1/preferences?min_position={at}").json["preferences"] == {"topics": ["news"]}
+    bound = person_token(forms, "form", "user_id:u1", form="jackets")
+    assert as_person(forms, bound, "POST", "/v1/forms/fit/responses", {"answers": {"size": "s"}}).status == 403
+    assert as_person(forms, bound, "GET", "/v1/forms/jackets/next").status == 200
     once = person_token(forms, "form", "user_id:u1", single_use=True)
     position(as_person(forms, once, "POST", "/v1/forms/fit/responses", {"answers": {"size": "l"}}))
     forms.settled()
