@@ -135,6 +135,7 @@ int api_new(const struct api_options *options, struct api **out)
 	api->deliver = options->deliver;
 	api->ingest = options->ingest;
 	api->started_at_us = clock_wall_us();
+	api->heartbeat_ms = options->heartbeat_ms ? options->heartbeat_ms : FEED_HEARTBEAT_MS;
 	api->streams = &open_streams;
 	api->fold = options->fold;
 	pthread_mutex_init(&api->lock, NULL);

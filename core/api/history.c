@@ -76,14 +76,7 @@ static int list_history(struct answer *answer, struct read_thread *thread)
 	jo_array(out);
 	uint64_t cursor = write_rows(answer, answer->params, rows, count);
 	jo_end_array(out);
-	jo_key(out, STR("next"));
-	if (cursor) {
-		char text[POSITION_TEXT_SIZE];
-		struct position next = {.epoch = journal_epoch(answer->api->journal), .seq = cursor};
-		jo_str(out, str_of(text, position_format(POSITION_EVENTS, next, text)));
-	} else {
-		jo_null(out);
-	}
+	param_write_next(out, answer->api, cursor != 0, cursor);
 	jo_end_object(out);
 	return OK;
 }

@@ -107,7 +107,7 @@ static void reply_result(struct http_request *req, const struct ingest_result *r
 {
 	struct buf body;
 	buf_init(&body, ANSWER_BYTES);
-	bool is_told = ingest_http_write_result(&body, result) == OK;
+	bool is_told = ingest_http_write_result(&body, result) == OK && http_may_reply(req, body.len);
 	http_reply(req, 200, MIME_JSON, is_told ? buf_str(&body) : BARE_OK);
 	buf_fini(&body);
 }

@@ -40,6 +40,7 @@ struct api {
 	struct ingest *ingest;
 	struct read_pool *pool;
 	int64_t started_at_us;
+	uint32_t heartbeat_ms;
 	atomic_bool is_draining;
 	atomic_int *streams; /* open feeds of all workers */
 

@@ -109,5 +109,8 @@ void position_waiters_wake(struct api_worker *worker)
 
 void position_waiters_drop(struct api_worker *worker)
 {
-	while (worker->waiters) waiter_free(worker->waiters);
+	for (struct position_waiter *waiter = worker->waiters, *next; waiter; waiter = next) {
+		next = waiter->next;
+		waiter_free(waiter);
+	}
 }

@@ -2,7 +2,6 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 int sha256(struct str data, uint8_t out[SHA256_SIZE])
 {
@@ -17,15 +16,6 @@ int sha256_parts(const struct str *parts, size_t count, uint8_t out[SHA256_SIZE]
 	if (is_ok) is_ok = EVP_DigestFinal_ex(ctx, out, NULL) == 1;
 	EVP_MD_CTX_free(ctx);
 	return is_ok ? OK : ERR_NOMEM;
-}
-
-int hmac_sha256(struct str key, struct str data, uint8_t out[SHA256_SIZE])
-{
-	unsigned len = 0;
-	if (key.len > INT32_MAX) return ERR_INVALID;
-	const uint8_t *mac =
-	    HMAC(EVP_sha256(), key.ptr, (int)key.len, (const unsigned char *)data.ptr, data.len, out, &len);
-	return mac && len == SHA256_SIZE ? OK : ERR_NOMEM;
 }
 
 bool secret_eq(const void *a, const void *b, size_t len)

@@ -4,6 +4,7 @@
 
 #include "config/form_schema.h"
 #include "config/index.h"
+#include "config/tracking_plan.h"
 #include "config/units.h"
 
 #define DEFAULT_LISTENER "127.0.0.1:8080"
@@ -155,6 +156,36 @@ static void default_plugin_path(struct reading *r, struct config *config)
 	if (rc != OK) r->complaints->status = rc;
 }
 
+/* ── what is not kept of an event ──────────────────────────────────────────── */
+
+static void check_hash_key(struct reading *r, const struct node *root, struct config *config)
+{
+	struct str path;
+	if (config->hash_key_file.len == 0 &&
+	    arena_printf(r->arena, &config->hash_key_file, "%.*s/privacy.key", STR_ARG(config->store_path)) != OK)
+		r->complaints->status = ERR_NOMEM;
+	if (!config->needs_hash_key || arena_str(r->arena, config->hash_key_file, &path) != OK) return;
+	const char *must = privacy_check_key_file(path.ptr);
+	if (must)
+		complain(r->complaints, line_of(root, "privacy.hash_key_file"), "privacy.hash_key_file: %s %s",
+			 path.ptr, must);
+}
+
+static void compile_privacy(struct reading *r, const struct node *root, struct config *config)
+{
+	int rc = privacy_compile(r->arena, &config->privacy, NULL, &config->rules);
+	config->has_privacy = config->rules != NULL;
+	config->needs_hash_key = config->rules && config->rules->needs_key;
+	for (size_t i = 0; i < config->source_count && rc == OK; i++) {
+		struct conf_source *source = &config->sources[i];
+		rc = privacy_compile(r->arena, &config->privacy, &source->privacy, &source->rules);
+		if (source->rules) config->has_privacy = true;
+		if (source->rules && source->rules->needs_key) config->needs_hash_key = true;
+	}
+	if (rc != OK) r->complaints->status = rc;
+	check_hash_key(r, root, config);
+}
+
 void check_draft(struct reading *reading, const struct node *root, struct draft *draft)
 {
 	struct config *config = &draft->config;
@@ -163,6 +194,8 @@ void check_draft(struct reading *reading, const struct node *root, struct draft 
 	lower_blocked(reading, config);
 	strip_slash(&config->public_url);
 	default_plugin_path(reading, config);
+	compile_privacy(reading, root, config);
+	tracking_plan_load(reading, config->tracking_plan_node, &config->tracking_plan);
 	if (config->limits.event_bytes > config->limits.body_bytes)
 		complain(reading->complaints, line_of(root, "limits.event_bytes"),
 			 "limits.event_bytes must not be above limits.body_bytes");

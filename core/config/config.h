@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/log.h"
+#include "config/privacy.h"
 #include "config/tree.h"
 
 enum source_kind { SOURCE_BROWSER, SOURCE_MOBILE, SOURCE_SERVER, SOURCE_WEBHOOK };
@@ -33,7 +34,9 @@ struct conf_source {
 	int16_t utc_offset_min;     /* from `utc_offset: "+03:00"`: when neither the event nor geo tells */
 	uint32_t rights;            /* enum source_right; server and webhook sources have all by default */
 	uint32_t events_per_second; /* limit for each key; 0: none */
-	struct str purpose;         /* what its events are for; empty: none */
+	struct conf_privacy privacy;
+	const struct privacy_rules *rules; /* those for everybody and its own; NULL: none */
+	struct str purpose;                /* what its events are for; empty: none */
 };
 
 struct conf_listener {
@@ -50,11 +53,31 @@ struct conf_namespace {
 	bool is_known; /* names a person rather than a device: user_id, email, phone … */
 };
 
+struct conf_condition {      /* one of a feature's `where` */
+	struct str field;    /* path */
+	struct str *is, *in; /* is: read into `in` too */
+	size_t is_count, in_count;
+	struct str *not_in; /* from `not` */
+	size_t not_in_count;
+	bool exists, has_exists;
+	struct str min_text, max_text;
+	double min, max;
+	bool has_min, has_max;
+};
+
 struct conf_feature {
-	struct str name;  /* [a-z0-9_]{1,64} */
-	struct str type;  /* count, sum, first, last, or a feature plugin's name */
-	struct str event; /* only events of this name (track) or type; empty: every event */
-	struct str field; /* path of the input: properties.total, context.campaign …; empty for count */
+	struct str name;    /* [a-z0-9_]{1,64} */
+	struct str type;    /* count, sum, first, last … (docs/features.md), or a feature plugin's name */
+	struct str *events; /* only events of these names (track) or types; none: every event */
+	size_t event_count;
+	struct str field;  /* path of the input: properties.total, properties.products[].price …; may be empty */
+	struct str key;    /* path of the key: a value for each key; empty: one value */
+	uint32_t max_keys; /* 0: as many as fit, at most 20 */
+	struct conf_condition *where;
+	size_t where_count;
+	const struct node *node; /* the whole map: keys that are not above are options of the type. NULL: none */
+	int line;
+	struct str file; /* of features_file; empty: the main file */
 };
 
 struct conf_instance {   /* an enricher or a destination: one instance of a plugin */
@@ -102,6 +125,7 @@ struct conf_limits {
 	uint32_t requests_per_connection;  /* 100000 */
 	size_t body_bytes;                 /* 5 MiB, decompressed: 413 beyond */
 	size_t event_bytes;                /* 64 KiB: the event is rejected singly */
+	size_t reply_bytes;                /* 128 MiB: large answers that wait for their clients, all together */
 	uint32_t batch_events;             /* 2500: those beyond are rejected singly */
 	uint32_t header_timeout_ms;        /* 10 s, absolute */
 	uint32_t body_timeout_ms;          /* 10 s of grace … */
@@ -151,7 +175,7 @@ struct config {
 
 	struct conf_source *sources;
 	size_t source_count;
-	struct conf_feature *features;
+	struct conf_feature *features; /* those of features_file come last */
 	size_t feature_count;
 	struct conf_form *forms; /* config/form.h; those of forms_file and of `preferences` too */
 	size_t form_count;
@@ -160,6 +184,7 @@ struct config {
 	size_t amp_sender_count;
 	struct conf_purpose *purposes;
 	size_t purpose_count;
+	struct str features_file; /* as given; empty: none */
 
 	struct str plugin_path; /* folder of *.so; default: "plugins" beside the executable; never empty */
 	struct conf_instance *enrichers;
@@ -169,6 +194,13 @@ struct config {
 	int64_t changes_retention_us;  /* of the change feed: 7 days */
 	uint32_t min_position_wait_ms; /* bound of ?min_position=: 5 s */
 	uint32_t drain_timeout_ms;     /* of a stop: 10 s */
+
+	struct conf_privacy privacy;
+	struct str hash_key_file;          /* of pseudonyms; never empty */
+	const struct privacy_rules *rules; /* those for everybody; NULL: none */
+	bool has_privacy, needs_hash_key;  /* any source does */
+	const struct node *tracking_plan_node;
+	const struct tracking_plan *tracking_plan; /* NULL: none; config/tracking_plan.h */
 };
 
 struct config_override {

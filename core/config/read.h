@@ -49,6 +49,7 @@ struct table {
 	const struct key *keys;
 	size_t count;
 	size_t item_size;            /* of one struct, when the table reads items */
+	bool is_open;                /* its maps may have keys that are not in the table: somebody else checks them */
 	const char *short_form;      /* the key that a plain text instead of a map stands for, or NULL */
 	int *(*line_of)(void *item); /* where an item keeps its line, or NULL */
 	/* What no single key can tell; `where` is "sources[0]". */

@@ -1,5 +1,6 @@
 #include "config/schema.h"
 
+#include "config/condition.h"
 #include "config/form_schema.h"
 #include "config/names.h"
 #include "config/read_value.h"
@@ -15,6 +16,7 @@
 /* ── sources ───────────────────────────────────────────────────────────────── */
 
 static const char *const kinds[] = {"browser", "mobile", "server", "webhook", NULL};
+static const char *const truncations[] = {"false", "true", "as_global", NULL};
 static const char *const rights[] = {"alias", "declared", "link_known", "time", "consent", NULL};
 #define ALL_RIGHTS (RIGHT_ALIAS | RIGHT_DECLARED | RIGHT_LINK_KNOWN | RIGHT_TIME | RIGHT_CONSENT)
 
@@ -33,6 +35,11 @@ static const struct key source_keys[] = {
     {"utc_offset", KEY_OFFSET, SOURCE(utc_offset_min)},
     {"may", KEY_FLAGS, SOURCE(rights), .choices = rights},
     {"events_per_second", KEY_INT, SOURCE(events_per_second), RANGE("0", "0", "100000000")},
+    {"privacy.drop", KEY_TEXTS, FIELDS(struct conf_source, privacy.drop, privacy.drop_count),
+     .check = privacy_check_drop},
+    {"privacy.pseudonymize", KEY_TEXTS, FIELDS(struct conf_source, privacy.pseudonymize, privacy.pseudonymize_count),
+     .check = privacy_check_pseudonym},
+    {"privacy.truncate_ip", KEY_CHOICE, SOURCE(privacy.truncate_ip), .fallback = "as_global", .choices = truncations},
     {"purpose", KEY_TEXT, SOURCE(purpose), .check = name_check_word},
 };
 
@@ -91,16 +98,28 @@ static const struct table namespace_table = {
 static const struct key feature_keys[] = {
     {"name", KEY_TEXT, FEATURE(name), .flags = KEY_REQUIRED | KEY_UNIQUE, .check = name_check_word},
     {"type", KEY_TEXT, FEATURE(type), .flags = KEY_REQUIRED, .check = name_check_id},
-    {"event", KEY_TEXT, FEATURE(event), .check = name_check_event},
+    {"event", KEY_TEXTS, FIELDS(struct conf_feature, events, event_count), .check = name_check_event},
     {"field", KEY_TEXT, FEATURE(field), .check = name_check_field},
+    {"key", KEY_TEXT, FEATURE(key), .check = name_check_field},
+    {"max_keys", KEY_INT, FEATURE(max_keys), .min = "1", .max = "50"},
+    {"where", KEY_ITEMS, FIELDS(struct conf_feature, where, where_count), .items = &condition_table},
 };
 
+static int *feature_line(void *item)
+{
+	return &((struct conf_feature *)item)->line;
+}
+
+/* What the type asks for is checked against the type, by the room that knows it (profile/feature.h). */
 static void check_feature(struct reading *r, const struct node *node, const char *where, void *item)
 {
 	static const char *const of_a_field[] = {"sum", "first", "last"};
-	const struct conf_feature *feature = item;
-	if (str_eq(feature->type, STR("count")) && feature->field.len)
-		complain(r->complaints, node->line, "%s: a count takes no 'field'", where);
+	struct conf_feature *feature = item;
+	size_t kept = 0;
+	feature->node = node;
+	for (size_t i = 0; i < feature->event_count; i++)
+		if (feature->events[i].len) feature->events[kept++] = feature->events[i];
+	feature->event_count = kept;
 	for (size_t i = 0; i < COUNT_OF(of_a_field); i++)
 		if (str_eq(feature->type, str_from(of_a_field[i])) && !feature->field.len)
 			complain(r->complaints, node->line, "%s: type %s needs 'field'", where, of_a_field[i]);
@@ -110,6 +129,8 @@ static const struct table feature_table = {
     .keys = feature_keys,
     .count = COUNT_OF(feature_keys),
     .item_size = sizeof(struct conf_feature),
+    .is_open = true,
+    .line_of = feature_line,
     .check = check_feature,
 };
 
@@ -184,6 +205,7 @@ static const struct table destination_table = {
 /* ── the whole ─────────────────────────────────────────────────────────────── */
 
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+static const char *const truth[] = {"false", "true", NULL};
 static const char *const formats[] = {"logfmt", "json", NULL};
 
 #define TEXTS_IN(member, n)   FIELDS(struct draft, config.member, config.n)
@@ -212,6 +234,7 @@ static const struct key root_keys[] = {
     {"limits.connections_per_ip", KEY_INT, IN(limits.connections_per_ip), RANGE("1000", "1", "1000000")},
     {"limits.requests_per_connection", KEY_INT, IN(limits.requests_per_connection), RANGE("100000", "1", "1000000000")},
     {"limits.body_bytes", KEY_BYTES, IN(limits.body_bytes), RANGE("5MiB", "1KiB", "256MiB")},
+    {"limits.reply_bytes", KEY_BYTES, IN(limits.reply_bytes), RANGE("128MiB", "1MiB", "64GiB")},
     {"limits.event_bytes", KEY_BYTES, IN(limits.event_bytes), RANGE("64KiB", "256B", "1MiB")},
     {"limits.batch_events", KEY_INT, IN(limits.batch_events), RANGE("2500", "1", "100000")},
     {"limits.header_timeout", KEY_MS, IN(limits.header_timeout_ms), RANGE("10s", "100ms", "10m")},
@@ -253,13 +276,26 @@ static const struct key root_keys[] = {
     {"preferences.languages", KEY_ITEMS, OPTIONS_IN(languages, language_count), .items = &form_option_table},
     {"preferences.quiet_hours", KEY_BOOL, FIELD(struct draft, preferences.has_quiet_hours), .fallback = "false"},
     {"consent.purposes", KEY_ITEMS, TEXTS_IN(purposes, purpose_count), .items = &purpose_table},
+    {"features_file", KEY_TEXT, IN(features_file)},
     {"plugins.path", KEY_TEXT, IN(plugin_path), .flags = KEY_RESTART},
     {"enrichers", KEY_ITEMS, TEXTS_IN(enrichers, enricher_count), .flags = KEY_RESTART, .items = &instance_table},
     {"destinations", KEY_ITEMS, TEXTS_IN(destinations, destination_count), .items = &destination_table},
 
     {"changes.retention", KEY_US, IN(changes_retention_us), RANGE("7d", "1m", "365d")},
     {"changes.min_position_wait", KEY_MS, IN(min_position_wait_ms), RANGE("5s", "0", "1m")},
+    {"privacy.drop", KEY_TEXTS, TEXTS_IN(privacy.drop, privacy.drop_count), .check = privacy_check_drop},
+    {"privacy.pseudonymize", KEY_TEXTS, TEXTS_IN(privacy.pseudonymize, privacy.pseudonymize_count),
+     .check = privacy_check_pseudonym},
+    {"privacy.truncate_ip", KEY_CHOICE, IN(privacy.truncate_ip), .fallback = "false", .choices = truth},
+    {"privacy.hash_key_file", KEY_TEXT, IN(hash_key_file), .flags = KEY_RESTART},
+    {"tracking_plan", KEY_NODE, IN(tracking_plan_node)},
     {"drain_timeout", KEY_MS, IN(drain_timeout_ms), RANGE("10s", "0", "10m")},
 };
 
 const struct table schema_root = {.keys = root_keys, .count = COUNT_OF(root_keys)};
+
+static const struct key features_keys[] = {
+    {"features", KEY_ITEMS, TEXTS_IN(features, feature_count), .items = &feature_table},
+};
+
+const struct table schema_features = {.keys = features_keys, .count = COUNT_OF(features_keys)};

@@ -22,3 +22,4 @@ struct draft {
 
 extern const struct table schema_root;         /* reads a struct draft */
 extern const char *const lawful_basis_names[]; /* in the enum's order, ends with NULL */
+extern const struct table schema_features;     /* features alone, of a file of their own; reads a struct draft too */

@@ -318,6 +318,21 @@ static void line(const char *title, struct str text)
 	(void)putchar('\n');
 }
 
+/* What of the tracking plan the event breaks. */
+static void show_violations(struct json event)
+{
+	struct json list, row;
+	struct json_iter it;
+	if (!list_at(event, "violations", &list)) return;
+	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+		(void)printf("  %-12s", "violates");
+		print_text(stdout, json_text_at(row, "pointer"));
+		(void)printf(": ");
+		print_text(stdout, json_text_at(row, "message"));
+		(void)putchar('\n');
+	}
+}
+
 static void show_traced_event(struct json event)
 {
 	struct str verdict = json_text_at(event, "outcome.verdict");
@@ -333,6 +348,7 @@ static void show_traced_event(struct json event)
 	line("position", json_text_at(event, "position"));
 	line("same as", json_text_at(event, "outcome.duplicateOf"));
 	line("profile", json_text_at(event, "profile"));
+	show_violations(event);
 	if (!list_at(event, "destinations", &list)) return;
 	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
 		struct str name = json_text_at(row, "name"), state = json_text_at(row, "state");
@@ -386,8 +402,18 @@ void show_rejects(struct json root)
 	table_print(table, stdout, 0);
 }
 
+static struct json first_of(struct json list)
+{
+	struct json_iter it;
+	struct json first = list;
+	json_iter_start(list, &it);
+	(void)json_next_element(&it, &first);
+	return first;
+}
+
 void show_tail_event(struct json event)
 {
+	struct json list;
 	struct str at = json_text_at(event, "receivedAt"), verdict = json_text_at(event, "outcome.verdict");
 	struct str user = json_text_at(event, "userId"), type = json_text_at(event, "type");
 	if (!user.len) user = json_text_at(event, "anonymousId");
@@ -397,6 +423,10 @@ void show_tail_event(struct json event)
 	print_text(stdout, user);
 	(void)printf("  ");
 	print_text(stdout, json_text_at(event, "messageId"));
+	if (list_at(event, "violations", &list)) {
+		(void)printf("  violates the plan at ");
+		print_text(stdout, json_text_at(first_of(list), "pointer"));
+	}
 	(void)putchar('\n');
 	(void)fflush(stdout);
 }

@@ -48,6 +48,7 @@ struct cdpd_event {
 	uint32_t flags;
 	struct str properties, traits, context, extra; /* JSON objects as text, or empty */
 	struct str enrichment;                         /* JSON object as text, or empty */
+	struct str violations;                         /* JSON array of {code, pointer, message}, or empty */
 	struct str ip, user_agent;
 	struct str *awaits;
 	size_t await_count;

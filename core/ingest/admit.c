@@ -2,6 +2,8 @@
 #include "base/hash.h"
 #include "ingest/canonical.h"
 #include "ingest/message.h"
+#include "ingest/planned.h"
+#include "ingest/redact.h"
 #include "ingest/validate.h"
 
 int draft_fault(struct draft *draft, enum problem problem, struct str pointer, struct str message)
@@ -101,7 +103,8 @@ static int step_accept(struct intake *in, struct draft *draft)
 }
 
 static int (*const steps[])(struct intake *, struct draft *) = {
-    step_validate, step_name, step_clock, step_hash, step_connection, step_enrich, step_accept,
+    step_validate, planned_check,   redact_event, step_name,      step_clock,
+    step_hash,     step_connection, step_enrich,  redact_address, step_accept,
 };
 
 static int check_count(const struct intake *in, struct draft *draft, uint32_t index)
@@ -113,8 +116,13 @@ static int check_count(const struct intake *in, struct draft *draft, uint32_t in
 /* ── a refused event ─────────────────────────────────────────────────────── */
 
 /* What fits of the event's start. */
-static struct str excerpt_of(struct ingest_worker *worker, const struct draft *draft)
+static struct str excerpt_of(struct intake *in, const struct draft *draft)
 {
+	struct ingest_worker *worker = in->worker;
+	if (intake_rules(in)) {
+		redact_excerpt(in, draft, &worker->excerpt);
+		return buf_str(&worker->excerpt);
+	}
 	if (!draft->shown) return cut_at(draft->raw, JOURNAL_EXCERPT_MAX);
 	buf_clear(&worker->excerpt);
 	if (json_write(&worker->excerpt, *draft->shown) == ERR_NOMEM) return STR_NONE;
@@ -129,7 +137,7 @@ static int reject(struct intake *in, const struct draft *draft, uint32_t index)
 	    .message_id = cut_at(draft->event.message_id, EVENT_ID_MAX),
 	    .pointer = draft->fault.pointer,
 	    .detail = draft->fault.message,
-	    .excerpt = excerpt_of(in->worker, draft),
+	    .excerpt = excerpt_of(in, draft),
 	    .index = index,
 	};
 	if (batch_reject(in->batch, &row) == OK) return OK;
@@ -176,6 +184,7 @@ static int read_text(struct intake *in, struct draft *draft, void *ctx)
 	int rc = json_parse(in->worker->reader, draft->raw, &source->message, &why);
 	if (rc == OK) {
 		draft->root = &source->message;
+		if (intake_rules(in)) draft->shown = &source->message; /* the text as it came must not be kept */
 		return message_read(in, source->message, source->route_type, draft);
 	}
 	return draft_fault(draft, rc == ERR_NOMEM ? PROBLEM_TOO_LARGE : intake_problem_of_json(why), STR_NONE,

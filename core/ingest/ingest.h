@@ -14,6 +14,8 @@ struct ingest_worker; /* one per loop: JSON reader, enricher instances, free bat
 
 MUST_USE int ingest_new(struct journal *journal, const struct config *config, struct ingest **out);
 void ingest_free(struct ingest *ingest); /* after every worker ended and the journal was stopped */
+/* Fetches what the config needs before it is set: the key of pseudonyms. On failure, which is logged, it must not be set. One thread. */
+MUST_USE int ingest_prepare(struct ingest *ingest, const struct config *config);
 void ingest_set_config(struct ingest *ingest, const struct config *config); /* any thread; takes a reference */
 /* `enrichers`: this loop's own chain (taken, on failure too), or NULL. */
 MUST_USE int ingest_worker_new(struct ingest *ingest, struct loop *loop, struct enrich_chain *enrichers,

@@ -220,13 +220,14 @@ static int apply_answers(struct application *app)
 static int apply_content(struct application *app)
 {
 	struct people *people = app->people;
-	uint64_t refused = 0;
+	struct feature_tally tally = {0};
 	for (size_t i = 0; i < app->row_count; i++) {
 		see(app->rows[i], app->context.event);
 		features_drop_unknown(people->plan, app->rows[i]);
 	}
-	int rc = features_apply(people->plan, &people->view, app->rows, app->row_count, &people->cache.arena, &refused);
-	if (refused) metric_add(people->refused_inputs, refused);
+	int rc = features_apply(people->plan, &people->view, app->rows, app->row_count, &people->cache.arena, &tally);
+	if (tally.refused) metric_add(people->refused_inputs, tally.refused);
+	if (tally.grown) cache_grow(&people->cache, tally.grown);
 	if (rc) return rc;
 	const struct cdpd_event *event = app->context.event;
 	if (event->type == EVENT_IDENTIFY) return apply_traits(app);

@@ -1,7 +1,7 @@
 #include <stdlib.h>
 
 #include "profile/consent_rules.h"
-#include "profile/feature_types.h"
+#include "profile/feature_def.h"
 #include "profile/plan.h"
 #include "profile/row.h"
 
@@ -19,35 +19,28 @@ static int order_text(const void *a, const void *b)
 	return str_cmp(*(const struct str *)a, *(const struct str *)b);
 }
 
+/* The config was checked when it was loaded: complaints would say it again. */
 static int write_features(struct json_out *out, const struct config *config)
 {
+	struct arena arena;
+	struct complaints complaints;
 	const struct conf_feature **sorted = calloc(config->feature_count + 1, sizeof(struct conf_feature *));
 	if (!sorted) return ERR_NOMEM;
 	for (size_t i = 0; i < config->feature_count; i++) sorted[i] = &config->features[i];
 	qsort(sorted, config->feature_count, sizeof(struct conf_feature *), order_by_name);
 	int rc = OK;
+	arena_init(&arena, 4096, 0);
+	complaints_init(&complaints, "");
 	jo_key(out, STR("features"));
 	jo_array(out);
 	for (size_t i = 0; i < config->feature_count && !rc; i++) {
-		const struct cdpd_feature_type *type = feature_type_find(sorted[i]->type);
-		if (!type) {
-			rc = ERR_NOT_FOUND;
-			break;
-		}
-		jo_object(out);
-		jo_key(out, STR("event"));
-		jo_str(out, sorted[i]->event);
-		jo_key(out, STR("field"));
-		jo_str(out, sorted[i]->field);
-		jo_key(out, STR("name"));
-		jo_str(out, sorted[i]->name);
-		jo_key(out, STR("state_version"));
-		jo_uint(out, type->state_version);
-		jo_key(out, STR("type"));
-		jo_str(out, sorted[i]->type);
-		jo_end_object(out);
+		struct feature_def def;
+		rc = feature_def_from_conf(sorted[i], &arena, &complaints, &def);
+		if (!rc) feature_def_write(out, &def);
 	}
 	jo_end_array(out);
+	complaints_fini(&complaints);
+	arena_fini(&arena);
 	free(sorted);
 	return rc;
 }
@@ -158,26 +151,6 @@ static int take_array(struct json object, struct str key, size_t max, struct jso
 	return OK;
 }
 
-static int parse_feature(struct json object, struct arena *arena, bool is_lenient, struct feature_def *out)
-{
-	struct members members = {object, arena, OK};
-	out->name = take_str(&members, STR("name"));
-	out->type = take_str(&members, STR("type"));
-	out->event = take_str(&members, STR("event"));
-	out->field = take_str(&members, STR("field"));
-	out->state_version = (uint32_t)take_uint(&members, STR("state_version"), UINT32_MAX);
-	struct event_field field;
-	if (!members.status) members.status = event_field_parse(out->field, &field);
-	if (members.status || out->name.len == 0) return members.status ? members.status : ERR_INVALID;
-	out->impl = feature_type_find(out->type);
-	if (out->impl && out->impl->state_version == out->state_version) {
-		if (out->impl->needs_field && out->field.len == 0) return ERR_INVALID;
-		return OK;
-	}
-	out->impl = NULL;
-	return is_lenient ? OK : ERR_NOT_FOUND;
-}
-
 static int parse_features(struct json root, struct arena *arena, bool is_lenient, struct definitions *out)
 {
 	struct json_iter it;
@@ -187,7 +160,7 @@ static int parse_features(struct json root, struct arena *arena, bool is_lenient
 	out->features = arena_array(arena, struct feature_def, out->feature_count + 1);
 	if (!out->features) return ERR_NOMEM;
 	for (size_t i = 0; !rc && json_next_element(&it, &element); i++)
-		rc = parse_feature(element, arena, is_lenient, &out->features[i]);
+		rc = feature_def_parse(element, arena, is_lenient, &out->features[i]);
 	return rc;
 }
 

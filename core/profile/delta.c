@@ -61,7 +61,7 @@ static int compare_feature(struct draft *draft, const struct plan_feature *featu
 	const struct row_feature *was = old ? row_feature_find(old, feature->key) : NULL;
 	if (is_same_state(was, state)) return OK;
 	struct str value = {now, feature_read(feature, state, draft->slot->cause_t, now)};
-	if (was) {
+	if (was && !feature->tells) {
 		size_t len = feature_read(feature, was, draft->slot->cause_t, before);
 		if (str_eq(value, (struct str){before, len})) return OK;
 	}

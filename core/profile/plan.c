@@ -3,7 +3,8 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "profile/feature_types.h"
+#include "profile/feature_def.h"
+#include "profile/feature_state.h"
 #include "profile/row.h"
 
 /* Not secret: it only has to be the same everywhere and for ever. */
@@ -19,12 +20,14 @@ static uint8_t *put_part(uint8_t *at, struct str text)
 
 static int make_key(struct arena *arena, const struct feature_def *def, uint64_t *out)
 {
-	struct str parts[] = {def->name, def->type, def->event, def->field};
+	struct str event = def->event_count == 1 ? def->events[0] : STR_NONE;
+	struct str parts[] = {def->name, def->type, event, def->field, def->extra};
+	size_t count = def->extra.len ? COUNT_OF(parts) : COUNT_OF(parts) - 1; /* as it was before there was more */
 	size_t size = sizeof def->state_version + sizeof def->since_seq;
-	for (size_t i = 0; i < COUNT_OF(parts); i++) size += sizeof(uint32_t) + parts[i].len;
+	for (size_t i = 0; i < count; i++) size += sizeof(uint32_t) + parts[i].len;
 	uint8_t *bytes = arena_alloc(arena, size), *at = bytes;
 	if (!bytes) return ERR_NOMEM;
-	for (size_t i = 0; i < COUNT_OF(parts); i++) at = put_part(at, parts[i]);
+	for (size_t i = 0; i < count; i++) at = put_part(at, parts[i]);
 	memcpy(at, &def->state_version, sizeof def->state_version);
 	memcpy(at + sizeof def->state_version, &def->since_seq, sizeof def->since_seq);
 	*out = hash64(&feature_hash_key, bytes, size);
@@ -34,14 +37,18 @@ static int make_key(struct arena *arena, const struct feature_def *def, uint64_t
 static int make_feature(struct plan *plan, const struct feature_def *def, struct plan_feature *out)
 {
 	*out = (struct plan_feature){.def = *def};
-	int rc = event_field_parse(def->field, &out->field);
+	int rc = feature_path_parse(def->field, &out->field);
+	if (!rc) rc = feature_path_parse(def->key, &out->key_field);
 	if (!rc) rc = make_key(&plan->arena, def, &out->key);
-	if (def->event.len == 0)
-		out->filter = PLAN_EVERY;
-	else
-		out->filter = event_type_from_name(def->event, &out->type) ? PLAN_TYPE : PLAN_NAME;
-	out->wants_text = def->impl != &feature_count && def->impl != &feature_sum;
-	return rc;
+	if (rc || !def->impl) return rc;
+	const struct feature_path *elements = out->field.is_array ? &out->field : &out->key_field;
+	out->is_of_elements = elements->is_array;
+	out->elements = elements->field;
+	out->max_state = (uint32_t)feature_state_max(def);
+	uint32_t flags = feature_type_has_options(def->impl) ? def->impl->flags : 0;
+	out->wants_text = !(flags & CDPD_FEATURE_NO_TEXT);
+	out->tells = flags & CDPD_FEATURE_TELLS;
+	return feature_filter_make(def, elements, &plan->arena, &out->filter);
 }
 
 static int order_features(const void *a, const void *b)
@@ -63,7 +70,7 @@ static int make_features(struct plan *plan)
 	qsort(plan->features, plan->feature_count, sizeof *plan->features, order_features);
 	for (size_t i = 1; i < plan->feature_count; i++)
 		if (plan->features[i].key == plan->features[i - 1].key) return ERR_INVALID; /* the same one twice */
-	return OK;
+	return feature_routes_make(plan->features, plan->feature_count, &plan->arena, &plan->routes);
 }
 
 static struct str first_step(struct str path)
@@ -165,13 +172,9 @@ static bool is_same_identity(const struct definitions *a, const struct definitio
 /* Where an unchanged feature began to count; `seq` when it is new. */
 static uint64_t inherited_since(const struct plan *old, const struct feature_def *def, uint64_t seq)
 {
-	for (size_t i = 0; old && i < old->definitions.feature_count; i++) {
-		const struct feature_def *was = &old->definitions.features[i];
-		if (str_eq(was->name, def->name) && str_eq(was->type, def->type) &&
-		    was->state_version == def->state_version && str_eq(was->event, def->event) &&
-		    str_eq(was->field, def->field))
-			return was->since_seq;
-	}
+	for (size_t i = 0; old && i < old->definitions.feature_count; i++)
+		if (feature_def_is_same(&old->definitions.features[i], def))
+			return old->definitions.features[i].since_seq;
 	return seq;
 }
 

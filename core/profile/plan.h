@@ -3,6 +3,8 @@
 #pragma once
 
 #include "profile/event_view.h"
+#include "profile/feature_filter.h"
+#include "profile/feature_route.h"
 #include "profile/people.h"
 
 #define PLAN_NAMESPACES_MAX 32
@@ -15,14 +17,16 @@ struct plan_namespace {
 	struct str first_step; /* of the path: an object whose text lacks it cannot hold a value there */
 };
 
-enum plan_filter { PLAN_EVERY, PLAN_TYPE, PLAN_NAME };
 struct plan_feature {
 	struct feature_def def; /* impl NULL: no such type here; the feature rests */
 	uint64_t key;           /* of its states in rows */
-	enum plan_filter filter;
-	enum event_type type;
-	struct event_field field;
+	uint32_t max_state;
+	struct feature_path field, key_field;
+	bool is_of_elements; /* an input for each element of `elements` */
+	struct event_field elements;
+	struct feature_filter filter;
 	bool wants_text; /* the type reads a number's text too */
+	bool tells;      /* a changed state is a changed value */
 };
 
 struct plan {
@@ -33,6 +37,7 @@ struct plan {
 	size_t namespace_count;
 	struct plan_feature *features; /* ordered by key */
 	size_t feature_count;
+	struct feature_routes routes;
 	struct str *blocked;      /* sorted */
 	uint64_t blocked_lengths; /* bit n: a blocked value of n bytes exists (63: or longer) */
 	uint64_t seq;             /* position of the definition record */

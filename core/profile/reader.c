@@ -112,7 +112,7 @@ static int parse_ref(const struct people *people, struct str ref, struct fragmen
 static int load_view(struct lookup *lookup, struct row *fragment)
 {
 	struct people_reader *reader = lookup->reader;
-	struct row *view;
+	struct row *view = NULL;
 	bool is_alone = fragment_id_eq(&fragment->profile, &fragment->id) && !fragment->has_merged;
 	lookup->view = fragment;
 	if (is_alone) return OK;

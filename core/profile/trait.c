@@ -93,6 +93,7 @@ static int make_gap(struct row *row, size_t at, struct arena *arena)
 		size_t room = row->trait_room ? row->trait_room * 2 : 8;
 		struct row_trait *traits = arena_alloc(arena, room * sizeof *traits);
 		if (!traits) return ERR_NOMEM;
+		CHECK(row->traits || row->trait_count == 0);
 		if (row->trait_count) memcpy(traits, row->traits, row->trait_count * sizeof *traits);
 		row->traits = traits;
 		row->trait_room = room;
@@ -140,6 +141,7 @@ int traits_merge(struct row *into, const struct row *from, struct arena *arena)
 	while (i < into->trait_count || k < from->trait_count) {
 		const struct row_trait *a = i < into->trait_count ? &into->traits[i] : NULL;
 		const struct row_trait *b = k < from->trait_count ? &from->traits[k] : NULL;
+		CHECK(a || b);
 		int order = !a ? 1 : !b ? -1 : compare_key(a, b->name, b->provenance);
 		merged[n++] = order < 0 || (order == 0 && compare_age(a, b) >= 0) ? *a : *b;
 		i += order <= 0;

@@ -2,7 +2,7 @@
 /* bench_fold: events folded per second, sustained, with N existing profiles and D remembered message ids, beside the best
  * raw LMDB loop that stores the same facts. Ingest is idle: the journal is filled beforehand.
  *
- *   bench_fold --profiles N --dedup D --seconds S --fragments 1|2 --dir DIR
+ *   bench_fold --profiles N --dedup D --seconds S --fragments 1|2 --dir DIR [--features none|FILE]
  *
  * The last line printed is JSON. */
 #include <fcntl.h>
@@ -30,7 +30,7 @@
 
 struct options {
 	uint64_t profiles, dedup, seconds, fragments;
-	const char *dir;
+	const char *dir, *features; /* NULL: four */
 };
 
 struct bench {
@@ -97,11 +97,16 @@ static struct conf_namespace namespaces[] = {
     {{"user_id", 7}, {"userId", 6}, 1, true},
     {{"anonymous_id", 12}, {"anonymousId", 11}, 50, false},
 };
+static struct str completed = {"Order Completed", 15};
 static struct conf_feature features[] = {
-    {{"events", 6}, {"count", 5}, {"", 0}, {"", 0}},
-    {{"orders", 6}, {"count", 5}, {"Order Completed", 15}, {"", 0}},
-    {{"revenue", 7}, {"sum", 3}, {"Order Completed", 15}, {"properties.total", 16}},
-    {{"last_page", 9}, {"last", 4}, {"", 0}, {"context.page.path", 17}},
+    {.name = {"events", 6}, .type = {"count", 5}},
+    {.name = {"orders", 6}, .type = {"count", 5}, .events = &completed, .event_count = 1},
+    {.name = {"revenue", 7},
+     .type = {"sum", 3},
+     .events = &completed,
+     .event_count = 1,
+     .field = {"properties.total", 16}},
+    {.name = {"last_page", 9}, .type = {"last", 4}, .field = {"context.page.path", 17}},
 };
 
 static void configure(struct bench *bench)
@@ -122,6 +127,17 @@ static void configure(struct bench *bench)
 	    .feature_count = COUNT_OF(features),
 	    .changes_retention_us = 7 * US_PER_DAY,
 	};
+	if (!bench->options.features) return;
+	bench->config.feature_count = 0;
+	if (strcmp(bench->options.features, "none") == 0) return;
+	const struct config *other;
+	char *errors;
+	if (config_load(bench->options.features, NULL, 0, &other, &errors)) {
+		(void)fprintf(stderr, "bench_fold: %s\n", errors);
+		exit(1);
+	}
+	bench->config.features = other->features;
+	bench->config.feature_count = other->feature_count;
 }
 
 struct request {
@@ -631,6 +647,8 @@ static bool read_options(int argc, char **argv, struct options *out)
 			rc = str_to_u64(value, &out->fragments);
 		else if (str_eq(name, STR("--dir")))
 			out->dir = argv[i + 1];
+		else if (str_eq(name, STR("--features")))
+			out->features = argv[i + 1];
 		else
 			return false;
 		if (rc) return false;

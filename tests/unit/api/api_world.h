@@ -89,6 +89,8 @@ static inline void world_fold(struct world *world)
 	world->is_folding = true;
 }
 
+static uint32_t world_heartbeat_ms; /* of the next world's streams */
+
 /* `wait`: the bound of ?min_position=. The fold is not started yet. */
 static inline void world_start(struct world *world, const char *wait)
 {
@@ -101,7 +103,8 @@ static inline void world_start(struct world *world, const char *wait)
 					    .people = world->people,
 					    .fold = world->fold,
 					    .ingest = world->ingest,
-					    .config = world->config};
+					    .config = world->config,
+					    .heartbeat_ms = world_heartbeat_ms};
 	assert_int_equal(router_new(&world->router), OK);
 	assert_int_equal(api_new(&options, &world->api), OK);
 	assert_int_equal(api_register(world->api, world->router), OK);

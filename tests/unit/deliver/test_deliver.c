@@ -199,7 +199,7 @@ static void test_a_dead_destination_delays_nobody(void **state)
 	world_add(&w, "hung", "hang");
 	world_add(&w, "alive", "ack");
 	char down[400];
-	(void)snprintf(down, sizeof down, "%s/dead.txt.down", w.path);
+	(void)snprintf(down, sizeof down, "%s/dead.txt.down", w.dir.path);
 	FILE *file = fopen(down, "w");
 	assert_non_null(file);
 	(void)fclose(file);
@@ -283,10 +283,10 @@ static void test_another_epoch_is_refused(void **state)
 	(void)state;
 	struct cursors *cursors;
 	uint64_t epoch = journal_epoch(w.journal), next = journal_next_seq(w.journal);
-	assert_int_equal(cursors_open(str_from(w.path), epoch ^ 1, next, &cursors), OK);
+	assert_int_equal(cursors_open(str_from(w.dir.path), epoch ^ 1, next, &cursors), OK);
 	cursors_close(cursors);
 	assert_int_equal(world_new(&w), ERR_FOREIGN);
-	assert_int_equal(cursors_open(str_from(w.path), epoch ^ 1, next, &cursors),
+	assert_int_equal(cursors_open(str_from(w.dir.path), epoch ^ 1, next, &cursors),
 			 OK); /* and nothing was changed by it */
 	cursors_close(cursors);
 }
@@ -343,7 +343,7 @@ static void test_a_plugin_that_cannot_be_created_is_tried_again(void **state)
 {
 	(void)state;
 	char directory[400];
-	(void)snprintf(directory, sizeof directory, "%s/later/out", w.path);
+	(void)snprintf(directory, sizeof directory, "%s/later/out", w.dir.path);
 	w.config.plugin_path = STR(PLUGINS);
 	w.nodes[0][0] = (struct node){.kind = NODE_SCALAR, .key = STR("directory"), .text = str_from(directory)};
 	w.options[0] = (struct node){.kind = NODE_MAP, .children = w.nodes[0], .child_count = 1};
@@ -354,7 +354,7 @@ static void test_a_plugin_that_cannot_be_created_is_tried_again(void **state)
 	world_send_many(&w, 4);
 	while (!world_status(&w, "files").is_failing) sleep_ms(1);
 	char parent[400];
-	(void)snprintf(parent, sizeof parent, "%s/later", w.path);
+	(void)snprintf(parent, sizeof parent, "%s/later", w.dir.path);
 	assert_int_equal(mkdir(parent, 0700), 0);
 	world_drain(&w, "files");
 	assert_int_equal(world_status(&w, "files").delivered, 4);
@@ -369,7 +369,7 @@ static void test_records_name_the_person_as_she_is_now(void **state)
 	struct profile profile;
 	uint64_t applied;
 	char id[FRAGMENT_ID_TEXT_SIZE], directory[400];
-	(void)snprintf(directory, sizeof directory, "%s/out", w.path);
+	(void)snprintf(directory, sizeof directory, "%s/out", w.dir.path);
 	w.config.plugin_path = STR(PLUGINS);
 	w.nodes[0][0] = (struct node){.kind = NODE_SCALAR, .key = STR("directory"), .text = str_from(directory)};
 	w.options[0] = (struct node){.kind = NODE_MAP, .children = w.nodes[0], .child_count = 1};

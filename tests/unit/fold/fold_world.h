@@ -37,7 +37,8 @@ static inline void world_init(struct world *world)
 	temp_dir_make(world->path);
 	world->namespaces[0] = (struct conf_namespace){STR("user_id"), STR("userId"), 1, true};
 	world->namespaces[1] = (struct conf_namespace){STR("anonymous_id"), STR("anonymousId"), 50, false};
-	world->features[0] = (struct conf_feature){STR("events"), STR("count"), STR_NONE, STR_NONE};
+	world->features[0] =
+	    (struct conf_feature){.name = STR("events"), .type = STR("count"), .field = STR_NONE, .key = STR_NONE};
 	world->config = (struct config){
 	    .store_path = str_from(world->path),
 	    .journal = {.segment_bytes = 64 << 20,

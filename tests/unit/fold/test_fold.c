@@ -181,7 +181,9 @@ static void definitions_are_records_and_appended_when_they_change(void **state)
 	world_settle(world);
 	assert_int_equal(fold_reload(world->fold, &world->config), OK);
 	assert_int_equal(journal_next_seq(world->journal), 3); /* nothing changed */
-	world->features[1] = (struct conf_feature){STR("orders"), STR("count"), STR("Order Completed"), STR_NONE};
+	struct str completed = STR("Order Completed");
+	world->features[1] =
+	    (struct conf_feature){.name = STR("orders"), .type = STR("count"), .events = &completed, .event_count = 1};
 	world->config.feature_count = 2;
 	assert_int_equal(fold_reload(world->fold, &world->config), OK);
 	assert_int_equal(journal_next_seq(world->journal), 4);
