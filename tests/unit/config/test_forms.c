@@ -151,7 +151,7 @@ static void forms_come_from_a_file_of_their_own_too(void **state)
 	assert_str(config_form(c, STR("g"))->file, forms_file);
 	config_unref(c);
 	write_file(forms_file, "forms:\n- name: g\n  questions: [{id: a, type: tex, text: A}]\n");
-	refused("forms_file: f.yaml\n", "f.yaml:3: questions[0].type: 'tex'");
+	refused("forms_file: f.yaml\n", "f.yaml:3: forms[0].questions[0].type: 'tex'");
 	write_file(forms_file, "form: []\n");
 	refused("forms_file: f.yaml\n", "f.yaml:1: unknown key 'form', did you mean 'forms'?");
 	write_file(forms_file, "forms:\n- name: f\n  questions: [{id: a, type: text, text: A}]\n");
