@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "config/form.h"
 #include "plugin/plugin.h"
 
 struct daemon {
@@ -286,6 +287,14 @@ static void reload(struct daemon *d)
 	if (key) {
 		log_error(LOG_MAIN,
 			  "reload refused, the running configuration stays: '%s' can only change at a restart", key);
+		config_unref(next);
+		return;
+	}
+	char *text;
+	if (!forms_may_follow(d->config, next, &text)) {
+		log_error(LOG_MAIN, "reload refused, the running configuration stays: %s",
+			  text ? text : "a form changed");
+		free(text);
 		config_unref(next);
 		return;
 	}

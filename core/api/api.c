@@ -217,6 +217,8 @@ int api_register(struct api *api, struct router *router)
 					       links_register};
 	int rc = ingest_http_register(api, router);
 	if (rc == OK) rc = settings_register(api, router);
+	if (rc == OK) rc = forms_register(router);
+	if (rc == OK) rc = amp_register(router);
 	for (size_t i = 0; i < COUNT_OF(own) && rc == OK; i++) rc = own[i](router);
 	return rc;
 }

@@ -80,7 +80,7 @@ static void set_number(struct http_request *req, struct str name, int64_t value)
 	http_set_header(req, name, str_of(text, (size_t)len));
 }
 
-static void set_headers(struct http_request *req, const struct ingest_result *result)
+void ingest_http_set_headers(struct http_request *req, const struct ingest_result *result)
 {
 	char position[POSITION_TEXT_SIZE];
 	if (result->position_seq) {
@@ -120,7 +120,7 @@ struct http_request *ingest_http_request(void *ctx)
 void ingest_http_on_done(void *ctx, const struct ingest_result *result)
 {
 	struct http_request *req = ((struct ingest_call *)ctx)->req;
-	set_headers(req, result);
+	ingest_http_set_headers(req, result);
 	if (result->problem == PROBLEM_NONE)
 		reply_result(req, result);
 	else

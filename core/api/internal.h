@@ -117,3 +117,6 @@ MUST_USE int links_register(struct router *router);
 /* ingest_http.c and settings.c: routes with write keys; they register on the router themselves. */
 MUST_USE int ingest_http_register(struct api *api, struct router *router);
 MUST_USE int settings_register(struct api *api, struct router *router);
+/* forms.c: routes with write keys, person tokens or tokens with a scope. */
+MUST_USE int forms_register(struct router *router);
+MUST_USE int amp_register(struct router *router);

@@ -4,6 +4,7 @@
 #include "api/ingest_http.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "config/form.h"
 
 #define BODY_CAP    8192u
 #define TTL_DEFAULT (7 * INT64_C(86400))
@@ -83,6 +84,19 @@ static bool read_consent(struct order *order, struct json root, const struct con
 	if (!purpose) return refuse(order, PROBLEM_UNKNOWN_PURPOSE, STR("/consent/purpose"), STR_NONE);
 	if (!has_channel(purpose, claims->channel))
 		return refuse(order, PROBLEM_UNKNOWN_CHANNEL, STR("/consent/channel"), STR_NONE);
+	return true;
+}
+
+/* The only form that the link may answer. */
+static bool read_form(struct order *order, struct json root, const struct config *config)
+{
+	struct person_claims *claims = &order->claims;
+	if (!take_text(order, root, STR("form"), STR("/form"), &claims->form)) return false;
+	if (claims->form.len == 0) return true;
+	if (claims->purpose != PERSON_FORM)
+		return refuse(order, PROBLEM_SCHEMA_VIOLATION, STR("/form"), STR("is for links of the purpose form"));
+	if (!config_form(config, claims->form))
+		return refuse(order, PROBLEM_NOT_FOUND, STR("/form"), STR("there is no form of that name"));
 	return true;
 }
 
@@ -183,8 +197,8 @@ static bool read_order(struct order *order, struct api_worker *worker, struct ht
 	if (json_type(root) != JSON_OBJECT)
 		return refuse(order, PROBLEM_SCHEMA_VIOLATION, STR_NONE, STR("must be an object"));
 	return read_purpose(order, root) && read_consent(order, root, api_worker_live(worker)->config) &&
-	       read_target(order, root) && read_bounds(order, root) &&
-	       read_person(order, root, worker, http_arena(req));
+	       read_form(order, root, api_worker_live(worker)->config) && read_target(order, root) &&
+	       read_bounds(order, root) && read_person(order, root, worker, http_arena(req));
 }
 
 static void post_links(struct api_worker *worker, struct http_request *req)

@@ -180,7 +180,7 @@ static int preview(struct answer *answer, struct read_thread *thread)
 	int rc = people_read_begin(thread->people, &answer->applied);
 	if (rc != OK) return rc;
 	if (refs->kind == PEOPLE_MERGE)
-		rc = people_preview_merge(thread->people, refs->a, refs->b, &thread->scratch, &merge);
+		rc = people_preview_merge(thread->people, refs->a, refs->b, clock_wall_us(), &thread->scratch, &merge);
 	else
 		rc = people_preview_unmerge(thread->people, refs->a, refs->b, &thread->scratch, &unmerge);
 	/* Texts borrow the scratch, which holds copies: the snapshot may go. */

@@ -193,6 +193,7 @@ static int write_claims(const struct person_claims *claims, struct buf *buf)
 	write_text(&out, "p", str_from(person_purpose_name(claims->purpose)));
 	write_text(&out, "u", claims->person);
 	write_text(&out, "t", claims->target);
+	write_text(&out, "f", claims->form);
 	write_text(&out, "c", claims->consent);
 	write_text(&out, "n", claims->channel);
 	write_text(&out, "i", str_from(id));
@@ -284,8 +285,9 @@ static bool read_claims(struct json root, struct arena *arena, struct person_cla
 	struct json value;
 	int64_t seconds;
 	bool is_read = take(root, "p", arena, &purpose) && take(root, "u", arena, &out->person) &&
-		       take(root, "t", arena, &out->target) && take(root, "c", arena, &out->consent) &&
-		       take(root, "n", arena, &out->channel) && take(root, "i", arena, &id);
+		       take(root, "t", arena, &out->target) && take(root, "f", arena, &out->form) &&
+		       take(root, "c", arena, &out->consent) && take(root, "n", arena, &out->channel) &&
+		       take(root, "i", arena, &id);
 	if (!is_read || !person_purpose_from_name(purpose, &out->purpose) || out->person.len == 0) return false;
 	if (hex_decode(id, out->id, sizeof out->id) != OK) return false;
 	if (!json_get(root, STR("e"), &value) || !json_int(value, &seconds)) return false;

@@ -19,6 +19,7 @@ struct person_claims {
 	enum person_purpose purpose;
 	struct str person;           /* "namespace:value" or "id:…" */
 	struct str target;           /* where the link leads in the end, or empty */
+	struct str form;             /* the only form it answers, or empty */
 	struct str consent, channel; /* the consent that using the link confirms, or empty */
 	int64_t expires_us;
 	uint8_t id[PERSON_TOKEN_ID];

@@ -49,6 +49,24 @@ void profile_write_identifiers(struct json_out *out, const struct profile *profi
 	jo_end_array(out);
 }
 
+/* The form that asked for it. */
+static void write_origin(struct json_out *out, const struct profile_trait *trait)
+{
+	const struct trait_origin *origin = &trait->origin;
+	jo_key(out, STR("form"));
+	jo_str(out, origin->form);
+	jo_key(out, STR("version"));
+	jo_uint(out, origin->version);
+	if (origin->question.len) {
+		jo_key(out, STR("question"));
+		jo_str(out, origin->question);
+	}
+	if (origin->expires_at) write_time(out, STR("expiresAt"), origin->expires_at);
+	if (!trait->is_expired) return;
+	jo_key(out, STR("expired"));
+	jo_bool(out, true);
+}
+
 static void write_trait_value(struct json_out *out, const struct profile_trait *trait)
 {
 	jo_key(out, STR("value"));
@@ -58,19 +76,26 @@ static void write_trait_value(struct json_out *out, const struct profile_trait *
 	write_time(out, STR("updatedAt"), trait->updated_at);
 	jo_key(out, STR("source"));
 	jo_str(out, trait->source);
+	if (trait->origin.form.len) write_origin(out, trait);
+}
+
+static bool is_loser_of(struct str name, const struct profile_trait *traits, size_t count, size_t i)
+{
+	return i < count && !traits[i].is_winner && str_eq(traits[i].name, name);
 }
 
 /* The winner and the losers that follow it; returns how many rows that were. */
 static size_t write_trait(struct json_out *out, const struct profile_trait *traits, size_t count)
 {
-	size_t n = 1;
-	jo_key(out, traits[0].name);
+	struct str name = traits[0].name;
+	size_t n = traits[0].is_winner; /* none: whatever was told has expired */
+	jo_key(out, name);
 	jo_object(out);
-	write_trait_value(out, &traits[0]);
-	if (count > 1 && !traits[1].is_winner) {
+	if (n) write_trait_value(out, &traits[0]);
+	if (is_loser_of(name, traits, count, n)) {
 		jo_key(out, STR("others"));
 		jo_array(out);
-		for (; n < count && !traits[n].is_winner; n++) {
+		for (; is_loser_of(name, traits, count, n); n++) {
 			jo_object(out);
 			write_trait_value(out, &traits[n]);
 			jo_end_object(out);

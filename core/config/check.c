@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "config/form_schema.h"
 #include "config/index.h"
 #include "config/segments.h"
 #include "config/tracking_plan.h"
@@ -215,4 +216,5 @@ void check_draft(struct reading *reading, const struct node *root, struct draft 
 	if (config->feature_count > 256)
 		complain(reading->complaints, line_of(root, "features"), "features: at most 256");
 	segments_check(reading, root, draft);
+	forms_check(reading, root, draft);
 }

@@ -194,6 +194,11 @@ struct config {
 	size_t source_count;
 	struct conf_feature *features; /* those of features_file come last */
 	size_t feature_count;
+	struct conf_form *forms; /* config/form.h; those of forms_file and of `preferences` too */
+	size_t form_count;
+	struct str forms_file;
+	struct str *amp_senders; /* whose mails may hold our forms; none: no AMP */
+	size_t amp_sender_count;
 	struct conf_purpose *purposes;
 	size_t purpose_count;
 	struct str features_file;      /* as given; empty: none */

@@ -17,6 +17,7 @@ enum key_type {
 	KEY_OFFSET, /* int16_t minutes, from "+03:00" */
 	KEY_ITEMS,  /* an array of structs and a count: a list of maps, each read by `items` */
 	KEY_NODE,   /* const struct node *: any map, kept as it is */
+	KEY_ANY,    /* const struct node *: whatever stands there */
 };
 
 enum key_flag {

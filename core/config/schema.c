@@ -1,6 +1,7 @@
 #include "config/schema.h"
 
 #include "config/condition.h"
+#include "config/form_schema.h"
 #include "config/names.h"
 #include "config/read_value.h"
 
@@ -262,7 +263,8 @@ static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 static const char *const truth[] = {"false", "true", NULL};
 static const char *const formats[] = {"logfmt", "json", NULL};
 
-#define TEXTS_IN(member, n) FIELDS(struct draft, config.member, config.n)
+#define TEXTS_IN(member, n)   FIELDS(struct draft, config.member, config.n)
+#define OPTIONS_IN(member, n) FIELDS(struct draft, preferences.member, preferences.n)
 
 static const struct key root_keys[] = {
     {"store.path", KEY_TEXT, IN(store_path), .fallback = "/var/lib/cdpd", .flags = KEY_RESTART},
@@ -318,6 +320,16 @@ static const struct key root_keys[] = {
 
     {"sources", KEY_ITEMS, TEXTS_IN(sources, source_count), .items = &source_table},
     {"features", KEY_ITEMS, TEXTS_IN(features, feature_count), .items = &feature_table},
+    {"forms", KEY_ITEMS, TEXTS_IN(forms, form_count), .items = &form_table},
+    {"forms_file", KEY_TEXT, IN(forms_file)},
+    {"amp.senders", KEY_TEXTS, TEXTS_IN(amp_senders, amp_sender_count), .check = name_check_sender},
+    {"preferences.version", KEY_INT, FIELD(struct draft, preferences.version), RANGE("1", "1", "1000000")},
+    {"preferences.title", KEY_ANY, FIELD(struct draft, preferences.title)},
+    {"preferences.topics", KEY_ITEMS, OPTIONS_IN(topics, topic_count), .items = &form_option_table},
+    {"preferences.channels", KEY_ITEMS, OPTIONS_IN(channels, channel_count), .items = &form_option_table},
+    {"preferences.frequencies", KEY_ITEMS, OPTIONS_IN(frequencies, frequency_count), .items = &form_option_table},
+    {"preferences.languages", KEY_ITEMS, OPTIONS_IN(languages, language_count), .items = &form_option_table},
+    {"preferences.quiet_hours", KEY_BOOL, FIELD(struct draft, preferences.has_quiet_hours), .fallback = "false"},
     {"consent.purposes", KEY_ITEMS, TEXTS_IN(purposes, purpose_count), .items = &purpose_table},
     {"features_file", KEY_TEXT, IN(features_file)},
     {"segments", KEY_ITEMS, TEXTS_IN(segments, segment_count), .items = &segment_table},

@@ -452,6 +452,12 @@ static int admit_act(struct intake *in, struct act_source *source)
 	return admit(in, &draft, read_statement, source);
 }
 
+int consent_admit(struct intake *in, struct json statement)
+{
+	struct act_source source = {.body = &statement, .tcf_text = STR_NONE};
+	return admit_act(in, &source);
+}
+
 static int refuse_tcf(struct intake *in, struct str why)
 {
 	return intake_refuse(in, PROBLEM_SCHEMA_VIOLATION, STR("/tcf"), why);

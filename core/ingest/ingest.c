@@ -244,6 +244,7 @@ static int read_events(struct intake *in)
 	case DIALECT_SEGMENT_BATCH: return segment_read_batch(in);
 	case DIALECT_NATIVE_JSON: return native_read_json(in);
 	case DIALECT_NATIVE_PROTOBUF: return native_read_protobuf(in);
+	case DIALECT_DECLARED: return declared_read_one(in);
 	case DIALECT_CONSENT: return consent_read(in);
 	}
 	check_failed("every dialect has a reader", __FILE__, __LINE__);

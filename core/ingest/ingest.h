@@ -29,7 +29,8 @@ enum ingest_dialect {
 	DIALECT_SEGMENT_BATCH,   /* {"batch":[…],"sentAt":…,"context":…,"writeKey":…} */
 	DIALECT_NATIVE_JSON,     /* object, array or NDJSON */
 	DIALECT_NATIVE_PROTOBUF, /* cdpd.v1.PublishRequest */
-	DIALECT_CONSENT          /* what one person consents to */
+	DIALECT_CONSENT,         /* what one person consents to */
+	DIALECT_DECLARED         /* what a person told us, made by the caller (form_answers.h); never says who asks */
 };
 
 /* Who speaks, when a person token says so instead of a source's key. */
@@ -37,6 +38,11 @@ struct ingest_person {
 	struct str ref;        /* "namespace:value" */
 	struct str token_id;   /* 32 hex digits; empty: the token may be used again */
 	int64_t token_expires; /* µs */
+};
+
+struct ingest_refusal { /* why the caller refuses what was asked, to be counted and kept like any other reject */
+	enum problem problem;
+	struct str pointer, message;
 };
 
 struct ingest_request {
@@ -49,8 +55,9 @@ struct ingest_request {
 	struct str client_ip, user_agent;
 	struct str body; /* decompressed, followed by BUF_SLACK readable bytes; copied where kept */
 	int64_t received_at_us;
-	const struct ingest_person *person; /* DIALECT_CONSENT: NULL when a source's key speaks */
-	struct str person_ref;              /* DIALECT_CONSENT: instead of the body's `person`, or empty */
+	const struct ingest_person *person;   /* DIALECT_CONSENT, DIALECT_DECLARED: NULL when a source's key speaks */
+	struct str person_ref;                /* DIALECT_CONSENT: instead of the body's `person`, or empty */
+	const struct ingest_refusal *refusal; /* DIALECT_DECLARED; NULL: the body is the message */
 };
 
 struct ingest_rejection {

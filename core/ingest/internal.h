@@ -186,6 +186,9 @@ MUST_USE int segment_read_one(struct intake *in);
 MUST_USE int segment_read_batch(struct intake *in);
 MUST_USE int native_read_json(struct intake *in);
 MUST_USE int native_read_protobuf(struct intake *in);
+MUST_USE int declared_read_one(struct intake *in);
+/* One statement of consent, by a caller that may. As admit. */
+MUST_USE int consent_admit(struct intake *in, struct json statement);
 MUST_USE int consent_read(struct intake *in);
 /* May enrichers see the event? Those of a purpose that gates them only when its own context.consent, or the purpose's default, says so. */
 bool enrich_gate_allows(struct ingest_worker *worker, const struct draft *draft, const struct conf_source *source);

@@ -1,6 +1,8 @@
+#include "base/encode.h"
 #include "profile/consent_fold.h"
 #include "profile/feature_eval.h"
 #include "profile/link.h"
+#include "profile/origin.h"
 #include "profile/segments.h"
 #include "profile/trait.h"
 
@@ -108,7 +110,9 @@ static int put_trait(struct application *app, const struct row_trait *trait)
 	int rc = trait_put(app->rows[0], trait, true, arena, &put);
 	if (rc || put == TRAIT_LOST) return rc;
 	app->took_trait |= put == TRAIT_TAKEN;
-	if (put == TRAIT_TAKEN) cache_grow(&app->people->cache, app->row_count * (trait->name.len + trait->value.len));
+	if (put == TRAIT_TAKEN)
+		cache_grow(&app->people->cache,
+			   app->row_count * (trait->name.len + trait->value.len + trait->origin.len));
 	if (app->row_count == 1) return OK;
 	if (put == TRAIT_TAKEN) return trait_put(app->rows[1], trait, false, arena, &put);
 	app->rows[1]->refused_traits++;
@@ -116,12 +120,14 @@ static int put_trait(struct application *app, const struct row_trait *trait)
 }
 
 /* Every member of `object` that is not in `over` too. */
-static int put_object(struct application *app, struct json object, const struct json *over, struct stamp *stamp)
+static int put_object(struct application *app, struct json object, const struct json *over, struct stamp *stamp,
+		      const struct answered_form *form)
 {
 	struct people *people = app->people;
 	struct json_iter it;
 	struct json value, hidden;
 	struct str name;
+	uint8_t origin[ORIGIN_MAX];
 	bool is_declared = app->context.event->flags & EVENT_DECLARED;
 	for (json_iter_start(object, &it); json_next_member(&it, &name, &value);) {
 		if (over && json_get(*over, name, &hidden)) continue;
@@ -130,6 +136,8 @@ static int put_object(struct application *app, struct json object, const struct 
 		if (rc) return rc;
 		struct row_trait trait = {.name = name,
 					  .value = buf_str(&people->json),
+					  .origin = form ? str_of(origin, answered_form_origin(form, name, origin))
+							 : STR_NONE,
 					  .stamp = stamp,
 					  .provenance = is_declared ? PROVENANCE_DECLARED : PROVENANCE_OBSERVED};
 		rc = put_trait(app, &trait);
@@ -172,9 +180,44 @@ static int apply_traits(struct application *app)
 	if (rc_traits && rc_context) return OK;
 	int rc = decode_traits(app);
 	if (!rc) rc = make_stamp(app, &stamp);
-	if (!rc && !rc_traits) rc = put_object(app, traits, NULL, stamp);
-	if (!rc && !rc_context) rc = put_object(app, context, rc_traits ? NULL : &traits, stamp);
+	if (!rc && !rc_traits) rc = put_object(app, traits, NULL, stamp, NULL);
+	if (!rc && !rc_context) rc = put_object(app, context, rc_traits ? NULL : &traits, stamp, NULL);
 	return rc;
+}
+
+/* The person token that brought the answers was for a single use. */
+static int use_token(struct application *app)
+{
+	struct people *people = app->people;
+	const struct event_field id_field = {PART_PROPERTIES, STR("singleUse.id")};
+	const struct event_field expires_field = {PART_PROPERTIES, STR("singleUse.expires")};
+	uint8_t id[CONSENT_TOKEN_SIZE];
+	struct json value;
+	struct str hex;
+	int64_t expires;
+	int rc = event_view_get(&people->view, &id_field, &value);
+	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
+	if (!json_str(value, &hex) || hex_decode(hex, id, sizeof id) != OK) return OK;
+	rc = event_view_get(&people->view, &expires_field, &value);
+	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
+	if (!json_int(value, &expires)) return OK;
+	return consent_token_use(people->txn, &people->tables, expires, id, app->context.seq, app->context.t);
+}
+
+/* A track of a form's answers: what the person told us becomes traits, each with where it was asked. */
+static int apply_answers(struct application *app)
+{
+	struct event_view *view = &app->people->view;
+	struct answered_form form;
+	struct json traits;
+	struct stamp *stamp;
+	int rc = event_view_root(view, PART_TRAITS, &traits);
+	if (rc) return rc == ERR_NOMEM ? rc : OK;
+	rc = answered_form_read(view, &form);
+	if (!rc) rc = use_token(app);
+	if (!rc) rc = decode_traits(app);
+	if (!rc) rc = make_stamp(app, &stamp);
+	return rc ? rc : put_object(app, traits, NULL, stamp, &form);
 }
 
 static int apply_content(struct application *app)
@@ -188,8 +231,11 @@ static int apply_content(struct application *app)
 	int rc = features_apply(people->plan, &people->view, app->rows, app->row_count, &people->cache.arena, &tally);
 	if (tally.refused) metric_add(people->refused_inputs, tally.refused);
 	if (tally.grown) cache_grow(&people->cache, tally.grown);
-	if (rc || app->context.event->type != EVENT_IDENTIFY) return rc;
-	return apply_traits(app);
+	if (rc) return rc;
+	const struct cdpd_event *event = app->context.event;
+	if (event->type == EVENT_IDENTIFY) return apply_traits(app);
+	bool is_answer = event->type == EVENT_TRACK && (event->flags & EVENT_DECLARED);
+	return is_answer ? apply_answers(app) : OK;
 }
 
 static int apply_consent(struct application *app, struct apply_result *out)

@@ -107,7 +107,7 @@ static int compare_features(struct people *people, const struct slot *slot, cons
 static int tell_gone_traits(struct draft *draft, const struct row *old, const struct row *new)
 {
 	for (size_t i = 0; i < old->trait_count; i = trait_next_name(old, i)) {
-		if (trait_winner(new, old->traits[i].name)) continue;
+		if (trait_winner(new, old->traits[i].name, draft->slot->cause_t)) continue;
 		open_draft(draft);
 		jo_key(&draft->out, old->traits[i].name);
 		jo_raw(&draft->out, STR("{\"value\":null}"));
@@ -125,8 +125,9 @@ static int compare_traits(struct people *people, const struct slot *slot, const 
 		if (rc) return rc;
 	}
 	for (size_t i = 0; i < new->trait_count; i = trait_next_name(new, i)) {
-		const struct row_trait *winner = &new->traits[i];
-		const struct row_trait *was = old ? trait_winner(old, winner->name) : NULL;
+		const struct row_trait *winner = trait_in_force(new, i, slot->cause_t);
+		if (!winner) continue;
+		const struct row_trait *was = old ? trait_winner(old, winner->name, slot->cause_t) : NULL;
 		if (was && was->provenance == winner->provenance && str_eq(was->value, winner->value)) continue;
 		open_draft(&draft);
 		jo_key(&draft.out, winner->name);

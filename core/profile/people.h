@@ -141,12 +141,19 @@ enum provenance {
 }; /* strongest first */
 const char *provenance_name(enum provenance provenance);
 
+struct trait_origin {              /* the form that asked for a declared value */
+	struct str form, question; /* form empty: none; question empty: made of several answers */
+	uint32_t version;
+	int64_t expires_at; /* 0: never */
+};
 struct profile_trait {
 	struct str name, value; /* value: JSON text */
 	enum provenance provenance;
 	int64_t updated_at; /* event time */
 	struct str source;  /* source id */
-	bool is_winner;     /* false: a losing value, still readable */
+	struct trait_origin origin;
+	bool is_winner;  /* false: a losing value, still readable */
+	bool is_expired; /* an answer that has run out: never a winner */
 };
 struct profile_feature {
 	struct str name, type, value; /* value: JSON text at the time of reading */
@@ -167,7 +174,7 @@ struct profile {
 	struct fragment_id id, requested_id;    /* differ when the reference was joined into another profile */
 	struct profile_identifier *identifiers; /* strongest first */
 	size_t identifier_count;                /* = fragments */
-	struct profile_trait *traits;           /* winners by name, losers after their winner when asked for */
+	struct profile_trait *traits; /* winners by name, losers after their winner (if there is any) when asked for */
 	size_t trait_count;
 	struct profile_feature *features;
 	size_t feature_count;
@@ -285,8 +292,8 @@ struct preview_unmerge {
 };
 /* What a merge or unmerge would do now. Inside read_begin/end; the result lives in the arena. ERR_NOT_FOUND, ERR_INVALID as in
  * people_get. */
-MUST_USE int people_preview_merge(struct people_reader *reader, struct str ref_a, struct str ref_b, struct arena *arena,
-				  struct preview_merge *out);
+MUST_USE int people_preview_merge(struct people_reader *reader, struct str ref_a, struct str ref_b, int64_t now,
+				  struct arena *arena, struct preview_merge *out);
 MUST_USE int people_preview_unmerge(struct people_reader *reader, struct str ref_a, struct str ref_b,
 				    struct arena *arena, struct preview_unmerge *out);
 /* The identifier a reference names ("id:…" ones too): the text that people_act takes. ERR_NOT_FOUND, ERR_INVALID. */

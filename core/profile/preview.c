@@ -93,13 +93,15 @@ static int find_limits(struct people_reader *reader, const struct side *a, const
 }
 
 /* Both views' winners, name by name. */
-static int find_conflicts(const struct side *a, const struct side *b, struct arena *arena, struct preview_merge *out)
+static int find_conflicts(const struct side *a, const struct side *b, int64_t now, struct arena *arena,
+			  struct preview_merge *out)
 {
 	const struct row *x = a->view, *y = b->view;
 	out->conflicts = arena_array(arena, struct preview_conflict, x->trait_count + 1);
 	if (!out->conflicts) return ERR_NOMEM;
 	for (size_t i = 0; i < x->trait_count; i = trait_next_name(x, i)) {
-		const struct row_trait *mine = &x->traits[i], *other = trait_winner(y, mine->name);
+		const struct row_trait *mine = trait_in_force(x, i, now);
+		const struct row_trait *other = mine ? trait_winner(y, mine->name, now) : NULL;
 		if (!other || str_eq(mine->value, other->value)) continue;
 		bool is_mine = trait_compare(mine, other) > 0;
 		out->conflicts[out->conflict_count++] =
@@ -110,8 +112,8 @@ static int find_conflicts(const struct side *a, const struct side *b, struct are
 	return OK;
 }
 
-int people_preview_merge(struct people_reader *reader, struct str ref_a, struct str ref_b, struct arena *arena,
-			 struct preview_merge *out)
+int people_preview_merge(struct people_reader *reader, struct str ref_a, struct str ref_b, int64_t now,
+			 struct arena *arena, struct preview_merge *out)
 {
 	struct side a, b;
 	*out = (struct preview_merge){.reason = STR_NONE};
@@ -129,7 +131,7 @@ int people_preview_merge(struct people_reader *reader, struct str ref_a, struct 
 	if (!out->was_one) {
 		memcpy(members + a.component.count, b.component.members, b.component.count * sizeof *members);
 		rc = find_limits(reader, &a, &b, arena, out);
-		if (!rc) rc = find_conflicts(&a, &b, arena, out);
+		if (!rc) rc = find_conflicts(&a, &b, now, arena, out);
 	}
 	out->is_allowed = out->limit_count == 0;
 	if (!out->is_allowed) out->reason = out->limits[0].reason;

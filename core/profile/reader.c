@@ -4,6 +4,7 @@
 
 #include "profile/feature_eval.h"
 #include "profile/link_row.h"
+#include "profile/origin.h"
 #include "profile/trait.h"
 
 int people_reader_new(struct people *people, struct people_reader **out)
@@ -166,11 +167,15 @@ static int fill_identifiers(const struct lookup *lookup, struct profile *out)
 
 static struct profile_trait shown_trait(const struct row_trait *trait, bool is_winner)
 {
+	struct trait_origin origin = {.form = STR_NONE, .question = STR_NONE};
+	if (trait->origin.len && origin_decode(trait->origin, &origin) != OK)
+		origin = (struct trait_origin){.form = STR_NONE, .question = STR_NONE};
 	return (struct profile_trait){.name = trait->name,
 				      .value = trait->value,
 				      .provenance = trait->provenance,
 				      .updated_at = trait->stamp->time,
 				      .source = trait->stamp->source,
+				      .origin = origin,
 				      .is_winner = is_winner};
 }
 
@@ -179,8 +184,10 @@ static int fill_winners(const struct lookup *lookup, struct profile *out)
 	const struct row *view = lookup->view;
 	out->traits = arena_array(lookup->arena, struct profile_trait, view->trait_count + 1);
 	if (!out->traits) return ERR_NOMEM;
-	for (size_t i = 0; i < view->trait_count; i = trait_next_name(view, i))
-		out->traits[out->trait_count++] = shown_trait(&view->traits[i], true);
+	for (size_t i = 0; i < view->trait_count; i = trait_next_name(view, i)) {
+		const struct row_trait *winner = trait_in_force(view, i, lookup->now);
+		if (winner) out->traits[out->trait_count++] = shown_trait(winner, true);
+	}
 	return OK;
 }
 
@@ -191,7 +198,7 @@ static bool is_same_trait(const struct row_trait *a, const struct row_trait *b)
 }
 
 /* By name; within a name the stronger class, then the newer value first. */
-static int order_shown(const void *a, const void *b)
+static int order_told(const void *a, const void *b)
 {
 	const struct row_trait *x = *(const struct row_trait *const *)a, *y = *(const struct row_trait *const *)b;
 	int order = str_cmp(x->name, y->name);
@@ -202,7 +209,31 @@ static int order_shown(const void *a, const void *b)
 	return order ? order : str_cmp(y->value, x->value);
 }
 
-/* The values of all fragments; the order puts each name's winner first. */
+/* Index of the winner: the newest value of the strongest class whose newest value has not expired; `count`: none. */
+static size_t find_in_force(const struct row_trait *const *values, size_t count, int64_t now)
+{
+	for (size_t i = 0; i < count; i++) {
+		bool is_newest = i == 0 || values[i]->provenance != values[i - 1]->provenance;
+		if (is_newest && !origin_is_expired(values[i]->origin, now)) return i;
+	}
+	return count;
+}
+
+/* All values of one name, as told: the winner goes first. */
+static void fill_name(const struct lookup *lookup, const struct row_trait *const *values, size_t count,
+		      struct profile *out)
+{
+	size_t winner = find_in_force(values, count, lookup->now);
+	if (winner < count) out->traits[out->trait_count++] = shown_trait(values[winner], true);
+	for (size_t i = 0; i < count; i++) {
+		if (i == winner || (i > 0 && is_same_trait(values[i], values[i - 1]))) continue;
+		struct profile_trait *shown = &out->traits[out->trait_count++];
+		*shown = shown_trait(values[i], false);
+		shown->is_expired = origin_is_expired(values[i]->origin, lookup->now);
+	}
+}
+
+/* The values of all fragments. */
 static int fill_all_traits(const struct lookup *lookup, struct profile *out)
 {
 	size_t room = 0, n = 0;
@@ -213,11 +244,10 @@ static int fill_all_traits(const struct lookup *lookup, struct profile *out)
 	for (size_t i = 0; i < lookup->fragment_count; i++)
 		for (size_t k = 0; k < lookup->fragments[i]->trait_count; k++)
 			all[n++] = &lookup->fragments[i]->traits[k];
-	qsort(all, n, sizeof(struct row_trait *), order_shown);
-	for (size_t i = 0; i < n; i++) {
-		bool is_winner = i == 0 || !str_eq(all[i]->name, all[i - 1]->name);
-		if (!is_winner && is_same_trait(all[i], all[i - 1])) continue;
-		out->traits[out->trait_count++] = shown_trait(all[i], is_winner);
+	qsort(all, n, sizeof(struct row_trait *), order_told);
+	for (size_t i = 0, end; i < n; i = end) {
+		for (end = i + 1; end < n && str_eq(all[end]->name, all[i]->name);) end++;
+		fill_name(lookup, all + i, end - i, out);
 	}
 	return OK;
 }

@@ -5,6 +5,8 @@
 #include "profile/consent_row.h"
 #include "profile/wire.h"
 
+#define TRAIT_HAS_ORIGIN 0x80 /* in the byte of its class */
+
 enum cold_tag { COLD_CONSENTS = 1 };
 enum row_flag {
 	ROW_HAS_PROFILE = 1,
@@ -202,7 +204,8 @@ static int decode_stamps(struct wire_in *in, struct arena *arena, struct stamp *
 
 static size_t trait_size(const struct row_trait *trait)
 {
-	return 1 + 3 * WIRE_VARINT_MAX / 2 + trait->name.len + trait->value.len;
+	size_t origin = trait->origin.len ? WIRE_VARINT_MAX + trait->origin.len : 0;
+	return 1 + 3 * WIRE_VARINT_MAX / 2 + trait->name.len + trait->value.len + origin;
 }
 
 static int trait_order(const struct row_trait *a, const struct row_trait *b)
@@ -228,6 +231,9 @@ static int decode_traits(struct wire_in *in, struct arena *arena, struct row *ro
 		uint8_t provenance = wire_u8(in);
 		uint64_t stamp = wire_varint(in);
 		trait->value = wire_str(in);
+		trait->origin = provenance & TRAIT_HAS_ORIGIN ? wire_str(in) : STR_NONE;
+		if (provenance & TRAIT_HAS_ORIGIN && trait->origin.len == 0) return ERR_CORRUPT;
+		provenance &= (uint8_t)~TRAIT_HAS_ORIGIN;
 		if (in->is_bad || provenance >= PROVENANCE_COUNT || stamp >= stamp_count) return ERR_CORRUPT;
 		trait->provenance = (enum provenance)provenance;
 		trait->stamp = &stamps[stamp];
@@ -344,9 +350,10 @@ int row_encode_cold(const struct row *row, struct arena *scratch, uint8_t *out, 
 	for (size_t i = 0; i < row->trait_count; i++) {
 		const struct row_trait *trait = &row->traits[i];
 		at = wire_put_str(at, trait->name);
-		*at++ = (uint8_t)trait->provenance;
+		*at++ = (uint8_t)(trait->provenance | (trait->origin.len ? TRAIT_HAS_ORIGIN : 0));
 		at = wire_put_varint(at, trait->stamp->index);
 		at = wire_put_str(at, trait->value);
+		if (trait->origin.len) at = wire_put_str(at, trait->origin);
 	}
 	at = encode_consents(row, at);
 	*len = (size_t)(at - out);

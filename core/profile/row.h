@@ -10,7 +10,8 @@
  *         features varint {key u64, state str}… ordered by key · [due i64 · segments varint · key u64… ordered]
  *   cold: members varint {id 16, created u64, identifier str}… strongest first ·
  *         stamps varint {time i64, source str, message id str}… ordered ·
- *         traits varint {name str, provenance u8, stamp varint, value str}… ordered by name, then class ·
+ *         traits varint {name str, provenance u8 (and 0x80: with origin), stamp varint, value str, [origin str]}… ordered by
+ *         name, then class ·
  *         [{tag u8, length u32, bytes}…: what few rows have, ordered by tag; 1: consents (core/profile/consent_row.h)]
  *
  * Equal rows have equal bytes, whatever the order in which their content came. */
@@ -36,6 +37,7 @@ struct stamp {
 
 struct row_trait {
 	struct str name, value; /* value: JSON text */
+	struct str origin;      /* core/profile/origin.h; empty: none */
 	struct stamp *stamp;
 	enum provenance provenance;
 };

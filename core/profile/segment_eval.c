@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "profile/consent.h"
+#include "profile/origin.h"
 #include "profile/trait.h"
 
 bool segment_keys_have(const uint64_t *keys, size_t count, uint64_t key)
@@ -52,7 +53,7 @@ static int get_feature(struct segment_person *person, const struct segment_step 
 static int get_trait(struct segment_person *person, const struct segment_step *leaf, struct segment_value *out)
 {
 	int rc = cold(person);
-	const struct row_trait *trait = rc ? NULL : trait_winner(person->view, leaf->name);
+	const struct row_trait *trait = rc ? NULL : trait_winner(person->view, leaf->name, person->now);
 	return trait ? value_from_json(trait->value, person->scratch, out) : rc;
 }
 
@@ -80,6 +81,15 @@ static int get_consent(struct segment_person *person, const struct segment_step 
 	enum consent_state none = rule && rule->is_granted_by_default ? CONSENT_GRANTED : CONSENT_DENIED;
 	*out = value_from_text(str_from(consent_state_name(record ? consent_state_at(record, person->now) : none)));
 	return OK;
+}
+
+/* When a declared value of the trait runs out, so that another one or none is in force. */
+static int64_t trait_ends(const struct segment_person *person, struct str name)
+{
+	const struct row_trait *trait = trait_winner(person->view, name, person->now);
+	struct trait_origin origin;
+	if (!trait || !trait->origin.len || origin_decode(trait->origin, &origin)) return INT64_MAX;
+	return origin.expires_at > person->now ? origin.expires_at : INT64_MAX;
 }
 
 static int64_t consent_ends(const struct segment_person *person, const struct segment_step *leaf)
@@ -203,8 +213,12 @@ static int ask(struct segment_person *person, const struct segment_step *leaf, s
 	if (leaf->subject == SUBJECT_SEGMENT) return ask_segment(person, leaf, out);
 	int rc = getters[leaf->subject](person, leaf, &value);
 	if (!rc) rc = test_value(person, leaf, &value, out);
-	if (!rc && leaf->subject == SUBJECT_CONSENT) out->changes_at = consent_ends(person, leaf);
-	if (rc || leaf->subject != SUBJECT_FEATURE || !feature_ages(&person->plan->features[leaf->index])) return rc;
+	if (rc) return rc;
+	int64_t ends = INT64_MAX;
+	if (leaf->subject == SUBJECT_CONSENT) ends = consent_ends(person, leaf);
+	if (leaf->subject == SUBJECT_TRAIT) ends = trait_ends(person, leaf->name);
+	if (ends < out->changes_at) out->changes_at = ends;
+	if (leaf->subject != SUBJECT_FEATURE || !feature_ages(&person->plan->features[leaf->index])) return OK;
 	int64_t daily = next_daily(person->view, person->now);
 	if (daily < out->changes_at) out->changes_at = daily;
 	return OK;

@@ -332,9 +332,9 @@ static void note_leaf(const struct plan *plan, struct segment_plan *segments, si
 		segment_set_add(&segments->timed, index);
 		break;
 	case SUBJECT_IDENTIFIER: segment_set_add(&segments->identities, index); break;
-	case SUBJECT_TRAIT: segment_set_add(&segments->traits, index); break;
-	case SUBJECT_CONSENT:
-		segment_set_add(&segments->traits, index); /* told rarely too, and in the same section of the row */
+	case SUBJECT_TRAIT:
+	case SUBJECT_CONSENT: /* told rarely too, and in the same section of the row; both may run out */
+		segment_set_add(&segments->traits, index);
 		segment_set_add(&segments->timed, index);
 		break;
 	case SUBJECT_COUNT: break;

@@ -279,12 +279,12 @@ static void test_previews(void **state)
 	char *before = (char *)(uintptr_t)world_dump(&world);
 	view_begin(&world);
 	assert_int_equal(
-	    people_preview_merge(world.reader, STR("anonymous_id:a1"), STR("user_id:u1"), &world.arena, &merge), OK);
+	    people_preview_merge(world.reader, STR("anonymous_id:a1"), STR("user_id:u1"), 0, &world.arena, &merge), OK);
 	assert_true(merge.is_allowed && !merge.was_one && merge.identifier_count == 2 && merge.conflict_count == 1);
 	assert_true(str_eq(merge.identifiers[0], STR("user_id:u1")) && str_eq(merge.conflicts[0].name, STR("plan")) &&
 		    str_eq(merge.conflicts[0].winner, STR("\"gold\"")));
 	assert_int_equal(
-	    people_preview_merge(world.reader, STR("anonymous_id:a2"), STR("user_id:u1"), &world.arena, &merge), OK);
+	    people_preview_merge(world.reader, STR("anonymous_id:a2"), STR("user_id:u1"), 0, &world.arena, &merge), OK);
 	assert_true(!merge.is_allowed && merge.limit_count == 1 && str_eq(merge.reason, STR("unique_conflict")));
 	assert_int_equal(
 	    people_preview_unmerge(world.reader, STR("user_id:u2"), STR("anonymous_id:a2"), &world.arena, &unmerge),
@@ -296,8 +296,9 @@ static void test_previews(void **state)
 	    people_preview_unmerge(world.reader, STR("user_id:u1"), STR("anonymous_id:a2"), &world.arena, &unmerge),
 	    OK);
 	assert_true(!unmerge.is_allowed && str_eq(unmerge.reason, STR("not_joined")));
-	assert_int_equal(people_preview_merge(world.reader, STR("user_id:u9"), STR("user_id:u1"), &world.arena, &merge),
-			 ERR_NOT_FOUND);
+	assert_int_equal(
+	    people_preview_merge(world.reader, STR("user_id:u9"), STR("user_id:u1"), 0, &world.arena, &merge),
+	    ERR_NOT_FOUND);
 	view_end(&world);
 	char *after = (char *)(uintptr_t)world_dump(&world);
 	assert_string_equal(before, after);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/encode.h"
 #include "profile/change_row.h"
 #include "profile/consent_fold.h"
 
@@ -355,9 +356,11 @@ static void dump_content(FILE *file, const struct row *row)
 		(unsigned long long)row->refused_traits);
 	for (size_t i = 0; i < row->trait_count; i++) {
 		const struct row_trait *trait = &row->traits[i];
-		fprintf(file, "  trait %.*s/%d=%.*s at %lld by %.*s in %.*s\n", STR_ARG(trait->name), trait->provenance,
-			STR_ARG(trait->value), (long long)trait->stamp->time, STR_ARG(trait->stamp->source),
-			STR_ARG(trait->stamp->message_id));
+		char origin[2 * 256];
+		hex_encode(trait->origin.ptr, trait->origin.len, origin);
+		fprintf(file, "  trait %.*s/%d=%.*s at %lld by %.*s in %.*s from %s\n", STR_ARG(trait->name),
+			trait->provenance, STR_ARG(trait->value), (long long)trait->stamp->time,
+			STR_ARG(trait->stamp->source), STR_ARG(trait->stamp->message_id), origin);
 	}
 	for (size_t i = 0; i < row->consents.count; i++) {
 		const struct consent *consent = &row->consents.items[i];
