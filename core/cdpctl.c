@@ -20,6 +20,9 @@ static const char HELP[] =
     "  status              what the daemon does and whether every event is accounted for\n"
     "  profile REF         one person; REF is namespace:value (user_id:42) or id:PROFILE_ID\n"
     "      --events        and the newest events (--limit N, at most 500)\n"
+    "  merge A B           says that two references are one person (--reason TEXT)\n"
+    "  unmerge A B         says that they never were (--reason TEXT)\n"
+    "      --dry-run       tells what would change and changes nothing\n"
     "  trace MESSAGE_ID    where one event went and why (--source ID: of that source only)\n"
     "  tail                events as they are decided on, live\n"
     "  rejects             events that did not get through, newest first (--limit N)\n"
@@ -30,6 +33,10 @@ static const char HELP[] =
     "                      --identifier takes out that one identifier, --wait follows it to the end\n"
     "  erasures            what was asked to be erased, newest first (--limit N)\n"
     "  suppress REF        later events of that person are not applied; unsuppress REF lifts it\n"
+    "  link REF            a link that speaks for one person, by default to confirm a consent:\n"
+    "                      --purpose NAME [--channel NAME] [--target URL]; or, to let the person speak,\n"
+    "                      --for form|preferences|consent --target URL; --ttl SECONDS, --single-use\n"
+    "  verify consents     whether the chained consent log is whole\n"
     "\n"
     "Options\n"
     "  --url URL           the daemon: http://…, https://… or unix:/path (CDPD_URL; default " DEFAULT_URL ")\n"
@@ -40,8 +47,8 @@ static const char HELP[] =
     "\n"
     "Without a token, and only for a daemon on this machine, the quickstart's are tried:\n"
     "demo-read-token for profile, demo-admin-token for everything else.\n"
-    "profile needs the scope profiles:read, export the scope export, erase, erasures, suppress and unsuppress\n"
-    "the scope erase, all other commands the scope admin.\n"
+    "profile needs the scope profiles:read, merge and unmerge the scope merge, link the scope links, export the\n"
+    "scope export, erase, erasures, suppress and unsuppress the scope erase, all other commands the scope admin.\n"
     "\n"
     "Exit codes: 0 done, 1 no such thing, 2 wrong usage, 3 no daemon answered, 4 token refused,\n"
     "5 any other refusal.\n";
@@ -51,10 +58,14 @@ struct ctl {
 	struct json_reader *reader;
 	struct buf body;
 	const char *url, *token, *token_file, *source;
-	const char *argument;
-	bool is_json, has_events;
 	struct erase_options erase;
+	const char *argument, *second; /* second: of commands that take two */
+	const char *reason;
+	bool is_json, has_events, is_dry_run;
 	uint64_t limit; /* 0: the daemon's default */
+	const char *link_for, *purpose, *channel, *target;
+	uint64_t ttl; /* 0: the daemon's default */
+	bool is_single_use;
 };
 
 /* ── asking ──────────────────────────────────────────────────────────────── */
@@ -231,6 +242,7 @@ static enum ctl_exit run_erase(struct ctl *ctl)
 {
 	char *escaped = path_with(ctl, "", ctl->argument, "");
 	ctl->erase.is_json = ctl->is_json;
+	ctl->erase.is_dry_run = ctl->is_dry_run;
 	enum ctl_exit result =
 	    escaped ? erase_run(ctl->client, ctl->reader, &ctl->body, escaped, &ctl->erase) : CTL_FAILED;
 	free(escaped);
@@ -263,13 +275,123 @@ static enum ctl_exit run_unsuppress(struct ctl *ctl)
 	return change_suppression(ctl, "DELETE");
 }
 
+static void write_member(struct json_out *out, const char *key, const char *value)
+{
+	if (!value) return;
+	jo_key(out, str_from(key));
+	jo_str(out, str_from(value));
+}
+
+static int write_order(const struct ctl *ctl, struct buf *buf)
+{
+	struct json_out out;
+	json_out_init(&out, buf);
+	jo_object(&out);
+	write_member(&out, "purpose", ctl->link_for ? ctl->link_for : "consent");
+	write_member(&out, "person", ctl->argument);
+	write_member(&out, "target", ctl->target);
+	if (ctl->purpose) {
+		jo_key(&out, STR("consent"));
+		jo_object(&out);
+		write_member(&out, "purpose", ctl->purpose);
+		write_member(&out, "channel", ctl->channel);
+		jo_end_object(&out);
+	}
+	if (ctl->ttl) {
+		jo_key(&out, STR("ttl"));
+		jo_uint(&out, ctl->ttl);
+	}
+	if (ctl->is_single_use) {
+		jo_key(&out, STR("single_use"));
+		jo_bool(&out, true);
+	}
+	jo_end_object(&out);
+	return out.status;
+}
+
+/* Posts the order; prints the answer by `show`, or as it is. */
+static enum ctl_exit post(struct ctl *ctl, const char *path, struct str order, void (*show)(struct json root))
+{
+	struct json root;
+	enum ctl_exit result = client_post_json(ctl->client, path, order, &ctl->body);
+	if (result == CTL_OK) result = parse_body(ctl, &root);
+	if (result != CTL_OK) return result;
+	if (ctl->is_json)
+		print_body(ctl);
+	else
+		show(root);
+	return CTL_OK;
+}
+
+static enum ctl_exit run_link(struct ctl *ctl)
+{
+	struct buf order;
+	enum ctl_exit result = CTL_FAILED;
+	buf_init(&order, 64u << 10);
+	if (write_order(ctl, &order) == OK) result = post(ctl, "/v1/links", buf_str(&order), show_link);
+	buf_fini(&order);
+	return result;
+}
+
+static int write_act(const struct ctl *ctl, struct buf *buf)
+{
+	struct json_out out;
+	json_out_init(&out, buf);
+	jo_object(&out);
+	write_member(&out, "a", ctl->argument);
+	write_member(&out, "b", ctl->second);
+	write_member(&out, "reason", ctl->reason ? ctl->reason : "");
+	jo_end_object(&out);
+	return out.status;
+}
+
+static enum ctl_exit run_act(struct ctl *ctl, const char *verb)
+{
+	char path[64];
+	struct buf order;
+	enum ctl_exit result = CTL_FAILED;
+	buf_init(&order, 64u << 10);
+	(void)snprintf(path, sizeof path, "/v1/profiles/%s%s", verb, ctl->is_dry_run ? "?dry_run=1" : "");
+	if (write_act(ctl, &order) == OK) result = post(ctl, path, buf_str(&order), show_act);
+	buf_fini(&order);
+	return result;
+}
+
+static enum ctl_exit run_merge(struct ctl *ctl)
+{
+	return run_act(ctl, "merge");
+}
+
+static enum ctl_exit run_unmerge(struct ctl *ctl)
+{
+	return run_act(ctl, "unmerge");
+}
+
+static enum ctl_exit run_verify(struct ctl *ctl)
+{
+	struct json root;
+	if (strcmp(ctl->argument, "consents") != 0) {
+		(void)fprintf(stderr, "cdpctl: verify consents is all that can be verified, not '%s'\n", ctl->argument);
+		return CTL_USAGE;
+	}
+	enum ctl_exit result = get(ctl, "/v1/admin/consents/verify", &root);
+	if (result != CTL_OK) return result;
+	if (ctl->is_json)
+		print_body(ctl);
+	else
+		show_consent_chain(root);
+	return json_bool_at(root, "intact") ? CTL_OK : CTL_FAILED;
+}
+
 static const struct command {
-	const char *name, *argument; /* NULL: takes none */
+	const char *name, *argument; /* NULL: takes none; "A B": takes two */
 	const char *demo_token;
 	enum ctl_exit (*run)(struct ctl *ctl);
 } COMMANDS[] = {
     {"status", NULL, "demo-admin-token", run_status},
     {"profile", "REF", "demo-read-token", run_profile},
+    {"merge", "A B", "demo-admin-token", run_merge},
+    {"unmerge", "A B", "demo-admin-token", run_unmerge},
     {"trace", "MESSAGE_ID", "demo-admin-token", run_trace},
     {"tail", NULL, "demo-admin-token", run_tail},
     {"rejects", NULL, "demo-admin-token", run_rejects},
@@ -280,6 +402,8 @@ static const struct command {
     {"erasures", NULL, "demo-admin-token", run_erasures},
     {"suppress", "REF", "demo-admin-token", run_suppress},
     {"unsuppress", "REF", "demo-admin-token", run_unsuppress},
+    {"link", "REF", "demo-admin-token", run_link},
+    {"verify", "consents", "demo-admin-token", run_verify},
 };
 
 static const struct command *find_command(const char *name)
@@ -365,9 +489,16 @@ enum option_code {
 	OPT_EVENTS,
 	OPT_LIMIT,
 	OPT_SOURCE,
-	OPT_DRY_RUN,
 	OPT_IDENTIFIER,
 	OPT_WAIT,
+	OPT_FOR,
+	OPT_PURPOSE,
+	OPT_CHANNEL,
+	OPT_TARGET,
+	OPT_TTL,
+	OPT_SINGLE_USE,
+	OPT_REASON,
+	OPT_DRY_RUN,
 	OPT_HELP,
 	OPT_VERSION
 };
@@ -381,10 +512,17 @@ static const struct option OPTIONS[] = {
     {"limit", required_argument, NULL, OPT_LIMIT},
     {"help", no_argument, NULL, OPT_HELP},
     {"source", required_argument, NULL, OPT_SOURCE},
-    {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {"identifier", no_argument, NULL, OPT_IDENTIFIER},
     {"wait", no_argument, NULL, OPT_WAIT},
     {"version", no_argument, NULL, OPT_VERSION},
+    {"for", required_argument, NULL, OPT_FOR},
+    {"purpose", required_argument, NULL, OPT_PURPOSE},
+    {"channel", required_argument, NULL, OPT_CHANNEL},
+    {"target", required_argument, NULL, OPT_TARGET},
+    {"ttl", required_argument, NULL, OPT_TTL},
+    {"single-use", no_argument, NULL, OPT_SINGLE_USE},
+    {"reason", required_argument, NULL, OPT_REASON},
+    {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {NULL, 0, NULL, 0},
 };
 
@@ -405,9 +543,19 @@ static int read_options(struct ctl *ctl, int argc, char **argv)
 		case OPT_JSON: ctl->is_json = true; break;
 		case OPT_EVENTS: ctl->has_events = true; break;
 		case OPT_SOURCE: ctl->source = optarg; break;
-		case OPT_DRY_RUN: ctl->erase.is_dry_run = true; break;
 		case OPT_IDENTIFIER: ctl->erase.is_identifier = true; break;
 		case OPT_WAIT: ctl->erase.should_wait = true; break;
+		case OPT_FOR: ctl->link_for = optarg; break;
+		case OPT_PURPOSE: ctl->purpose = optarg; break;
+		case OPT_CHANNEL: ctl->channel = optarg; break;
+		case OPT_TARGET: ctl->target = optarg; break;
+		case OPT_SINGLE_USE: ctl->is_single_use = true; break;
+		case OPT_TTL:
+			if (str_to_u64(str_from(optarg), &ctl->ttl) != OK || !ctl->ttl)
+				return usage("--ttl takes a number of seconds, not ", optarg);
+			break;
+		case OPT_REASON: ctl->reason = optarg; break;
+		case OPT_DRY_RUN: ctl->is_dry_run = true; break;
 		case OPT_LIMIT:
 			if (str_to_u64(str_from(optarg), &ctl->limit) != OK || !ctl->limit || ctl->limit > 500)
 				return usage("--limit takes a number from 1 to 500, not ", optarg);
@@ -435,7 +583,11 @@ int main(int argc, char **argv)
 	if (!command) return CTL_USAGE;
 	int given = argc - optind - 1;
 	if (!command->argument && given) return usage("too many arguments for ", command->name);
-	if (command->argument && given != 1) return usage(command->argument, " is needed, and nothing else");
+	int wanted = !command->argument ? 0 : strchr(command->argument, ' ') ? 2 : 1;
+	if (given != wanted)
+		return usage(command->argument,
+			     wanted == 2 ? " are needed, and nothing else" : " is needed, and nothing else");
 	ctl.argument = given ? argv[optind + 1] : NULL;
+	ctl.second = given == 2 ? argv[optind + 2] : NULL;
 	return run(&ctl, command);
 }

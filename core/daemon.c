@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "config/form.h"
 #include "plugin/plugin.h"
 
 struct daemon {
@@ -96,15 +97,6 @@ static int open_people(struct daemon *d)
 static void close_people(struct daemon *d)
 {
 	people_close(d->people);
-}
-
-static int register_features(struct daemon *d)
-{
-	char *errors = NULL;
-	int rc = plugin_register_features(d->config, feature_type_register, &errors);
-	if (rc) log_error(LOG_MAIN, "%s", errors ? errors : status_str(rc));
-	free(errors);
-	return rc;
 }
 
 static int make_fold(struct daemon *d)
@@ -253,7 +245,6 @@ static const struct step {
 } steps[] = {
     {"data directory", start_store, stop_store},
     {"journal", open_journal, close_journal},
-    {"feature plugins", register_features, NULL},
     {"profiles", open_people, close_people},
     {"ingest", make_ingest, free_ingest},
     {"journal thread", start_journal, stop_journal},
@@ -295,6 +286,8 @@ static int load(const struct daemon_source *source, const struct config **out)
 	int rc = config_load(source->config_file, source->overrides, source->override_count, out, &errors);
 	if (!rc) {
 		rc = plugin_check_config(*out, &errors);
+		if (!rc) rc = plugin_register_features(*out, feature_type_register, &errors);
+		if (!rc) rc = features_check_config(*out, &errors);
 		if (!rc) rc = api_check_config(*out, &errors);
 		if (rc) {
 			config_unref(*out);
@@ -329,7 +322,16 @@ static void reload(struct daemon *d)
 		config_unref(next);
 		return;
 	}
-	int rc = net_reload(d->net, next);
+	char *text;
+	if (!forms_may_follow(d->config, next, &text)) {
+		log_error(LOG_MAIN, "reload refused, the running configuration stays: %s",
+			  text ? text : "a form changed");
+		free(text);
+		config_unref(next);
+		return;
+	}
+	int rc = ingest_prepare(d->ingest, next);
+	if (!rc) rc = net_reload(d->net, next);
 	if (!rc) rc = api_set_config(d->api, next);
 	if (rc) {
 		log_error(LOG_MAIN, "reload refused, the running configuration stays (%s)", status_str(rc));

@@ -44,6 +44,10 @@ cdpd keeps running on $URL (log: data/cdpd.log). Look further:
   build/cdpctl --url $URL status                          # every event accounted for
   build/cdpctl --url $URL profile user_id:anna --events   # what she did
   build/cdpctl --url $URL trace day-$(date -u -d yesterday +%F)-anna-order-1   # where one event went, and why
+  curl -H 'Authorization: Bearer demo-read-token' $URL/v1/segments/mailable/members
+  curl -H 'Authorization: Bearer demo-read-token' "$URL/v1/consents/check?person=user_id:anna&purpose=newsletter&channel=email"
+  curl -H 'Authorization: Bearer demo-read-token' "$URL/v1/forms/fit/next?person=user_id:anna"   # what to ask her next
+  build/cdpctl --url $URL unmerge user_id:anna anonymous_id:visitor-anna --dry-run   # what undoing a join would do
   build/cdpctl --url $URL tail                            # events as they are applied
   curl -u demo-write-key: -d '{"userId":"anna","event":"Hello","type":"track"}' $URL/v1/track
   curl -H 'Authorization: Bearer demo-read-token' $URL/v1/profiles/user_id:anna

@@ -12,7 +12,7 @@ import random
 import sys
 import urllib.parse
 
-WRITE_KEY = "demo-write-key"
+WRITE_KEY, SERVER_KEY = "demo-write-key", "demo-server-key"
 PEOPLE = ["anna", "boris", "chen", "dina", "emil", "fatima", "georg", "hana", "ivan", "julia", "karl", "lena"]
 PRODUCTS = [("G-32", "Board game", 27.5), ("T-07", "Green tea", 6.25), ("C-11", "Cup", 12.0), ("B-90", "Blanket", 49.9)]
 
@@ -25,6 +25,7 @@ class Day:
         self.date = date.isoformat()
         self.random = random.Random(self.date)
         self.events = []
+        self.answers = []  # of forms: what people told themselves
 
     def add(self, minute, key, type_, person=None, visitor=None, **fields):
         when = self.start + datetime.timedelta(minutes=minute)
@@ -61,8 +62,9 @@ class Day:
         self.add(minute + 15, f"{who}-sign-up", "identify", person=who, visitor=visitor,
                  traits={"email": f"{who}@example.com", "name": who.title(), "plan": "premium" if index % 3 == 0 else "free", "city": "Riga"})
         self.add(minute + 16, f"{who}-signed-up", "track", person=who, visitor=visitor, event="Signed Up", properties={"method": "email"})
-        self.add(minute + 20, f"{who}-survey", "track", person=who, visitor=visitor, event="Survey Answered",
-                 properties={"survey": "welcome", "question": "favourite", "answer": self.random.choice(PRODUCTS)[1]})
+        self.answer("welcome", who, {"adult": "yes", "rules": "nobody", "why": self.random.choice(["tea", "games", "the people"])})
+        self.answer("fit", who, {"size": self.random.choice("sml"), "colours": self.random.sample(["black", "white", "blue"], 2)},
+                    partial=True, consents={"newsletter": index % 4 != 3})
         for number in range(1, 2 + (index % 3 != 1)):
             self.order(minute + 25 + number * 30, who, number, visitor)
         self.add(minute + 200, f"{who}-mail", "track", person=who, event="Email Opened",
@@ -70,6 +72,9 @@ class Day:
         for n in range(index % 4):
             self.add(minute + 210 + n * 7, f"{who}-chat-{n}", "track", person=who, event="Message Posted",
                      properties={"chat": "tea-lovers", "length": self.random.randint(10, 300)})
+
+    def answer(self, form, who, answers, **more):
+        self.answers.append((form, {"userId": who, "responseId": f"day-{self.date}-{who}-{form}", "answers": answers, **more}))
 
     def play(self):
         for index, who in enumerate(PEOPLE):
@@ -84,10 +89,10 @@ class Client:
     def __init__(self, url):
         parts = urllib.parse.urlsplit(url)
         self.connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
-        self.headers = {"Authorization": "Basic " + base64.b64encode(f"{WRITE_KEY}:".encode()).decode(), "Content-Type": "application/json"}
 
-    def post(self, path, body):
-        self.connection.request("POST", path, json.dumps(body), self.headers)
+    def post(self, path, body, key=WRITE_KEY):
+        headers = {"Authorization": "Basic " + base64.b64encode(f"{key}:".encode()).decode(), "Content-Type": "application/json"}
+        self.connection.request("POST", path, json.dumps(body), headers)
         response = self.connection.getresponse()
         answer = json.loads(response.read())
         if response.status != 200 or answer.get("rejected"):
@@ -114,7 +119,8 @@ def main():
     if len(sys.argv) != 2:
         sys.exit("usage: quickstart_day.py URL")
     client = Client(sys.argv[1])
-    events = Day(datetime.datetime.now(datetime.timezone.utc).date() - datetime.timedelta(days=1)).play()
+    day = Day(datetime.datetime.now(datetime.timezone.utc).date() - datetime.timedelta(days=1))
+    events = day.play()
     position, done = None, 0
     while done < len(events):
         batch = events[done:done + 10]
@@ -125,8 +131,10 @@ def main():
             position = client.post("/v1/batch", {"batch": batch})
         done += len(batch)
         progress(done, len(events))
+    for form, response in day.answers:
+        position = client.post(f"/v1/forms/{form}/responses", response, SERVER_KEY)
     wait_applied(client, position)
-    print(("\r" if sys.stdout.isatty() else "") + f"a day of a small shop: {len(events)} events sent, all durable and applied" + " " * 20)
+    print(("\r" if sys.stdout.isatty() else "") + f"a day of a small shop: {len(events)} events and {len(day.answers)} answered forms sent, all durable and applied" + " " * 20)
 
 
 if __name__ == "__main__":

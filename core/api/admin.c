@@ -6,6 +6,7 @@
 #include "api/answer.h"
 #include "api/event_json.h"
 #include "api/internal.h"
+#include "api/segments.h"
 #include "base/clock.h"
 #include "plugin/plugin.h"
 
@@ -114,6 +115,7 @@ static int write_destinations(struct json_out *out, struct api *api, struct aren
 		write_uint(out, STR("dropped"), rows[i].dropped);
 		write_uint(out, STR("retries"), rows[i].retries);
 		write_uint(out, STR("expiredRecords"), rows[i].expired_records);
+		write_uint(out, STR("denied"), rows[i].denied);
 		jo_key(out, STR("failing"));
 		jo_bool(out, rows[i].is_failing);
 		write_str(out, STR("lastError"), rows[i].last_error);
@@ -161,6 +163,10 @@ static int status(struct answer *answer, struct read_thread *thread)
 	write_accounting(out, &accounting);
 	write_journal(out, api, &accounting);
 	write_fold(out, api);
+	jo_key(out, STR("segments"));
+	jo_object(out);
+	segments_write_progress(out, api);
+	jo_end_object(out);
 	jo_key(out, STR("changes"));
 	jo_object(out);
 	write_uint(out, STR("last"), people_last_change(api->people));

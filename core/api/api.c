@@ -28,6 +28,12 @@ static int live_new(const struct config *config, struct live **out)
 		free(live);
 		return rc;
 	}
+	rc = person_keys_load(config->store_path, &live->keys);
+	if (rc != OK) {
+		token_set_free(live->tokens);
+		free(live);
+		return rc;
+	}
 	live->config = config_ref(config);
 	atomic_init(&live->refs, 1);
 	*out = live;
@@ -39,6 +45,7 @@ static void live_unref(struct live *live)
 	if (!live || atomic_fetch_sub(&live->refs, 1) != 1) return;
 	config_unref(live->config);
 	token_set_free(live->tokens);
+	person_keys_free(live->keys);
 	free(live);
 }
 
@@ -129,6 +136,7 @@ int api_new(const struct api_options *options, struct api **out)
 	api->ingest = options->ingest;
 	api->privacy = options->privacy;
 	api->started_at_us = clock_wall_us();
+	api->heartbeat_ms = options->heartbeat_ms ? options->heartbeat_ms : FEED_HEARTBEAT_MS;
 	api->streams = &open_streams;
 	api->fold = options->fold;
 	pthread_mutex_init(&api->lock, NULL);
@@ -204,12 +212,15 @@ int api_add_routes(struct router *router, const struct api_route *routes, size_t
 
 int api_register(struct api *api, struct router *router)
 {
-	int (*const own[])(struct router *) = {profiles_register, events_register,   history_register,
-					       changes_register,  admin_register,    rejects_register,
-					       trace_register,    tail_register,     ops_register,
-					       export_register,   erasures_register, suppressions_register};
+	int (*const own[])(struct router *) = {
+	    segments_register, profiles_register, merge_register,    events_register,
+	    history_register,  changes_register,  admin_register,    rejects_register,
+	    trace_register,    tail_register,     ops_register,      consents_register,
+	    links_register,    export_register,   erasures_register, suppressions_register};
 	int rc = ingest_http_register(api, router);
 	if (rc == OK) rc = settings_register(api, router);
+	if (rc == OK) rc = forms_register(router);
+	if (rc == OK) rc = amp_register(router);
 	for (size_t i = 0; i < COUNT_OF(own) && rc == OK; i++) rc = own[i](router);
 	return rc;
 }

@@ -21,6 +21,7 @@ struct api_options {
 	struct ingest *ingest;
 	struct privacy *privacy;
 	const struct config *config;
+	uint32_t heartbeat_ms; /* of silent event streams; 0: the usual 15 s */
 };
 
 MUST_USE int api_new(const struct api_options *options, struct api **out);

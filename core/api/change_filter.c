@@ -51,62 +51,77 @@ static bool has_name(const struct name_list *list, struct str name)
 	return false;
 }
 
-/* {"traits":{name: …}} with the names that were asked for; empty: none of them is there. */
-static struct str pick_members(struct json root, struct str key, const struct name_list *list, struct arena *arena)
+static int write_picked(struct json_out *out, struct json members, const struct name_list *list, size_t *count)
 {
-	struct json members, value;
+	struct json value;
 	struct json_iter it;
+	struct str name;
+	for (json_iter_start(members, &it); json_next_member(&it, &name, &value);) {
+		if (!has_name(list, name)) continue;
+		jo_key(out, name);
+		jo_raw(out, STR_NONE); /* no comma is due after a key */
+		if (out->status == OK) out->status = json_write(out->buf, value);
+		++*count;
+	}
+	return out->status;
+}
+
+/* {"traits":{name: …}} with the names that were asked for; empty: none of them is there. */
+static int pick_members(struct json root, struct str key, const struct name_list *list, struct arena *arena,
+			struct str *picked)
+{
+	struct json members;
 	struct json_out out;
-	struct str name, picked = STR_NONE;
 	struct buf buf;
 	size_t count = 0;
-	if (!list->count || !json_get(root, key, &members)) return STR_NONE;
+	if (!list->count || !json_get(root, key, &members)) return OK;
 	buf_init(&buf, PICKED_MAX);
 	json_out_init(&out, &buf);
 	jo_object(&out);
 	jo_key(&out, key);
 	jo_object(&out);
-	for (json_iter_start(members, &it); json_next_member(&it, &name, &value);) {
-		if (!has_name(list, name)) continue;
-		jo_key(&out, name);
-		jo_raw(&out, STR_NONE); /* no comma is due after a key */
-		if (out.status == OK) out.status = json_write(&buf, value);
-		count++;
-	}
+	(void)write_picked(&out, members, list, &count);
 	jo_end_object(&out);
 	jo_end_object(&out);
-	if (out.status != OK || !count || arena_str(arena, buf_str(&buf), &picked) != OK) picked = STR_NONE;
+	int rc = out.status;
+	if (rc == OK && count) rc = arena_str(arena, buf_str(&buf), picked);
 	buf_fini(&buf);
-	return picked;
+	return rc;
 }
 
-static struct str pick(const struct change_filter *filter, const struct change *change, struct json root,
-		       struct arena *arena)
+/* *picked stays empty when nothing was asked for. */
+static int pick(const struct change_filter *filter, const struct change *change, struct json root, struct arena *arena,
+		struct str *picked)
 {
 	struct json segment;
 	struct str name;
 	switch (change->kind) {
-	case CHANGE_TRAIT: return pick_members(root, STR("traits"), &filter->traits, arena);
-	case CHANGE_FEATURE: return pick_members(root, STR("features"), &filter->features, arena);
+	case CHANGE_TRAIT: return pick_members(root, STR("traits"), &filter->traits, arena, picked);
+	case CHANGE_FEATURE: return pick_members(root, STR("features"), &filter->features, arena, picked);
 	case CHANGE_SEGMENT:
-		if (!json_get(root, STR("segment"), &segment) || !json_str(segment, &name)) return STR_NONE;
-		return has_name(&filter->segments, name) ? change->body : STR_NONE;
-	default: return STR_NONE;
+		if (!json_get(root, STR("segment"), &segment) || !json_str(segment, &name)) return OK;
+		if (has_name(&filter->segments, name)) *picked = change->body;
+		return OK;
+	default: return OK;
 	}
 }
 
-bool change_filter_passes(const struct change_filter *filter, const struct change *change, struct json_reader *json,
-			  struct buf *text, struct arena *arena, struct str *body)
+int change_filter_look(const struct change_filter *filter, const struct change *change, struct json_reader *json,
+		       struct buf *text, struct arena *arena, bool *passes, struct str *body)
 {
 	struct json root;
 	const char *why;
 	*body = change->body;
-	if (filter->kinds && !(filter->kinds & 1u << change->kind)) return false;
-	if (!filter->traits.count && !filter->features.count && !filter->segments.count) return true;
+	*passes = !filter->kinds || (filter->kinds & 1u << change->kind);
+	if (!*passes || (!filter->traits.count && !filter->features.count && !filter->segments.count)) return OK;
 	/* The parser reads past the end: the body needs slack behind it. */
 	buf_clear(text);
-	if (buf_append_str(text, change->body) != OK || json_parse(json, buf_str(text), &root, &why) != OK)
-		return false;
-	*body = pick(filter, change, root, arena);
-	return body->len > 0;
+	*passes = false;
+	*body = STR_NONE;
+	int rc = buf_append_str(text, change->body);
+	if (rc != OK) return rc;
+	rc = json_parse(json, buf_str(text), &root, &why);
+	if (rc == OK) rc = pick(filter, change, root, arena, body);
+	*passes = rc == OK && body->len > 0;
+	return rc == ERR_INVALID ? OK : rc;
 }

@@ -22,6 +22,8 @@ struct change_filter {
 MUST_USE int change_filter_parse(struct change_filter *filter, struct str kinds, struct str traits, struct str features,
 				 struct str segments, struct arena *arena, struct str *word);
 /* Does it pass? *body is then what to show of it: of traits and features only those asked for. Looks into the body only when names
- * were given; `json`, `text` and `arena` are scratch, *body lives as long as the change or the arena. */
-bool change_filter_passes(const struct change_filter *filter, const struct change *change, struct json_reader *json,
-			  struct buf *text, struct arena *arena, struct str *body);
+ * were given; `json`, `text` and `arena` are scratch, *body lives as long as the change or the arena. ERR_NOMEM, ERR_TOO_LARGE: not
+ * known, so the change must not be passed over. A body that cannot be read does not pass. */
+MUST_USE int change_filter_look(const struct change_filter *filter, const struct change *change,
+				struct json_reader *json, struct buf *text, struct arena *arena, bool *passes,
+				struct str *body);

@@ -13,9 +13,9 @@
 static int write_change(struct feed_pull *pull, const struct change *change, struct str body)
 {
 	struct json_out out;
+	size_t before = pull->out->len;
 	int rc =
 	    feed_message_begin(pull->out, pull->api, POSITION_CHANGES, change->seq, change_kind_name(change->kind));
-	if (rc != OK) return rc;
 	json_out_init(&out, pull->out);
 	jo_object(&out);
 	jo_key(&out, STR("kind"));
@@ -29,7 +29,7 @@ static int write_change(struct feed_pull *pull, const struct change *change, str
 	body = str_trim(body);
 	if (body.len > 2) jo_raw(&out, str_trim(str_of(body.ptr + 1, body.len - 2)));
 	jo_end_object(&out);
-	return out.status == OK ? feed_message_end(pull->out) : out.status;
+	return feed_message_end(pull->out, rc == OK ? out.status : rc, before);
 }
 
 static int fill_step(struct feed_pull *pull, struct read_thread *thread, size_t *count)
@@ -44,8 +44,10 @@ static int fill_step(struct feed_pull *pull, struct read_thread *thread, size_t 
 	people_read_end(thread->people);
 	for (size_t i = 0; i < *count && rc == OK && pull->out->len < FEED_BATCH; i++) {
 		struct str body;
-		if (change_filter_passes(filter, &changes[i], thread->json, &thread->text, &thread->scratch, &body))
-			rc = write_change(pull, &changes[i], body);
+		bool passes = false;
+		rc = change_filter_look(filter, &changes[i], thread->json, &thread->text, &thread->scratch, &passes,
+					&body);
+		if (rc == OK && passes) rc = write_change(pull, &changes[i], body);
 		if (rc == OK) pull->cursor = changes[i].seq;
 	}
 	return rc;

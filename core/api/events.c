@@ -99,14 +99,7 @@ static int list_events(struct answer *answer, struct read_thread *thread)
 	if (rc == ERR_NOT_FOUND || rc == ERR_INVALID) return answer_fail_ref(answer, rc);
 	if (rc != OK && rc != ERR_GONE) return rc;
 	jo_end_array(out);
-	jo_key(out, STR("next"));
-	if (rc == OK) {
-		char text[POSITION_TEXT_SIZE];
-		struct position next = {.epoch = journal_epoch(answer->api->journal), .seq = walk.below};
-		jo_str(out, str_of(text, position_format(POSITION_EVENTS, next, text)));
-	} else {
-		jo_null(out);
-	}
+	param_write_next(out, answer->api, rc == OK, walk.below);
 	jo_end_object(out);
 	return OK;
 }

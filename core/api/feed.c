@@ -155,7 +155,8 @@ static void fail(struct feed *feed)
 		? STR("event: error\ndata: {\"code\":\"gone\",\"message\":\"the consumer fell behind retention\"}\n\n")
 		: STR("event: error\ndata: {\"code\":\"internal\",\"message\":\"see the daemon's log\"}\n\n");
 	feed->is_busy = true;
-	if (http_stream_room(feed->stream) >= last.len && http_stream_write(feed->stream, last) != OK)
+	/* Behind half a message it would be taken for that one's end. */
+	if (!feed->out.len && http_stream_room(feed->stream) >= last.len && http_stream_write(feed->stream, last) != OK)
 		log_debug(LOG_API, "a stream's last message was not sent");
 	struct http_stream *stream = feed->stream;
 	feed->is_busy = false;
@@ -241,7 +242,8 @@ static void pump(struct feed *feed)
 {
 	if (feed->is_pulling || feed->is_busy || !feed->stream) return;
 	feed->is_busy = true;
-	if (flush(feed) != OK) feed->status = ERR_IO;
+	int rc = flush(feed);
+	if (rc != OK) feed->status = rc;
 	feed->is_busy = false;
 	if (!feed->stream) {
 		feed_free(feed);
@@ -360,9 +362,11 @@ int feed_message_begin(struct buf *out, struct api *api, enum position_feed feed
 	return buf_printf(out, "id: %s\nevent: %s\ndata: ", text, event);
 }
 
-int feed_message_end(struct buf *out)
+int feed_message_end(struct buf *out, int status, size_t before)
 {
-	return buf_append_str(out, STR("\n\n"));
+	if (status == OK) status = buf_append_str(out, STR("\n\n"));
+	if (status != OK) buf_cut(out, before);
+	return status;
 }
 
 /* ── the hub ─────────────────────────────────────────────────────────────── */
@@ -371,7 +375,8 @@ int feed_hub_new(struct api_worker *worker, struct feed_hub **out)
 {
 	struct feed_hub *hub = calloc(1, sizeof *hub);
 	if (!hub) return ERR_NOMEM;
-	const struct timeval every = {.tv_sec = FEED_HEARTBEAT_S};
+	uint32_t ms = worker->api->heartbeat_ms;
+	const struct timeval every = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
 	hub->worker = worker;
 	hub->ready_last = &hub->ready_first;
 	hub->heartbeat = event_new(loop_base(worker->loop), -1, EV_PERSIST, on_heartbeat, hub);
@@ -387,7 +392,10 @@ int feed_hub_new(struct api_worker *worker, struct feed_hub **out)
 void feed_hub_free(struct feed_hub *hub)
 {
 	if (!hub) return;
-	while (hub->feeds) feed_free(hub->feeds);
+	for (struct feed *feed = hub->feeds, *next; feed; feed = next) {
+		next = feed->next;
+		feed_free(feed);
+	}
 	if (hub->heartbeat) event_free(hub->heartbeat);
 	if (hub->retry) event_free(hub->retry);
 	free(hub);

@@ -6,10 +6,10 @@
 
 #include "api/internal.h"
 
-#define FEED_BATCH       (64u << 10)
-#define FEED_PULLS_MAX   4    /* in the read pool at once, of one worker: requests get their turn too */
-#define FEEDS_MAX        1024 /* of one worker */
-#define FEED_HEARTBEAT_S 15
+#define FEED_BATCH        (64u << 10)
+#define FEED_PULLS_MAX    4    /* in the read pool at once, of one worker: requests get their turn too */
+#define FEEDS_MAX         1024 /* of one worker */
+#define FEED_HEARTBEAT_MS 15000
 #define FEED_FROM_START \
 	UINT64_MAX /* as a cursor: from the oldest there is; `fill` sets it to that, and fetches nothing yet */
 #define FEED_MESSAGE_MAX (4u << 20) /* one event in the stream */
@@ -36,10 +36,11 @@ void feed_start(struct api_worker *worker, struct http_request *req, const struc
 /* Last-Event-ID, else ?since= (a cursor, or "start"), else *cursor stays. False: it has answered. */
 MUST_USE bool feed_cursor(struct api_worker *worker, struct http_request *req, const struct feed_kind *kind,
 			  uint64_t *cursor);
-/* For fill: "id: …\nevent: …\ndata: " and, after the one line of JSON, the empty line. */
+/* For fill: "id: …\nevent: …\ndata: " and, after the one line of JSON, the empty line. A message is in `out` whole or not at all, for its
+ * id tells the client that it was seen: `end` is called in any case, with how it went so far (returned) and the length `out` had before. */
 MUST_USE int feed_message_begin(struct buf *out, struct api *api, enum position_feed feed, uint64_t seq,
 				const char *event);
-MUST_USE int feed_message_end(struct buf *out);
+MUST_USE int feed_message_end(struct buf *out, int status, size_t before);
 
 struct feed_hub; /* all feeds of one worker */
 MUST_USE int feed_hub_new(struct api_worker *worker, struct feed_hub **out);

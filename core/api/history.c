@@ -1,4 +1,4 @@
-/* GET /v1/profiles/{ref}/history: every link attempt of a person with its evidence, oldest first, on the read pool. */
+/* GET /v1/profiles/{ref}/history: every link attempt, merge and unmerge of a person with its evidence, oldest first, on the read pool. */
 #include "api/answer.h"
 #include "api/event_json.h"
 #include "api/internal.h"
@@ -12,6 +12,19 @@ struct history_query {
 	uint64_t after;
 };
 
+/* What somebody said, and why. An unmerge is a cannot-link while it is in force. */
+static void write_act(struct json_out *out, const struct link_row *row)
+{
+	if (row->is_unmerge) {
+		jo_key(out, STR("cannotLink"));
+		jo_bool(out, row->is_linked && !row->is_lifted);
+	}
+	jo_key(out, STR("actor"));
+	jo_str(out, row->actor);
+	jo_key(out, STR("note"));
+	jo_str(out, row->note);
+}
+
 static void write_row(struct answer *answer, const struct link_row *row)
 {
 	struct json_out *out = &answer->json;
@@ -21,13 +34,14 @@ static void write_row(struct answer *answer, const struct link_row *row)
 	jo_key(out, STR("b"));
 	jo_str(out, row->b);
 	jo_key(out, STR("linked"));
-	jo_bool(out, row->is_linked);
+	jo_bool(out, row->is_linked && !row->is_unmerge);
 	if (!row->is_linked) {
 		jo_key(out, STR("reason"));
 		jo_str(out, row->reason);
 	}
 	jo_key(out, STR("rule"));
 	jo_str(out, row->rule);
+	if (row->is_act) write_act(out, row);
 	event_json_position(out, answer->api, STR("position"), row->seq);
 	jo_key(out, STR("at"));
 	jo_time(out, row->t);
@@ -76,14 +90,7 @@ static int list_history(struct answer *answer, struct read_thread *thread)
 	jo_array(out);
 	uint64_t cursor = write_rows(answer, answer->params, rows, count);
 	jo_end_array(out);
-	jo_key(out, STR("next"));
-	if (cursor) {
-		char text[POSITION_TEXT_SIZE];
-		struct position next = {.epoch = journal_epoch(answer->api->journal), .seq = cursor};
-		jo_str(out, str_of(text, position_format(POSITION_EVENTS, next, text)));
-	} else {
-		jo_null(out);
-	}
+	param_write_next(out, answer->api, cursor != 0, cursor);
 	jo_end_object(out);
 	return OK;
 }

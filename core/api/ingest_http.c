@@ -80,7 +80,7 @@ static void set_number(struct http_request *req, struct str name, int64_t value)
 	http_set_header(req, name, str_of(text, (size_t)len));
 }
 
-static void set_headers(struct http_request *req, const struct ingest_result *result)
+void ingest_http_set_headers(struct http_request *req, const struct ingest_result *result)
 {
 	char position[POSITION_TEXT_SIZE];
 	if (result->position_seq) {
@@ -107,15 +107,20 @@ static void reply_result(struct http_request *req, const struct ingest_result *r
 {
 	struct buf body;
 	buf_init(&body, ANSWER_BYTES);
-	bool is_told = ingest_http_write_result(&body, result) == OK;
+	bool is_told = ingest_http_write_result(&body, result) == OK && http_may_reply(req, body.len);
 	http_reply(req, 200, MIME_JSON, is_told ? buf_str(&body) : BARE_OK);
 	buf_fini(&body);
 }
 
-static void on_done(void *ctx, const struct ingest_result *result)
+struct http_request *ingest_http_request(void *ctx)
+{
+	return ((struct ingest_call *)ctx)->req;
+}
+
+void ingest_http_on_done(void *ctx, const struct ingest_result *result)
 {
 	struct http_request *req = ((struct ingest_call *)ctx)->req;
-	set_headers(req, result);
+	ingest_http_set_headers(req, result);
 	if (result->problem == PROBLEM_NONE)
 		reply_result(req, result);
 	else
@@ -138,11 +143,10 @@ static bool is_protobuf(struct str content_type)
 	       str_eq_nocase(content_type, STR("application/protobuf"));
 }
 
-static void fill_request(struct http_request *req, const struct ingest_route *route, struct ingest_request *out)
+void ingest_http_fill(struct http_request *req, enum ingest_dialect dialect, struct ingest_request *out)
 {
 	*out = (struct ingest_request){
-	    .dialect = route->dialect,
-	    .route_type = route->type,
+	    .dialect = dialect,
 	    .authorization = http_header(req, STR("Authorization")),
 	    .write_key_header = http_header(req, STR("X-Write-Key")),
 	    .write_key_query = STR_NONE,
@@ -151,27 +155,35 @@ static void fill_request(struct http_request *req, const struct ingest_route *ro
 	    .user_agent = http_header(req, STR("User-Agent")),
 	    .body = http_body(req),
 	    .received_at_us = http_received_at_us(req),
+	    .person_ref = STR_NONE,
 	};
 	if (http_query(req).len) (void)http_query_get(req, STR("writeKey"), &out->write_key_query);
-	if (route->dialect == DIALECT_NATIVE_JSON && is_protobuf(http_header(req, STR("Content-Type"))))
+	if (dialect == DIALECT_NATIVE_JSON && is_protobuf(http_header(req, STR("Content-Type"))))
 		out->dialect = DIALECT_NATIVE_PROTOBUF;
 }
 
-static void on_ingest(struct http_request *req, void *ctx)
+void ingest_http_submit(struct http_request *req, const struct ingest_request *request, ingest_done_fn done)
 {
 	struct api_worker *worker = http_worker(req);
-	struct ingest_request request;
 	struct ingest_call *call = arena_new(http_arena(req), struct ingest_call);
 	if (!call) {
 		http_reply_problem(req, PROBLEM_INTERNAL, STR_NONE, STR_NONE);
 		return;
 	}
 	call->req = req;
-	fill_request(req, ctx, &request);
-	struct ingest_batch *batch = ingest_submit(worker->ingest, &request, on_done, call);
+	struct ingest_batch *batch = ingest_submit(worker->ingest, request, done, call);
 	if (!batch) return; /* answered: the request and the call are gone */
 	call->batch = batch;
 	http_on_abort(req, on_abort, call);
+}
+
+static void on_ingest(struct http_request *req, void *ctx)
+{
+	const struct ingest_route *route = ctx;
+	struct ingest_request request;
+	ingest_http_fill(req, route->dialect, &request);
+	request.route_type = route->type;
+	ingest_http_submit(req, &request, ingest_http_on_done);
 }
 
 /* Segment's browser SDK reports metrics of its own; nobody here wants them. */

@@ -10,5 +10,14 @@ struct api;
 /* POST /v1/{track,…}, /v1/batch, /v1/events and their short forms. */
 MUST_USE int ingest_http_register(struct api *api, struct router *router);
 
+/* For routes of other files that submit by themselves: the request as ingest wants it, handing it over, and the usual answer. */
+void ingest_http_fill(struct http_request *req, enum ingest_dialect dialect, struct ingest_request *out);
+void ingest_http_submit(struct http_request *req, const struct ingest_request *request, ingest_done_fn done);
+/* X-Cdpd-Position, RateLimit-* and Retry-After of the answer. */
+void ingest_http_set_headers(struct http_request *req, const struct ingest_result *result);
+/* The request behind the `ctx` that `done` was called with. */
+struct http_request *ingest_http_request(void *ctx);
+void ingest_http_on_done(void *ctx, const struct ingest_result *result);
+
 /* The body of a 200. */
 MUST_USE int ingest_http_write_result(struct buf *out, const struct ingest_result *result);

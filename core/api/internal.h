@@ -11,6 +11,7 @@
 
 #include "api/api.h"
 #include "api/auth.h"
+#include "api/person_token.h"
 #include "api/read_pool.h"
 #include "base/json.h"
 #include "base/metric.h"
@@ -28,6 +29,7 @@ struct live {
 	atomic_uint refs;
 	const struct config *config;
 	struct token_set *tokens;
+	struct person_keys *keys;
 };
 
 struct api {
@@ -39,6 +41,7 @@ struct api {
 	struct privacy *privacy;
 	struct read_pool *pool;
 	int64_t started_at_us;
+	uint32_t heartbeat_ms;
 	atomic_bool is_draining;
 	atomic_int *streams; /* open feeds of all workers */
 
@@ -100,8 +103,10 @@ struct api_route {
 MUST_USE int api_add_routes(struct router *router, const struct api_route *routes, size_t count);
 
 MUST_USE int profiles_register(struct router *router);
+MUST_USE int merge_register(struct router *router);
 MUST_USE int events_register(struct router *router);
 MUST_USE int history_register(struct router *router);
+MUST_USE int segments_register(struct router *router);
 MUST_USE int changes_register(struct router *router);
 MUST_USE int admin_register(struct router *router);
 MUST_USE int rejects_register(struct router *router);
@@ -111,6 +116,11 @@ MUST_USE int ops_register(struct router *router);
 MUST_USE int export_register(struct router *router);
 MUST_USE int erasures_register(struct router *router);
 MUST_USE int suppressions_register(struct router *router);
+MUST_USE int consents_register(struct router *router);
+MUST_USE int links_register(struct router *router);
 /* ingest_http.c and settings.c: routes with write keys; they register on the router themselves. */
 MUST_USE int ingest_http_register(struct api *api, struct router *router);
 MUST_USE int settings_register(struct api *api, struct router *router);
+/* forms.c: routes with write keys, person tokens or tokens with a scope. */
+MUST_USE int forms_register(struct router *router);
+MUST_USE int amp_register(struct router *router);

@@ -56,6 +56,17 @@ bool param_cursor(struct api *api, struct http_request *req, uint64_t *seq)
 	return param_position(api, req, POSITION_EVENTS, STR("cursor"), text, seq);
 }
 
+void param_write_next(struct json_out *out, const struct api *api, bool has_more, uint64_t seq)
+{
+	char text[POSITION_TEXT_SIZE];
+	struct position next = {.epoch = journal_epoch(api->journal), .seq = seq};
+	jo_key(out, STR("next"));
+	if (has_more)
+		jo_str(out, str_of(text, position_format(POSITION_EVENTS, next, text)));
+	else
+		jo_null(out);
+}
+
 bool param_text(struct http_request *req, struct str name, size_t max, struct arena *arena, struct str *out)
 {
 	struct str text;

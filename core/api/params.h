@@ -13,6 +13,8 @@ MUST_USE bool param_cursor(struct api *api, struct http_request *req, uint64_t *
 /* The text of parameter or header `name` as a position of `feed`: malformed or of another feed 400, of another store 410. */
 MUST_USE bool param_position(struct api *api, struct http_request *req, enum position_feed feed, struct str name,
 			     struct str text, uint64_t *seq);
+/* "next": the cursor of the page behind position `seq`, or null when that was the last one. */
+void param_write_next(struct json_out *out, const struct api *api, bool has_more, uint64_t seq);
 /* Copies a parameter into `arena`; empty when absent. False: too long, or no memory. */
 MUST_USE bool param_text(struct http_request *req, struct str name, size_t max, struct arena *arena, struct str *out);
 void param_refuse(struct http_request *req, struct str name, const char *why);

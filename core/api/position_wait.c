@@ -11,7 +11,9 @@ struct position_waiter {
 	struct position_waiter *next, **link;
 	struct api_worker *worker;
 	struct http_request *req;
-	api_handler_fn go_on;
+	api_handler_fn go_on; /* of a read; or … */
+	position_fn fn;       /* … of who waits for what it wrote */
+	void *ctx;
 	uint64_t seq;
 	struct event *deadline;
 };
@@ -43,8 +45,22 @@ static struct http_request *release(struct position_waiter *waiter)
 static void on_deadline(evutil_socket_t fd, short what, void *ctx)
 {
 	(void)fd, (void)what;
+	struct position_waiter waiter = *(struct position_waiter *)ctx;
 	struct http_request *req = release(ctx);
-	http_reply_problem(req, PROBLEM_NOT_YET_APPLIED, STR_NONE, STR_NONE);
+	if (waiter.fn)
+		waiter.fn(waiter.worker, req, false, waiter.ctx);
+	else
+		http_reply_problem(req, PROBLEM_NOT_YET_APPLIED, STR_NONE, STR_NONE);
+}
+
+static void let_go(struct position_waiter *released)
+{
+	struct position_waiter waiter = *released;
+	struct http_request *req = release(released);
+	if (waiter.fn)
+		waiter.fn(waiter.worker, req, true, waiter.ctx);
+	else
+		waiter.go_on(waiter.worker, req);
 }
 
 static struct position_waiter *waiter_new(struct api_worker *worker, struct http_request *req, uint64_t seq,
@@ -91,7 +107,20 @@ void position_gate(struct api_worker *worker, struct http_request *req, api_hand
 	if (!waiter)
 		http_reply_problem(req, PROBLEM_OVERLOADED, STR("too many reads wait for a position"), STR_NONE);
 	else if (people_applied(worker->api->people) > seq) /* applied before we said that we are interested */
-		next(worker, release(waiter));
+		let_go(waiter);
+}
+
+void position_wait(struct api_worker *worker, struct http_request *req, uint64_t seq, position_fn done, void *ctx)
+{
+	bool is_applied = people_applied(worker->api->people) > seq;
+	struct position_waiter *waiter = is_applied ? NULL : waiter_new(worker, req, seq, NULL);
+	if (!waiter) {
+		done(worker, req, is_applied, ctx); /* or there is no room to wait: it is durable, that is the answer */
+		return;
+	}
+	waiter->fn = done;
+	waiter->ctx = ctx;
+	if (people_applied(worker->api->people) > seq) let_go(waiter);
 }
 
 /* Answering may run the connection's next request, which may add a waiter in front; it never frees another one. */
@@ -102,12 +131,14 @@ void position_waiters_wake(struct api_worker *worker)
 	for (struct position_waiter *waiter = worker->waiters; waiter; waiter = next) {
 		next = waiter->next;
 		if (waiter->seq >= applied) continue;
-		api_handler_fn go_on = waiter->go_on;
-		go_on(worker, release(waiter));
+		let_go(waiter);
 	}
 }
 
 void position_waiters_drop(struct api_worker *worker)
 {
-	while (worker->waiters) waiter_free(worker->waiters);
+	for (struct position_waiter *waiter = worker->waiters, *next; waiter; waiter = next) {
+		next = waiter->next;
+		waiter_free(waiter);
+	}
 }

@@ -10,3 +10,8 @@ void position_gate(struct api_worker *worker, struct http_request *req, api_hand
 void position_waiters_wake(struct api_worker *worker);
 /* The loop has ended and the requests with it. */
 void position_waiters_drop(struct api_worker *worker);
+
+/* Calls `done` when the fold has passed position `seq` or the bound is over, whichever comes first (or at once, when too many wait
+ * already); on the worker's loop. Not called when the client left first. `ctx` may lie in the request's arena. */
+typedef void (*position_fn)(struct api_worker *worker, struct http_request *req, bool is_applied, void *ctx);
+void position_wait(struct api_worker *worker, struct http_request *req, uint64_t seq, position_fn done, void *ctx);

@@ -49,6 +49,24 @@ void profile_write_identifiers(struct json_out *out, const struct profile *profi
 	jo_end_array(out);
 }
 
+/* The form that asked for it. */
+static void write_origin(struct json_out *out, const struct profile_trait *trait)
+{
+	const struct trait_origin *origin = &trait->origin;
+	jo_key(out, STR("form"));
+	jo_str(out, origin->form);
+	jo_key(out, STR("version"));
+	jo_uint(out, origin->version);
+	if (origin->question.len) {
+		jo_key(out, STR("question"));
+		jo_str(out, origin->question);
+	}
+	if (origin->expires_at) write_time(out, STR("expiresAt"), origin->expires_at);
+	if (!trait->is_expired) return;
+	jo_key(out, STR("expired"));
+	jo_bool(out, true);
+}
+
 static void write_trait_value(struct json_out *out, const struct profile_trait *trait)
 {
 	jo_key(out, STR("value"));
@@ -58,19 +76,26 @@ static void write_trait_value(struct json_out *out, const struct profile_trait *
 	write_time(out, STR("updatedAt"), trait->updated_at);
 	jo_key(out, STR("source"));
 	jo_str(out, trait->source);
+	if (trait->origin.form.len) write_origin(out, trait);
+}
+
+static bool is_loser_of(struct str name, const struct profile_trait *traits, size_t count, size_t i)
+{
+	return i < count && !traits[i].is_winner && str_eq(traits[i].name, name);
 }
 
 /* The winner and the losers that follow it; returns how many rows that were. */
 static size_t write_trait(struct json_out *out, const struct profile_trait *traits, size_t count)
 {
-	size_t n = 1;
-	jo_key(out, traits[0].name);
+	struct str name = traits[0].name;
+	size_t n = traits[0].is_winner; /* none: whatever was told has expired */
+	jo_key(out, name);
 	jo_object(out);
-	write_trait_value(out, &traits[0]);
-	if (count > 1 && !traits[1].is_winner) {
+	if (n) write_trait_value(out, &traits[0]);
+	if (is_loser_of(name, traits, count, n)) {
 		jo_key(out, STR("others"));
 		jo_array(out);
-		for (; n < count && !traits[n].is_winner; n++) {
+		for (; is_loser_of(name, traits, count, n); n++) {
 			jo_object(out);
 			write_trait_value(out, &traits[n]);
 			jo_end_object(out);
@@ -101,6 +126,47 @@ void profile_write_features(struct json_out *out, const struct profile *profile)
 	jo_end_object(out);
 }
 
+void profile_write_segments(struct json_out *out, const struct profile *profile)
+{
+	jo_key(out, STR("segments"));
+	jo_array(out);
+	for (size_t i = 0; i < profile->segment_count; i++) jo_str(out, profile->segments[i]);
+	jo_end_array(out);
+}
+
+void profile_write_consent(struct json_out *out, const struct profile_consent *consent)
+{
+	const struct consent *record = &consent->record;
+	jo_key(out, STR("purpose"));
+	jo_str(out, record->purpose);
+	if (record->channel.len) {
+		jo_key(out, STR("channel"));
+		jo_str(out, record->channel);
+	}
+	jo_key(out, STR("state"));
+	jo_str(out, str_from(consent_state_name(consent->state)));
+	jo_key(out, STR("basis"));
+	jo_str(out, str_from(lawful_basis_name(record->basis)));
+	write_time(out, STR("at"), record->time);
+	if (record->expires) write_time(out, STR("expiresAt"), record->expires);
+	jo_key(out, STR("source"));
+	jo_str(out, record->source);
+	jo_key(out, STR("messageId"));
+	jo_str(out, record->message_id);
+}
+
+static void write_consents(struct json_out *out, const struct profile *profile)
+{
+	jo_key(out, STR("consents"));
+	jo_array(out);
+	for (size_t i = 0; i < profile->consent_count; i++) {
+		jo_object(out);
+		profile_write_consent(out, &profile->consents[i]);
+		jo_end_object(out);
+	}
+	jo_end_array(out);
+}
+
 void profile_write(struct json_out *out, const struct profile *profile, struct str position)
 {
 	jo_object(out);
@@ -108,11 +174,8 @@ void profile_write(struct json_out *out, const struct profile *profile, struct s
 	profile_write_identifiers(out, profile);
 	profile_write_traits(out, profile);
 	profile_write_features(out, profile);
-	/* Segments and consents are not computed by this version. */
-	jo_key(out, STR("segments"));
-	jo_raw(out, STR("[]"));
-	jo_key(out, STR("consents"));
-	jo_raw(out, STR("[]"));
+	profile_write_segments(out, profile);
+	write_consents(out, profile);
 	write_time(out, STR("firstSeen"), profile->first_seen);
 	write_time(out, STR("lastSeen"), profile->last_seen);
 	jo_key(out, STR("fragments"));

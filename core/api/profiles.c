@@ -98,16 +98,8 @@ static void part_identifiers(struct json_out *out, const struct profile *profile
 
 static void part_segments(struct json_out *out, const struct profile *profile, const struct api *api)
 {
-	(void)profile, (void)api;
-	jo_key(out, STR("segments"));
-	jo_raw(out, STR("[]"));
-}
-
-static void part_consents(struct json_out *out, const struct profile *profile, const struct api *api)
-{
-	(void)profile, (void)api;
-	jo_key(out, STR("consents"));
-	jo_raw(out, STR("[]"));
+	(void)api;
+	profile_write_segments(out, profile);
 }
 
 static void get_part(struct api_worker *worker, struct http_request *req, unsigned parts, part_fn write)
@@ -155,11 +147,6 @@ static void get_identifiers(struct api_worker *worker, struct http_request *req)
 static void get_segments(struct api_worker *worker, struct http_request *req)
 {
 	get_part(worker, req, 0, part_segments);
-}
-
-static void get_consents(struct api_worker *worker, struct http_request *req)
-{
-	get_part(worker, req, 0, part_consents);
 }
 
 /* ── many ────────────────────────────────────────────────────────────────── */
@@ -265,7 +252,6 @@ static const struct api_route ROUTES[] = {
     {HTTP_GET, "/v1/profiles/{ref}/traits", SCOPE_PROFILES_READ, false, true, 0, get_traits},
     {HTTP_GET, "/v1/profiles/{ref}/features", SCOPE_PROFILES_READ, false, true, 0, get_features},
     {HTTP_GET, "/v1/profiles/{ref}/segments", SCOPE_PROFILES_READ, false, true, 0, get_segments},
-    {HTTP_GET, "/v1/profiles/{ref}/consents", SCOPE_PROFILES_READ, false, true, 0, get_consents},
     {HTTP_GET, "/v1/profiles/{ref}/identifiers", SCOPE_PROFILES_READ, false, true, 0, get_identifiers},
 };
 

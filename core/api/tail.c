@@ -31,12 +31,12 @@ static int write_event(struct feed_pull *pull, struct read_thread *thread, uint6
 	if (rc != OK || record.kind != RECORD_EVENT) return rc;
 	rc = event_decode(record.payload, &thread->scratch, &event);
 	if (rc == ERR_CORRUPT) return OK; /* an outcome "undecodable": nothing to show */
-	if (rc == OK)
-		rc = feed_message_begin(pull->out, pull->api, POSITION_JOURNAL, seq,
-					outcome_verdict_name(outcome->verdict));
+	if (rc != OK) return rc;
+	size_t before = pull->out->len;
+	rc = feed_message_begin(pull->out, pull->api, POSITION_JOURNAL, seq, outcome_verdict_name(outcome->verdict));
 	json_out_init(&out, pull->out);
 	if (rc == OK) rc = event_json_write(&out, pull->api, &event, seq, outcome);
-	return rc == OK ? feed_message_end(pull->out) : rc;
+	return feed_message_end(pull->out, rc, before);
 }
 
 static int read_rows(struct feed_pull *pull, struct read_thread *thread, struct tail_rows *rows, uint64_t *applied)

@@ -241,14 +241,8 @@ static int write_trace(struct trace *trace)
 	jo_end_array(out);
 	jo_key(out, STR("scanned"));
 	jo_uint(out, trace->walked);
-	jo_key(out, STR("next"));
-	if (!trace->is_settled && trace->floor > journal_first_seq(answer->api->journal)) {
-		char text[POSITION_TEXT_SIZE];
-		struct position next = {.epoch = journal_epoch(answer->api->journal), .seq = trace->floor};
-		jo_str(out, str_of(text, position_format(POSITION_EVENTS, next, text)));
-	} else {
-		jo_null(out);
-	}
+	bool has_more = !trace->is_settled && trace->floor > journal_first_seq(answer->api->journal);
+	param_write_next(out, answer->api, has_more, trace->floor);
 	jo_end_object(out);
 	return rc;
 }

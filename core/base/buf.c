@@ -114,3 +114,9 @@ void buf_consume(struct buf *buf, size_t len)
 	buf->len -= len;
 	buf->head = buf->len ? buf->head + len : 0;
 }
+
+void buf_cut(struct buf *buf, size_t len)
+{
+	CHECK(len <= buf->len);
+	buf->len = len;
+}

@@ -38,3 +38,4 @@ MUST_USE int buf_printf(struct buf *buf, const char *fmt, ...) PRINTF_LIKE(2, 3)
 MUST_USE int buf_reserve(struct buf *buf, size_t want, char **out);
 void buf_commit(struct buf *buf, size_t len);
 void buf_consume(struct buf *buf, size_t len); /* len <= buf->len */
+void buf_cut(struct buf *buf, size_t len);     /* takes back what was appended since it held len bytes */

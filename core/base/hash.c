@@ -20,14 +20,31 @@ void hash128(const struct hash_key *key, const void *data, size_t len, struct ha
 	(void)crypto_shorthash_siphashx24(out->bytes, data, len, key->bytes);
 }
 
+_Static_assert(HMAC_SIZE == crypto_auth_hmacsha256_BYTES, "SHA-256 has 32 bytes");
+
 static void init_sodium(void)
 {
 	CHECK(sodium_init() >= 0);
 }
 
-void random_bytes(void *out, size_t len)
+static void need_sodium(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	(void)pthread_once(&once, init_sodium);
+}
+
+void hmac_sha256(const void *key, size_t key_len, struct str data, uint8_t out[HMAC_SIZE])
+{
+	crypto_auth_hmacsha256_state state;
+	need_sodium();
+	(void)crypto_auth_hmacsha256_init(&state, key, key_len);
+	(void)crypto_auth_hmacsha256_update(&state, (const unsigned char *)data.ptr, data.len);
+	(void)crypto_auth_hmacsha256_final(&state, out);
+	sodium_memzero(&state, sizeof state);
+}
+
+void random_bytes(void *out, size_t len)
+{
+	need_sodium();
 	randombytes_buf(out, len);
 }

@@ -34,6 +34,19 @@
 	X(SHUTTING_DOWN, "shutting_down", 503, 14, 1, "the daemon is shutting down") \
 	X(EXPECTATION_FAILED, "expectation_failed", 417, 9, 0, "only 100-continue may be expected") \
 	X(ENRICHER_DROPPED, "enricher_dropped", 400, 9, 0, "an enricher dropped the event") \
+	X(UNKNOWN_PURPOSE, "unknown_purpose", 404, 5, 0, "no such purpose is configured under consent.purposes") \
+	X(UNKNOWN_CHANNEL, "unknown_channel", 404, 5, 0, "the purpose has no such channel") \
+	X(INVALID_TOKEN, "invalid_token", 401, 16, 0, "the person token is not one of ours, or was changed") \
+	X(TOKEN_EXPIRED, "token_expired", 410, 9, 0, "the person token has expired: ask for a new link") \
+	X(TOKEN_USED, "token_used", 409, 6, 0, "the person token was for one use and has been used") \
+	X(UNIQUE_CONFLICT, "unique_conflict", 409, 9, 0, "both have an identifier of which a person has one") \
+	X(NAMESPACE_LIMIT, "namespace_limit", 409, 9, 0, "together they have too many identifiers of one namespace") \
+	X(TOO_MANY_FRAGMENTS, "too_many_fragments", 409, 9, 0, "together they have too many identifiers") \
+	X(BLOCKED_VALUE, "blocked_value", 409, 9, 0, "the identifier's value is blocked, it names nobody") \
+	X(CANNOT_LINK, "cannot_link", 409, 9, 0, "identifiers of the two were unmerged from each other") \
+	X(NOT_JOINED, "not_joined", 409, 9, 0, "the two are not one person") \
+	X(TOO_ENTANGLED, "too_entangled", 409, 9, 0, "too many links hang together to be decided again at once") \
+	X(TOO_MANY_ACTS, "too_many_acts", 409, 9, 0, "the identifier's history of merges and unmerges is full") \
 	X(INTERNAL, "internal", 500, 13, 1, "an internal error; it is in the log")
 
 enum problem {

@@ -2,18 +2,21 @@
 
 #include <unistd.h>
 
+#include "config/form_schema.h"
 #include "config/index.h"
+#include "config/segments.h"
+#include "config/tracking_plan.h"
 #include "config/units.h"
 
 #define DEFAULT_LISTENER "127.0.0.1:8080"
 
-static int line_of(const struct node *root, const char *path)
+int line_of(const struct node *root, const char *path)
 {
 	const struct node *node = node_at(root, str_from(path));
 	return node ? node->line : root->line;
 }
 
-static int line_of_item(const struct node *root, const char *path, size_t index)
+int line_of_item(const struct node *root, const char *path, size_t index)
 {
 	const struct node *list = node_at(root, str_from(path));
 	const struct node *item = list && list->kind == NODE_LIST ? list->children : NULL;
@@ -119,10 +122,10 @@ static void check_keys(struct reading *r, const struct node *root, const struct 
 
 /* ── texts that are kept in one spelling ───────────────────────────────────── */
 
-static void lower_blocked(struct reading *r, struct config *config)
+static void lower_texts(struct reading *r, struct str *texts, size_t count)
 {
-	for (size_t i = 0; i < config->blocked_identifier_count; i++) {
-		struct str *text = &config->blocked_identifiers[i];
+	for (size_t i = 0; i < count; i++) {
+		struct str *text = &texts[i];
 		char *copy = arena_alloc(r->arena, text->len + 1);
 		if (!copy) {
 			r->complaints->status = ERR_NOMEM;
@@ -135,6 +138,13 @@ static void lower_blocked(struct reading *r, struct config *config)
 		copy[text->len] = '\0';
 		text->ptr = copy;
 	}
+}
+
+static void lower_blocked(struct reading *r, struct config *config)
+{
+	lower_texts(r, config->blocked_identifiers, config->blocked_identifier_count);
+	for (size_t i = 0; i < config->namespace_count; i++)
+		lower_texts(r, config->namespaces[i].blocked, config->namespaces[i].blocked_count);
 }
 
 static void strip_slash(struct str *url)
@@ -154,6 +164,36 @@ static void default_plugin_path(struct reading *r, struct config *config)
 	if (rc != OK) r->complaints->status = rc;
 }
 
+/* ── what is not kept of an event ──────────────────────────────────────────── */
+
+static void check_hash_key(struct reading *r, const struct node *root, struct config *config)
+{
+	struct str path;
+	if (config->hash_key_file.len == 0 &&
+	    arena_printf(r->arena, &config->hash_key_file, "%.*s/privacy.key", STR_ARG(config->store_path)) != OK)
+		r->complaints->status = ERR_NOMEM;
+	if (!config->needs_hash_key || arena_str(r->arena, config->hash_key_file, &path) != OK) return;
+	const char *must = privacy_check_key_file(path.ptr);
+	if (must)
+		complain(r->complaints, line_of(root, "privacy.hash_key_file"), "privacy.hash_key_file: %s %s",
+			 path.ptr, must);
+}
+
+static void compile_privacy(struct reading *r, const struct node *root, struct config *config)
+{
+	int rc = privacy_compile(r->arena, &config->privacy, NULL, &config->rules);
+	config->has_privacy = config->rules != NULL;
+	config->needs_hash_key = config->rules && config->rules->needs_key;
+	for (size_t i = 0; i < config->source_count && rc == OK; i++) {
+		struct conf_source *source = &config->sources[i];
+		rc = privacy_compile(r->arena, &config->privacy, &source->privacy, &source->rules);
+		if (source->rules) config->has_privacy = true;
+		if (source->rules && source->rules->needs_key) config->needs_hash_key = true;
+	}
+	if (rc != OK) r->complaints->status = rc;
+	check_hash_key(r, root, config);
+}
+
 void check_draft(struct reading *reading, const struct node *root, struct draft *draft)
 {
 	struct config *config = &draft->config;
@@ -162,6 +202,8 @@ void check_draft(struct reading *reading, const struct node *root, struct draft 
 	lower_blocked(reading, config);
 	strip_slash(&config->public_url);
 	default_plugin_path(reading, config);
+	compile_privacy(reading, root, config);
+	tracking_plan_load(reading, config->tracking_plan_node, &config->tracking_plan);
 	if (config->limits.event_bytes > config->limits.body_bytes)
 		complain(reading->complaints, line_of(root, "limits.event_bytes"),
 			 "limits.event_bytes must not be above limits.body_bytes");
@@ -170,6 +212,9 @@ void check_draft(struct reading *reading, const struct node *root, struct draft 
 			 "identity.namespaces must not be empty");
 	if (config->namespace_count > 32)
 		complain(reading->complaints, line_of(root, "identity.namespaces"), "identity.namespaces: at most 32");
+	check_consent(reading, root, config);
 	if (config->feature_count > 256)
 		complain(reading->complaints, line_of(root, "features"), "features: at most 256");
+	segments_check(reading, root, draft);
+	forms_check(reading, root, draft);
 }

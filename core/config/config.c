@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "config/check.h"
+#include "config/features_file.h"
 #include "config/index.h"
 
 #define CONFIG_MAGIC 0x63646366u
@@ -77,6 +78,7 @@ static int load(struct loaded *loaded, struct complaints *complaints, const char
 	int rc = read_tree(&reading, path, overrides, count, &root);
 	if (rc != OK) return rc;
 	read_table(&reading, &schema_root, root, &loaded->draft);
+	read_features_file(&reading, path, &loaded->draft);
 	check_draft(&reading, root, &loaded->draft);
 	if (complaints->status != OK) return complaints->status;
 	if (complaints->count) return ERR_INVALID;

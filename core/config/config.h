@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/log.h"
+#include "config/privacy.h"
 #include "config/tree.h"
 
 enum source_kind { SOURCE_BROWSER, SOURCE_MOBILE, SOURCE_SERVER, SOURCE_WEBHOOK };
@@ -19,6 +20,7 @@ enum source_right {
 	RIGHT_DECLARED = 1 << 1,   /* write declared (zero-party) data */
 	RIGHT_LINK_KNOWN = 1 << 2, /* link two people who are both already known */
 	RIGHT_TIME = 1 << 3,       /* its clock is trusted: no skew correction (servers) */
+	RIGHT_CONSENT = 1 << 4,    /* state what people consent to (never browsers and mobile apps) */
 };
 
 struct conf_source {
@@ -32,6 +34,9 @@ struct conf_source {
 	int16_t utc_offset_min;     /* from `utc_offset: "+03:00"`: when neither the event nor geo tells */
 	uint32_t rights;            /* enum source_right; server and webhook sources have all by default */
 	uint32_t events_per_second; /* limit for each key; 0: none */
+	struct conf_privacy privacy;
+	const struct privacy_rules *rules; /* those for everybody and its own; NULL: none */
+	struct str purpose;                /* what its events are for; empty: none */
 };
 
 struct conf_listener {
@@ -41,25 +46,94 @@ struct conf_listener {
 	bool is_tls, is_loopback, is_admin; /* admin: serves /metrics and /v1/admin */
 };
 
+#define CONF_NAMESPACE_FROM_MAX    8
+#define CONF_NAMESPACE_BLOCKED_MAX 10000
+enum conf_normalize { CONF_NORMALIZE_NONE, CONF_NORMALIZE_EMAIL, CONF_NORMALIZE_PHONE };
+
 struct conf_namespace {
 	struct str name; /* "user_id", "email", … */
-	struct str from; /* field: userId, anonymousId, groupId, traits.email, … */
+	struct str *
+	    from; /* fields, the first that holds an identifier counts: userId, anonymousId, groupId, traits.email, … */
+	size_t from_count;
 	uint16_t max_per_profile;
 	bool is_known; /* names a person rather than a device: user_id, email, phone … */
+	enum conf_normalize normalize;
+	struct str *blocked; /* values of this namespace that name nobody; lower case */
+	size_t blocked_count;
+};
+
+struct conf_condition {      /* one of a feature's `where` */
+	struct str field;    /* path */
+	struct str *is, *in; /* is: read into `in` too */
+	size_t is_count, in_count;
+	struct str *not_in; /* from `not` */
+	size_t not_in_count;
+	bool exists, has_exists;
+	struct str min_text, max_text;
+	double min, max;
+	bool has_min, has_max;
 };
 
 struct conf_feature {
-	struct str name;  /* [a-z0-9_]{1,64} */
-	struct str type;  /* count, sum, first, last, or a feature plugin's name */
-	struct str event; /* only events of this name (track) or type; empty: every event */
-	struct str field; /* path of the input: properties.total, context.campaign …; empty for count */
+	struct str name;    /* [a-z0-9_]{1,64} */
+	struct str type;    /* count, sum, first, last … (docs/features.md), or a feature plugin's name */
+	struct str *events; /* only events of these names (track) or types; none: every event */
+	size_t event_count;
+	struct str field;  /* path of the input: properties.total, properties.products[].price …; may be empty */
+	struct str key;    /* path of the key: a value for each key; empty: one value */
+	uint32_t max_keys; /* 0: as many as fit, at most 20 */
+	struct conf_condition *where;
+	size_t where_count;
+	const struct node *node; /* the whole map: keys that are not above are options of the type. NULL: none */
+	int line;
+	struct str file; /* of features_file; empty: the main file */
+};
+
+struct conf_segment {
+	struct str name;         /* [a-z0-9_-]{1,64} */
+	const struct node *when; /* as written */
+	struct str condition;    /* checked, as canonical JSON: core/config/segment_condition.h */
+	struct str file;         /* where it stands */
+	int line;
 };
 
 struct conf_instance {   /* an enricher or a destination: one instance of a plugin */
 	struct str name; /* defaults to the plugin's name */
 	struct str plugin;
 	const struct node *options; /* NULL or a map; checked by the plugin's own table */
+	struct str purpose;         /* destinations: only people who consent to it are handed over; empty: all */
 	int line;
+};
+
+enum lawful_basis { /* GDPR article 6; numbers are stored */
+		    BASIS_CONSENT,
+		    BASIS_CONTRACT,
+		    BASIS_LEGAL_OBLIGATION,
+		    BASIS_VITAL_INTERESTS,
+		    BASIS_PUBLIC_TASK,
+		    BASIS_LEGITIMATE_INTERESTS,
+		    BASIS_COUNT
+};
+const char *lawful_basis_name(enum lawful_basis basis);
+bool lawful_basis_from_name(struct str name, enum lawful_basis *out);
+
+enum consent_default { CONSENT_DEFAULT_DENIED, CONSENT_DEFAULT_GRANTED };
+
+#define CONF_PURPOSES_MAX 64
+#define CONF_CHANNELS_MAX 15 /* of one purpose */
+
+struct conf_purpose { /* what people are asked for: consent.purposes */
+	struct str name;
+	struct str *channels; /* email, sms …; none: consent is for the purpose as a whole */
+	size_t channel_count;
+	enum consent_default default_; /* while a person has said nothing */
+	enum lawful_basis basis;
+	bool double_opt_in; /* a grant waits for its confirmation by the person */
+	struct str *gates;  /* "ingest", "enrich", names of destinations */
+	size_t gate_count;
+	struct str *events; /* names of the events that are for this purpose */
+	size_t event_count;
+	uint16_t tcf; /* number of the IAB TCF purpose that stands for it; 0: none */
 };
 
 struct conf_limits {
@@ -68,6 +142,7 @@ struct conf_limits {
 	uint32_t requests_per_connection;  /* 100000 */
 	size_t body_bytes;                 /* 5 MiB, decompressed: 413 beyond */
 	size_t event_bytes;                /* 64 KiB: the event is rejected singly */
+	size_t reply_bytes;                /* 128 MiB: large answers that wait for their clients, all together */
 	uint32_t batch_events;             /* 2500: those beyond are rejected singly */
 	uint32_t header_timeout_ms;        /* 10 s, absolute */
 	uint32_t body_timeout_ms;          /* 10 s of grace … */
@@ -117,8 +192,19 @@ struct config {
 
 	struct conf_source *sources;
 	size_t source_count;
-	struct conf_feature *features;
+	struct conf_feature *features; /* those of features_file come last */
 	size_t feature_count;
+	struct conf_form *forms; /* config/form.h; those of forms_file and of `preferences` too */
+	size_t form_count;
+	struct str forms_file;
+	struct str *amp_senders; /* whose mails may hold our forms; none: no AMP */
+	size_t amp_sender_count;
+	struct conf_purpose *purposes;
+	size_t purpose_count;
+	struct str features_file;      /* as given; empty: none */
+	struct conf_segment *segments; /* those of the file behind those of `segments:` */
+	size_t segment_count;
+	struct str segments_file; /* relative to the configuration's folder; empty: none */
 
 	struct str plugin_path; /* folder of *.so; default: "plugins" beside the executable; never empty */
 	struct conf_instance *enrichers;
@@ -128,6 +214,13 @@ struct config {
 	int64_t changes_retention_us;  /* of the change feed: 7 days */
 	uint32_t min_position_wait_ms; /* bound of ?min_position=: 5 s */
 	uint32_t drain_timeout_ms;     /* of a stop: 10 s */
+
+	struct conf_privacy privacy;
+	struct str hash_key_file;          /* of pseudonyms; never empty */
+	const struct privacy_rules *rules; /* those for everybody; NULL: none */
+	bool has_privacy, needs_hash_key;  /* any source does */
+	const struct node *tracking_plan_node;
+	const struct tracking_plan *tracking_plan; /* NULL: none; config/tracking_plan.h */
 };
 
 struct config_override {
@@ -149,3 +242,4 @@ const char *source_kind_name(enum source_kind kind);
 /* Source by write key, or NULL. O(1): an index is built at load. */
 const struct conf_source *config_source_by_key(const struct config *config, struct str key);
 const struct conf_source *config_source_by_id(const struct config *config, struct str id);
+const struct conf_purpose *config_purpose(const struct config *config, struct str name); /* or NULL */

@@ -46,6 +46,7 @@ static bool same_value(const struct key *key, const char *a, const char *b)
 		if (count_at(key, a) != count_at(key, b)) return false;
 		if (key->type == KEY_TEXTS) return same_texts(pointer_at(key, a), pointer_at(key, b), count_at(key, a));
 		return same_items(key->items, pointer_at(key, a), pointer_at(key, b), count_at(key, a));
+	case KEY_ANY:
 	case KEY_NODE:
 		return node_equal((const struct node *)(const void *)pointer_at(key, a),
 				  (const struct node *)(const void *)pointer_at(key, b));

@@ -52,6 +52,16 @@ const char *name_check_url(struct str text)
 	return is_url ? NULL : "must be a URL such as https://cdp.example.com";
 }
 
+/* Of the usual shape; it is compared, never mailed to. */
+const char *name_check_sender(struct str text)
+{
+	const char *at = memchr(text.ptr, '@', text.len);
+	bool is_address = at && at > text.ptr && at + 1 < text.ptr + text.len &&
+			  is_made_of(text, LOWER UPPER DIGIT "-._+@", 255) &&
+			  !memchr(at + 1, '@', (size_t)(text.ptr + text.len - at - 1));
+	return is_address ? NULL : "must be an e-mail address such as news@shop.example";
+}
+
 const char *name_check_country(struct str text)
 {
 	return text.len == 2 && is_made_of(text, UPPER, 2) ? NULL

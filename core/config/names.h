@@ -13,4 +13,5 @@ const char *name_check_field(struct str text);
 const char *name_check_listener(struct str text);
 const char *name_check_network(struct str text);
 const char *name_check_url(struct str text);
+const char *name_check_sender(struct str text); /* an e-mail address */
 const char *name_check_tls_version(struct str text);

@@ -72,6 +72,7 @@ static void check_keys(struct reading *r, const struct table *table, const struc
 		struct str path = str_of(text, len > 0 ? (size_t)len - 1 : 0);
 		bool fits = len > 0 && (size_t)len < sizeof text && !memchr(child->key.ptr, '.', child->key.len);
 		if (fits && find_key(table, path)) continue;
+		if (fits && table->is_open && section.len == 0) continue;
 		if (!fits || !is_section(table, path))
 			complain_unknown(r, table, child, section, where);
 		else if (child->kind == NODE_MAP)
@@ -150,13 +151,13 @@ static void check_unique(struct reading *r, const struct key *key, const struct 
 	}
 }
 
-static void read_items(struct reading *r, const struct key *key, const struct node *list, char *out)
+static void read_items(struct reading *r, const struct key *key, const struct node *list, const char *path, char *out)
 {
 	const struct table *table = key->items;
 	size_t i = 0;
 	if (list->kind != NODE_LIST || list->child_count > ITEMS_MAX) {
 		complain(r->complaints, list->line,
-			 list->kind == NODE_LIST ? "%s has too many items" : "%s must be a list", key->path);
+			 list->kind == NODE_LIST ? "%s has too many items" : "%s must be a list", path);
 		return;
 	}
 	char *items = arena_zalloc_array(r->arena, list->child_count + 1, table->item_size);
@@ -166,7 +167,7 @@ static void read_items(struct reading *r, const struct key *key, const struct no
 	}
 	for (const struct node *node = list->children; node; node = node->next, i++) {
 		char where[PATH_SIZE];
-		(void)snprintf(where, sizeof where, "%s[%zu]", key->path, i);
+		(void)snprintf(where, sizeof where, "%s[%zu]", path, i);
 		read_item(r, table, node, where, items + i * table->item_size);
 	}
 	for (size_t k = 0; k < table->count; k++)
@@ -180,7 +181,7 @@ static void read_items(struct reading *r, const struct key *key, const struct no
 static void read_node(struct reading *r, const struct key *key, const struct node *node, const char *path, char *out)
 {
 	if (key->type == KEY_ITEMS)
-		read_items(r, key, node, out);
+		read_items(r, key, node, path, out);
 	else
 		read_value(r, key, node, path, out);
 }

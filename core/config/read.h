@@ -17,6 +17,7 @@ enum key_type {
 	KEY_OFFSET, /* int16_t minutes, from "+03:00" */
 	KEY_ITEMS,  /* an array of structs and a count: a list of maps, each read by `items` */
 	KEY_NODE,   /* const struct node *: any map, kept as it is */
+	KEY_ANY,    /* const struct node *: whatever stands there */
 };
 
 enum key_flag {
@@ -48,6 +49,7 @@ struct table {
 	const struct key *keys;
 	size_t count;
 	size_t item_size;            /* of one struct, when the table reads items */
+	bool is_open;                /* its maps may have keys that are not in the table: somebody else checks them */
 	const char *short_form;      /* the key that a plain text instead of a map stands for, or NULL */
 	int *(*line_of)(void *item); /* where an item keeps its line, or NULL */
 	/* What no single key can tell; `where` is "sources[0]". */

@@ -195,6 +195,7 @@ static const char *wanted_kind(enum key_type type, enum node_kind kind)
 	switch (type) {
 	case KEY_TEXTS: return kind == NODE_MAP ? "a list of texts" : NULL;
 	case KEY_FLAGS: return kind == NODE_LIST ? NULL : "a list";
+	case KEY_ANY: return NULL;
 	case KEY_NODE: return kind == NODE_MAP ? NULL : "a map (lines of 'key: value')";
 	default: return kind == NODE_SCALAR ? NULL : "a single value";
 	}
@@ -218,6 +219,7 @@ void read_value(struct reading *reading, const struct key *key, const struct nod
 	case KEY_TEXT: read_text(reading, key, node, path, out); break;
 	case KEY_TEXTS: read_texts(reading, key, node, path, out); break;
 	case KEY_OFFSET: read_offset(reading, key, node, path, out); break;
+	case KEY_ANY:
 	case KEY_NODE: memcpy(out + key->offset, &node, sizeof node); break;
 	case KEY_ITEMS: CHECK(key->type != KEY_ITEMS); /* read.c reads them */
 	}

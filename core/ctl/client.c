@@ -167,7 +167,9 @@ static size_t on_body(char *data, size_t size, size_t count, void *ctx)
 	return buf_append(ctx, data, size * count) == OK ? size * count : 0;
 }
 
-static enum ctl_exit perform(struct client *client, const char *path, const char *method, struct buf *body)
+/* `sent`: the body; NULL: a GET. */
+static enum ctl_exit perform(struct client *client, const char *method, const char *path, const struct str *sent,
+			     struct buf *body)
 {
 	buf_clear(body);
 	if (prepare(client, path, on_body, body) != OK) {
@@ -175,8 +177,9 @@ static enum ctl_exit perform(struct client *client, const char *path, const char
 		return CTL_FAILED;
 	}
 	(void)curl_easy_setopt(client->curl, CURLOPT_TIMEOUT, ANSWER_TIMEOUT_S);
-	if (method) {
-		(void)curl_easy_setopt(client->curl, CURLOPT_POSTFIELDS, "");
+	if (sent) {
+		(void)curl_easy_setopt(client->curl, CURLOPT_POSTFIELDSIZE, (long)sent->len);
+		(void)curl_easy_setopt(client->curl, CURLOPT_POSTFIELDS, sent->ptr);
 		(void)curl_easy_setopt(client->curl, CURLOPT_CUSTOMREQUEST, method);
 	}
 	CURLcode code = curl_easy_perform(client->curl);
@@ -185,17 +188,23 @@ static enum ctl_exit perform(struct client *client, const char *path, const char
 
 enum ctl_exit client_get(struct client *client, const char *path, struct buf *body)
 {
-	return perform(client, path, NULL, body);
-}
-
-enum ctl_exit client_post(struct client *client, const char *path, struct buf *body)
-{
-	return perform(client, path, "POST", body);
+	return perform(client, "GET", path, NULL, body);
 }
 
 enum ctl_exit client_request(struct client *client, const char *method, const char *path, struct buf *body)
 {
-	return perform(client, path, method, body);
+	const struct str nothing = STR_NONE;
+	return perform(client, method, path, &nothing, body);
+}
+
+enum ctl_exit client_post(struct client *client, const char *path, struct buf *body)
+{
+	return client_request(client, "POST", path, body);
+}
+
+enum ctl_exit client_post_json(struct client *client, const char *path, struct str json, struct buf *body)
+{
+	return perform(client, "POST", path, &json, body);
 }
 
 struct saving {

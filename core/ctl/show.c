@@ -83,6 +83,21 @@ static void show_fold(struct json root)
 		     json_bool_at(root, "fold.ready") ? "" : ", still preparing");
 }
 
+static void show_segments(struct json root)
+{
+	int64_t defined = json_int_at(root, "segments.defined");
+	struct json evaluating, percent;
+	double done = 0;
+	if (!defined && !json_get_path(root, STR("segments.evaluating.percent"), &percent)) return;
+	(void)printf("Segments  %" PRId64 " defined, ", defined);
+	if (json_get_path(root, STR("segments.evaluating"), &evaluating) &&
+	    json_get(evaluating, STR("percent"), &percent) && json_double(percent, &done))
+		(void)printf("changed definitions being applied: %.1f %%, %" PRId64 " identifiers looked at\n", done,
+			     json_int_at(root, "segments.evaluating.evaluated"));
+	else
+		(void)printf("everybody evaluated\n");
+}
+
 void show_status(struct json root, const char *url)
 {
 	char uptime[32], resident[32], anonymous[32];
@@ -95,6 +110,7 @@ void show_status(struct json root, const char *url)
 	show_rejected_by(root);
 	show_journal(root);
 	show_fold(root);
+	show_segments(root);
 	(void)printf("Memory    %s resident, %s of it anonymous\n", resident, anonymous);
 	struct json list;
 	if (!list_at(root, "destinations", &list)) return;
@@ -102,10 +118,29 @@ void show_status(struct json root, const char *url)
 	show_destinations(root);
 }
 
+void show_consent_chain(struct json root)
+{
+	struct str head = json_text_at(root, "head"), why = json_text_at(root, "why");
+	int64_t rows = json_int_at(root, "rows"), erased = json_int_at(root, "erased");
+	if (json_bool_at(root, "intact"))
+		(void)printf("The consent log is intact: %" PRId64 " rows, %" PRId64 " of them erased.\nHead %.*s\n",
+			     rows, erased, STR_ARG(head));
+	else
+		(void)printf("The consent log is BROKEN at row %" PRId64 ": %.*s. %" PRId64
+			     " rows before it are intact.\n",
+			     json_int_at(root, "brokenAt"), STR_ARG(why), rows);
+}
+
+void show_link(struct json root)
+{
+	struct str url = json_text_at(root, "url");
+	(void)printf("%.*s\n", STR_ARG(url));
+}
+
 void show_destinations(struct json root)
 {
-	static const char *const TITLES[] = {"NAME",    "PLUGIN",  "STATE",        "LAG",        "DELIVERED", "DROPPED",
-					     "RETRIES", "EXPIRED", "LAST SUCCESS", "LAST ERROR", NULL};
+	static const char *const TITLES[] = {"NAME",    "PLUGIN",  "STATE",  "LAG",          "DELIVERED",  "DROPPED",
+					     "RETRIES", "EXPIRED", "DENIED", "LAST SUCCESS", "LAST ERROR", NULL};
 	struct json list, row;
 	struct json_iter it;
 	if (!list_at(root, "destinations", &list)) {
@@ -122,6 +157,7 @@ void show_destinations(struct json root)
 		table_cell_f(table, "%" PRId64, json_int_at(row, "dropped"));
 		table_cell_f(table, "%" PRId64, json_int_at(row, "retries"));
 		table_cell_f(table, "%" PRId64, json_int_at(row, "expiredRecords"));
+		table_cell_f(table, "%" PRId64, json_int_at(row, "denied"));
 		cell_time(table, row, "lastSuccessAt");
 		cell_or_dash(table, json_text_at(row, "lastError"));
 	}
@@ -226,6 +262,40 @@ static void show_features(struct json root)
 	table_print(table, stdout, 2);
 }
 
+static void show_consents(struct json root)
+{
+	static const char *const TITLES[] = {"PURPOSE", "CHANNEL", "STATE", "BASIS", "SINCE", "UNTIL", "SOURCE", NULL};
+	struct json list, row;
+	struct json_iter it;
+	if (!list_at(root, "consents", &list)) return;
+	struct table *table = table_new(TITLES);
+	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+		struct str channel = json_text_at(row, "channel");
+		table_cell(table, json_text_at(row, "purpose"));
+		table_cell(table, channel.len ? channel : STR("all"));
+		table_cell(table, json_text_at(row, "state"));
+		table_cell(table, json_text_at(row, "basis"));
+		cell_time(table, row, "at");
+		cell_time(table, row, "expiresAt");
+		table_cell(table, json_text_at(row, "source"));
+	}
+	(void)putchar('\n');
+	table_print(table, stdout, 2);
+}
+
+/* One line: names have no spaces. */
+static void show_segments_of(struct json root)
+{
+	struct json list, item;
+	struct json_iter it;
+	struct str name;
+	if (!list_at(root, "segments", &list)) return;
+	(void)printf("\nSegments\n ");
+	for (json_iter_start(list, &it); json_next_element(&it, &item);)
+		if (json_str(item, &name)) (void)printf(" %.*s", STR_ARG(name));
+	(void)putchar('\n');
+}
+
 void show_profile(struct json root)
 {
 	struct str id = json_text_at(root, "id"), requested = json_text_at(root, "requestedId");
@@ -235,6 +305,8 @@ void show_profile(struct json root)
 	show_identifiers(root);
 	show_traits(root);
 	show_features(root);
+	show_consents(root);
+	show_segments_of(root);
 }
 
 /* What an event is called: its name for tracks and pages, else its type. */
@@ -276,6 +348,21 @@ static void line(const char *title, struct str text)
 	(void)putchar('\n');
 }
 
+/* What of the tracking plan the event breaks. */
+static void show_violations(struct json event)
+{
+	struct json list, row;
+	struct json_iter it;
+	if (!list_at(event, "violations", &list)) return;
+	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+		(void)printf("  %-12s", "violates");
+		print_text(stdout, json_text_at(row, "pointer"));
+		(void)printf(": ");
+		print_text(stdout, json_text_at(row, "message"));
+		(void)putchar('\n');
+	}
+}
+
 static void show_traced_event(struct json event)
 {
 	struct str verdict = json_text_at(event, "outcome.verdict");
@@ -291,6 +378,7 @@ static void show_traced_event(struct json event)
 	line("position", json_text_at(event, "position"));
 	line("same as", json_text_at(event, "outcome.duplicateOf"));
 	line("profile", json_text_at(event, "profile"));
+	show_violations(event);
 	if (!list_at(event, "destinations", &list)) return;
 	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
 		struct str name = json_text_at(row, "name"), state = json_text_at(row, "state");
@@ -344,8 +432,18 @@ void show_rejects(struct json root)
 	table_print(table, stdout, 0);
 }
 
+static struct json first_of(struct json list)
+{
+	struct json_iter it;
+	struct json first = list;
+	json_iter_start(list, &it);
+	(void)json_next_element(&it, &first);
+	return first;
+}
+
 void show_tail_event(struct json event)
 {
+	struct json list;
 	struct str at = json_text_at(event, "receivedAt"), verdict = json_text_at(event, "outcome.verdict");
 	struct str user = json_text_at(event, "userId"), type = json_text_at(event, "type");
 	if (!user.len) user = json_text_at(event, "anonymousId");
@@ -355,6 +453,100 @@ void show_tail_event(struct json event)
 	print_text(stdout, user);
 	(void)printf("  ");
 	print_text(stdout, json_text_at(event, "messageId"));
+	if (list_at(event, "violations", &list)) {
+		(void)printf("  violates the plan at ");
+		print_text(stdout, json_text_at(first_of(list), "pointer"));
+	}
 	(void)putchar('\n');
 	(void)fflush(stdout);
+}
+
+/* ── merge and unmerge ───────────────────────────────────────────────────── */
+
+static void show_list(const char *title, struct json row, const char *key)
+{
+	struct json list, item;
+	struct json_iter it;
+	struct str text;
+	if (!list_at(row, key, &list)) return;
+	(void)printf("  %s", title);
+	for (json_iter_start(list, &it); json_next_element(&it, &item);) {
+		(void)putchar(' ');
+		if (json_str(item, &text)) print_text(stdout, text);
+	}
+	(void)putchar('\n');
+}
+
+static void show_links(const char *title, struct json root, const char *key)
+{
+	struct json list, row;
+	struct json_iter it;
+	if (!list_at(root, key, &list)) return;
+	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+		(void)printf("  %s ", title);
+		print_text(stdout, json_text_at(row, "a"));
+		(void)printf(" - ");
+		print_text(stdout, json_text_at(row, "b"));
+		struct str rule = json_text_at(row, "rule"), at = json_text_at(row, "at");
+		(void)printf("  (%.*s, %.*s)\n", STR_ARG(rule), at.len > 19 ? 19 : (int)at.len, at.ptr);
+	}
+}
+
+static void show_conflicts(struct json root)
+{
+	static const char *const TITLES[] = {"TRAIT", "SHOWN", "NOT SHOWN", NULL};
+	struct json list, row, value;
+	struct json_iter it;
+	if (!list_at(root, "conflicts", &list)) return;
+	struct table *table = table_new(TITLES);
+	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+		table_cell(table, json_text_at(row, "trait"));
+		if (json_get(row, STR("winner"), &value)) table_cell_json(table, value, VALUE_MAX);
+		if (json_get(row, STR("loser"), &value)) table_cell_json(table, value, VALUE_MAX);
+	}
+	table_print(table, stdout, 2);
+}
+
+static void show_preview(struct json root)
+{
+	struct json list, row;
+	struct json_iter it;
+	struct str reason = json_text_at(root, "reason"), name;
+	if (reason.len) (void)printf("It would be refused: %.*s\n", STR_ARG(reason));
+	if (list_at(root, "limits", &list))
+		for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+			reason = json_text_at(row, "reason");
+			name = json_text_at(row, "namespace");
+			(void)printf("  limit %.*s %.*s\n", STR_ARG(reason), STR_ARG(name));
+		}
+	if (!json_bool_at(root, "allowed")) return;
+	(void)printf("%s\n", json_bool_at(root, "alreadyOne") ? "They are one person already."
+							      : "Nothing was changed. It would:");
+	show_list("make one person of", root, "identifiers");
+	show_conflicts(root);
+	show_links("cut", root, "cut");
+	show_links("link", root, "linked");
+	if (list_at(root, "profiles", &list))
+		for (json_iter_start(list, &it); json_next_element(&it, &row);)
+			show_list("leave a person of", row, "identifiers");
+}
+
+void show_act(struct json root)
+{
+	struct str status = json_text_at(root, "status"), a = json_text_at(root, "profiles.a"),
+		   b = json_text_at(root, "profiles.b");
+	if (json_bool_at(root, "dryRun")) {
+		show_preview(root);
+		return;
+	}
+	print_text(stdout, json_text_at(root, "a"));
+	(void)printf(" and ");
+	print_text(stdout, json_text_at(root, "b"));
+	if (str_eq(status, STR("pending")))
+		(void)printf(": recorded, not decided yet; see the history in a moment\n");
+	else if (str_eq(status, STR("unmerged")))
+		(void)printf(" are two persons now: %.*s and %.*s\n", STR_ARG(a), STR_ARG(b));
+	else
+		(void)printf(" are one person%s: %.*s\n", str_eq(status, STR("merged")) ? " now" : " already",
+			     STR_ARG(a));
 }

@@ -10,4 +10,8 @@ void show_trace(struct json root);
 void show_rejects(struct json root);
 void show_destinations(struct json root);
 void show_sources(struct json root);
+void show_consent_chain(struct json root);
+void show_link(struct json root);        /* its URL alone, for scripts */
 void show_tail_event(struct json event); /* one line */
+/* Answers to merge and unmerge, dry runs too. */
+void show_act(struct json root);

@@ -68,14 +68,35 @@ static int name_people(struct batch *batch, struct people_reader *reader)
 	return rc;
 }
 
-static int pick_records(struct batch *batch, struct people_reader *reader, uint64_t seq)
+/* Asked when it is handed over: whoever withdrew since does not go out any more. */
+static int ask_consent(struct batch *batch, struct people_reader *reader, const struct gate *gate)
+{
+	int rc = OK;
+	int64_t now = clock_wall_us();
+	memset(batch->is_denied, 0, sizeof batch->is_denied);
+	if (!people_gates_destination(reader, gate->name)) return OK;
+	for (size_t i = 0; i < batch->count && rc == OK; i++) {
+		bool is_allowed = true;
+		arena_reset(&batch->scratch);
+		rc = people_consent_gate(reader, batch->fragments[i], gate->name, now, &batch->scratch, &is_allowed);
+		batch->is_denied[i] = !is_allowed;
+	}
+	return rc;
+}
+
+static int pick_records(struct batch *batch, struct people_reader *reader, const struct gate *gate, uint64_t seq)
 {
 	uint64_t applied;
 	struct picking picking = {.batch = batch};
 	int rc = people_read_begin(reader, &applied);
 	if (rc) return rc;
+	if (gate->is_gated && !people_gates_destination(reader, gate->name)) {
+		people_read_end(reader); /* the commit that brings the definition wakes us */
+		return OK;
+	}
 	rc = people_outcomes(reader, seq, GATHER_ROWS_MAX, pick, &picking);
 	if (rc == OK) rc = name_people(batch, reader);
+	if (rc == OK) rc = ask_consent(batch, reader, gate);
 	people_read_end(reader);
 	bool is_cut = batch->count == HANDOVER_RECORDS_MAX || picking.rows == GATHER_ROWS_MAX;
 	batch->next_seq = is_cut ? picking.last_seq + 1 : applied > seq ? applied : seq;
@@ -157,12 +178,13 @@ static void keep(struct batch *batch, size_t from, size_t to, struct export_reco
 	batch->bytes += record.json.len;
 }
 
-int batch_gather(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader, uint64_t seq)
+int batch_gather(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
+		 const struct gate *gate, uint64_t seq)
 {
 	arena_reset(&batch->arena);
-	batch->count = batch->bytes = 0;
+	batch->count = batch->bytes = batch->denied_count = batch->denied_booked = 0;
 	batch->next_seq = seq;
-	int rc = pick_records(batch, reader, seq);
+	int rc = pick_records(batch, reader, gate, seq);
 	/* Trimmed between the look at the journal and this snapshot: a gap that must be told. */
 	if (rc == OK && seq < journal_first_seq(shared->journal)) rc = ERR_GONE;
 	size_t picked = batch->count, kept = 0;
@@ -171,6 +193,10 @@ int batch_gather(struct batch *batch, struct deliver_shared *shared, struct peop
 		if (batch->bytes >= BATCH_BYTES_MAX) {
 			batch->next_seq = batch->seqs[i];
 			break;
+		}
+		if (batch->is_denied[i]) {
+			batch->denied[batch->denied_count++] = batch->seqs[i];
+			continue;
 		}
 		rc = batch->is_withheld[i] ? ERR_NOT_FOUND : read_record(batch, shared, batch->seqs[i], &record);
 		if (rc == OK) keep(batch, i, kept++, record);

@@ -6,8 +6,11 @@
 #include "base/encode.h"
 #include "base/log.h"
 
-/* A row: format u8, 7 zero bytes, then next_seq, delivered, dropped, retries, expired_records, last_success_us, big endian. */
-#define ROW_SIZE 56
+/* A row: format u8, 7 zero bytes, then next_seq, delivered, dropped, retries, expired_records, last_success_us, big endian; with
+ * format 2, which only rows that need it have, denied too. */
+#define ROW_SIZE        64
+#define ROW_SIZE_PLAIN  56
+#define ROW_WITH_DENIED 2
 
 struct cursors {
 	struct store_env *env;
@@ -15,23 +18,26 @@ struct cursors {
 	pthread_mutex_t lock; /* one writer at a time */
 };
 
-static void encode(const struct cursor_row *row, uint8_t out[ROW_SIZE])
+static struct str encode(const struct cursor_row *row, uint8_t out[ROW_SIZE])
 {
 	memset(out, 0, ROW_SIZE);
-	out[0] = CURSOR_FORMAT;
+	out[0] = row->denied ? ROW_WITH_DENIED : CURSOR_FORMAT;
 	put_be64(out + 8, row->next_seq);
 	put_be64(out + 16, row->delivered);
 	put_be64(out + 24, row->dropped);
 	put_be64(out + 32, row->retries);
 	put_be64(out + 40, row->expired_records);
 	put_be64(out + 48, (uint64_t)row->last_success_us);
+	put_be64(out + 56, row->denied);
+	return str_of(out, row->denied ? ROW_SIZE : ROW_SIZE_PLAIN);
 }
 
 static int decode(struct str bytes, struct cursor_row *out)
 {
 	const uint8_t *p = (const uint8_t *)bytes.ptr;
-	if (bytes.len != ROW_SIZE) return ERR_CORRUPT;
-	if (p[0] != CURSOR_FORMAT) return ERR_FORMAT;
+	if (bytes.len < ROW_SIZE_PLAIN) return ERR_CORRUPT;
+	if (p[0] != CURSOR_FORMAT && p[0] != ROW_WITH_DENIED) return ERR_FORMAT;
+	if (bytes.len != (p[0] == ROW_WITH_DENIED ? ROW_SIZE : ROW_SIZE_PLAIN)) return ERR_CORRUPT;
 	*out = (struct cursor_row){
 	    .next_seq = get_be64(p + 8),
 	    .delivered = get_be64(p + 16),
@@ -39,6 +45,7 @@ static int decode(struct str bytes, struct cursor_row *out)
 	    .retries = get_be64(p + 32),
 	    .expired_records = get_be64(p + 40),
 	    .last_success_us = (int64_t)get_be64(p + 48),
+	    .denied = p[0] == ROW_WITH_DENIED ? get_be64(p + 56) : 0,
 	};
 	return OK;
 }
@@ -165,11 +172,11 @@ int cursors_put(struct cursors *cursors, struct str name, const struct cursor_ro
 {
 	uint8_t bytes[ROW_SIZE];
 	struct store_txn *txn;
-	encode(row, bytes);
+	struct str value = encode(row, bytes);
 	pthread_mutex_lock(&cursors->lock);
 	int rc = store_begin(cursors->env, true, &txn);
 	if (rc == OK) {
-		(void)!store_put(txn, cursors->rows, name, str_of(bytes, sizeof bytes)); /* sticky: commit tells */
+		(void)!store_put(txn, cursors->rows, name, value); /* sticky: commit tells */
 		rc = store_commit(txn);
 	}
 	pthread_mutex_unlock(&cursors->lock);

@@ -10,6 +10,7 @@ struct cursor_row {
 	uint64_t next_seq; /* to hand over */
 	uint64_t delivered, dropped, retries, expired_records;
 	int64_t last_success_us; /* 0: never */
+	uint64_t denied;         /* left out because the person does not consent */
 };
 
 struct cursors;

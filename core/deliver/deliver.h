@@ -23,6 +23,7 @@ struct destination_status {
 	uint64_t cursor; /* next seq to hand over */
 	uint64_t lag;    /* records behind the fold */
 	uint64_t delivered, dropped, retries, expired_records;
+	uint64_t denied; /* kept back because the person does not consent */
 	bool is_failing;
 	struct str last_error;
 	int64_t last_success_us;

@@ -42,14 +42,22 @@ struct batch { /* records between gathering and settling */
 	uint8_t fragments[HANDOVER_RECORDS_MAX][16];
 	bool is_settled[HANDOVER_RECORDS_MAX];
 	bool is_withheld[HANDOVER_RECORDS_MAX]; /* erased since: never handed over */
+	bool is_denied[HANDOVER_RECORDS_MAX];
+	uint64_t denied[HANDOVER_RECORDS_MAX]; /* positions of those that the person does not allow, in order */
+	size_t denied_count, denied_booked;
 	size_t count, bytes;
 	uint64_t next_seq; /* where the cursor stands when all are settled */
 };
 void batch_init(struct batch *batch);
 void batch_fini(struct batch *batch);
-/* Fills the batch from `seq` on. OK with count 0: nothing to hand over below next_seq. ERR_GONE: `seq` is behind retention. */
+/* Whom a batch is for. */
+struct gate {
+	struct str name;
+	bool is_gated; /* by the config: until the fold knows of it, nothing is handed over */
+};
+/* Fills the batch from `seq` on, without what consent keeps from the destination. OK with count 0: nothing to hand over below next_seq. ERR_GONE: `seq` is behind retention. */
 MUST_USE int batch_gather(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
-			  uint64_t seq);
+			  const struct gate *gate, uint64_t seq);
 
 struct destination {
 	struct destination *next;
@@ -58,6 +66,7 @@ struct destination {
 	struct str name;
 	const struct plugin *plugin;
 	struct plugin_conf *conf;
+	bool is_gated; /* some purpose of the config gates it */
 
 	/* the thread's own */
 	struct cdpd_instance *instance;
@@ -68,7 +77,7 @@ struct destination {
 	unsigned failures; /* in a row */
 	uint64_t committed_seq;
 	int64_t committed_at_us, logged_drop_us;
-	struct metric *delivered, *dropped, *retries, *expired, *lag, *failing;
+	struct metric *delivered, *dropped, *retries, *expired, *denied, *lag, *failing;
 
 	pthread_t thread;
 	_Atomic(bool) stop;

@@ -49,8 +49,10 @@ static void fill_text(Cdpd__V1__StoredEvent *stored, const struct cdpd_event *ev
 	stored->context = to_bytes(event->context);
 	stored->extra = to_bytes(event->extra);
 	stored->enrichment = to_bytes(event->enrichment);
+	stored->violations = to_bytes(event->violations);
 	stored->ip = to_bytes(event->ip);
 	stored->user_agent = to_bytes(event->user_agent);
+	stored->country = to_bytes(event->country);
 }
 
 static void fill_numbers(Cdpd__V1__StoredEvent *stored, const struct cdpd_event *event)
@@ -139,8 +141,10 @@ static void read_stored(const Cdpd__V1__StoredEvent *stored, struct cdpd_event *
 	    .context = to_str(stored->context),
 	    .extra = to_str(stored->extra),
 	    .enrichment = to_str(stored->enrichment),
+	    .violations = to_str(stored->violations),
 	    .ip = to_str(stored->ip),
 	    .user_agent = to_str(stored->user_agent),
+	    .country = to_str(stored->country),
 	};
 }
 

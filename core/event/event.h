@@ -26,6 +26,7 @@ enum event_flag {
 	EVENT_INACTIVE = 1 << 3,     /* context.active = false: does not touch last seen */
 	EVENT_DECLARED = 1 << 4,     /* traits are declared (zero-party); set by route and source, never by payload */
 	EVENT_SKEW_CORRECTED = 1 << 5,
+	EVENT_CONSENT = 1 << 6, /* what a person consents to (docs/consent.md); set by route, never by payload */
 };
 
 #define EVENT_ID_MAX         100 /* bytes of a messageId */
@@ -47,7 +48,9 @@ struct cdpd_event {
 	uint32_t flags;
 	struct str properties, traits, context, extra; /* JSON objects as text, or empty */
 	struct str enrichment;                         /* JSON object as text, or empty */
+	struct str violations;                         /* JSON array of {code, pointer, message}, or empty */
 	struct str ip, user_agent;
+	struct str country; /* the source's default_country at ingest, or empty */
 	struct str *awaits;
 	size_t await_count;
 };

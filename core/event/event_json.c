@@ -40,6 +40,7 @@ int event_write_json(struct buf *buf, const struct cdpd_event *event, bool leave
 	raw(&out, STR("context"), event->context);
 	raw(&out, STR("enrichment"), event->enrichment);
 	raw(&out, STR("extra"), event->extra);
+	raw(&out, STR("violations"), event->violations);
 	text(&out, STR("ip"), event->ip);
 	text(&out, STR("userAgent"), event->user_agent);
 	moment(&out, STR("timestamp"), event->event_time_us);

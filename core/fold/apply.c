@@ -3,6 +3,7 @@
 #include "event/record.h"
 #include "fold/payload.h"
 #include "fold/worker.h"
+#include "profile/segment.h"
 
 static int put_verdict(struct fold *fold, uint64_t seq, enum outcome_verdict verdict, enum outcome_reason reason,
 		       uint64_t previous_seq)
@@ -72,6 +73,7 @@ static int apply_clock(struct fold *fold, const struct record *record)
 	int rc = payload_read_clock(&fold->arena, record->payload, &is_held);
 	if (rc) return rc;
 	dedup_hold(fold->dedup, is_held);
+	people_hold(fold->people, is_held, record->t);
 	dedup_advance(fold->dedup, record->seq, record->t); /* with a confirmation what was held back is due now */
 	return OK;
 }
@@ -98,6 +100,15 @@ static int apply_erased_event(struct fold *fold, const struct record *record)
 	int rc = erased_event_decode(record->payload, &fold->arena, &event);
 	if (!rc) rc = people_apply_erased(fold->people, &event, record->seq, record->t);
 	return rc ? rc : put_verdict(fold, record->seq, OUTCOME_ERASED, OUTCOME_REASON_NONE, 0);
+}
+
+static int apply_act(struct fold *fold, const struct record *record)
+{
+	struct people_act act;
+	int rc = payload_read_act(&fold->arena, record->payload, &act);
+	if (rc) return rc;
+	enum people_act_kind kind = record->kind == RECORD_MERGE ? PEOPLE_MERGE : PEOPLE_UNMERGE;
+	return people_act(fold->people, kind, &act, record->seq, record->t);
 }
 
 static int refuse_kind(const struct record *record)
@@ -129,9 +140,9 @@ static int apply_kind(struct fold *fold, const struct record *record)
 	case RECORD_ERASED_EVENT:
 		dedup_advance(fold->dedup, record->seq, record->t);
 		return apply_erased_event(fold, record);
-	case RECORD_RESOLUTION:
 	case RECORD_MERGE:
-	case RECORD_UNMERGE: break;
+	case RECORD_UNMERGE: dedup_advance(fold->dedup, record->seq, record->t); return apply_act(fold, record);
+	case RECORD_RESOLUTION: break;
 	}
 	return refuse_kind(record);
 }

@@ -92,11 +92,34 @@ int payload_write_quarantine(struct arena *arena, uint64_t seq, struct str plugi
 	return pack(arena, &stored.base, out);
 }
 
-/* ── erasures, suppressions ──────────────────────────────────────────────── */
+/* ── what people asked for ───────────────────────────────────────────────── */
 
-static struct str bytes_str(ProtobufCBinaryData bytes)
+int payload_write_act(struct arena *arena, const struct people_act *act, struct str *out)
+{
+	Cdpd__V1__StoredMerge stored = CDPD__V1__STORED_MERGE__INIT;
+	stored.a = to_bytes(act->a.ptr, act->a.len);
+	stored.b = to_bytes(act->b.ptr, act->b.len);
+	stored.reason = to_bytes(act->note.ptr, act->note.len);
+	stored.actor = to_bytes(act->actor.ptr, act->actor.len);
+	return pack(arena, &stored.base, out);
+}
+
+static struct str text_of(ProtobufCBinaryData bytes)
 {
 	return bytes.len ? str_of(bytes.data, bytes.len) : STR_NONE;
+}
+
+int payload_read_act(struct arena *arena, struct str payload, struct people_act *out)
+{
+	ProtobufCAllocator allocator = allocator_of(arena);
+	Cdpd__V1__StoredMerge *stored =
+	    cdpd__v1__stored_merge__unpack(&allocator, payload.len, (const uint8_t *)payload.ptr);
+	if (!stored || !stored->a.len || !stored->b.len) return ERR_CORRUPT;
+	*out = (struct people_act){.a = text_of(stored->a),
+				   .b = text_of(stored->b),
+				   .actor = text_of(stored->actor),
+				   .note = text_of(stored->reason)};
+	return OK;
 }
 
 int payload_write_erasure(struct arena *arena, const struct people_erasure *erasure, struct str actor,
@@ -134,9 +157,9 @@ int payload_read_suppression(struct arena *arena, struct str payload, struct peo
 	    cdpd__v1__stored_suppression__unpack(&allocator, payload.len, (const uint8_t *)payload.ptr);
 	if (!stored || stored->fragment_id.len != sizeof out->owner.bytes) return ERR_CORRUPT;
 	*out = (struct people_suppression){.is_lifted = stored->lifted,
-					   .namespace_ = bytes_str(stored->namespace_),
-					   .actor = bytes_str(stored->actor),
-					   .reason = bytes_str(stored->reason)};
+					   .namespace_ = text_of(stored->namespace_),
+					   .actor = text_of(stored->actor),
+					   .reason = text_of(stored->reason)};
 	memcpy(out->owner.bytes, stored->fragment_id.data, sizeof out->owner.bytes);
 	return OK;
 }

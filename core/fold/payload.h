@@ -1,8 +1,9 @@
-/* payload: the protobuf payloads that the fold itself writes and reads: definitions, clock acts, quarantines. */
+/* payload: the protobuf payloads that the fold itself writes or reads: definitions, clock acts, quarantines, merges. */
 #pragma once
 
 #include "base/arena.h"
 #include "profile/erase.h"
+#include "profile/people.h"
 #include "profile/suppress.h"
 
 /* Text in the arena. ERR_NOMEM. */
@@ -17,3 +18,6 @@ MUST_USE int payload_read_suppression(struct arena *arena, struct str payload, s
 MUST_USE int payload_read_clock(struct arena *arena, struct str payload, bool *is_held);
 MUST_USE int payload_write_quarantine(struct arena *arena, uint64_t seq, struct str plugin, struct str reason,
 				      struct str *out);
+/* Merges and unmerges; who asks for one writes it. Texts of any length. */
+MUST_USE int payload_write_act(struct arena *arena, const struct people_act *act, struct str *out);
+MUST_USE int payload_read_act(struct arena *arena, struct str payload, struct people_act *out);

@@ -6,7 +6,9 @@
 
 #include "base/clock.h"
 #include "fold/append.h"
+#include "fold/due.h"
 #include "fold/payload.h"
+#include "profile/segment.h"
 
 #define BATCH_RECORDS  4096
 #define BATCH_BYTES    ((size_t)4 << 20)
@@ -73,7 +75,7 @@ static void pause_until(struct fold *fold, int64_t mono_us)
 
 /* ── transactions ────────────────────────────────────────────────────────── */
 
-static int open_transaction(struct fold *fold)
+int worker_open_transaction(struct fold *fold)
 {
 	if (fold->is_open) return OK;
 	int rc = people_begin(fold->people);
@@ -102,6 +104,13 @@ static int trim(struct fold *fold)
 	return people_trim(fold->people, first, before, TRIM_ROWS + 2 * fold->record_count);
 }
 
+/* The journal appends a tick when the earlier of the two comes and nothing else does. */
+static void set_wake(struct fold *fold)
+{
+	int64_t dedup = dedup_next_due(fold->dedup, fold->next), people = people_wake_at(fold->people, fold->t);
+	journal_set_due(fold->journal, dedup < people ? dedup : people);
+}
+
 static int write_transaction(struct fold *fold)
 {
 	int rc = dedup_flush(fold->dedup, people_txn(fold->people));
@@ -109,7 +118,7 @@ static int write_transaction(struct fold *fold)
 	return rc ? rc : people_commit(fold->people, fold->next, fold->t);
 }
 
-static int commit(struct fold *fold)
+int worker_commit(struct fold *fold)
 {
 	if (!fold->is_open) return OK;
 	int64_t start = clock_mono_us();
@@ -129,12 +138,12 @@ static int commit(struct fold *fold)
 	metric_observe_us(fold->meter.commit_seconds, fold->committed_at - start);
 	worker_publish(fold);
 	journal_set_checkpoint(fold->journal, fold->next);
-	journal_set_due(fold->journal, dedup_next_due(fold->dedup, fold->next));
+	set_wake(fold);
 	if (fold->on_commit) fold->on_commit(fold->ctx, fold->next, people_last_change(fold->people));
 	return OK;
 }
 
-static bool is_full(const struct fold *fold)
+bool worker_is_full(const struct fold *fold)
 {
 	if (people_pages(fold->people) >= fold->page_cap + dedup_overcount(fold->dedup)) return true;
 	if (fold->record_count >= marker_step(&fold->marker, fold->next - 1)) return true;
@@ -146,20 +155,35 @@ static bool is_full(const struct fold *fold)
 
 /* ── records ─────────────────────────────────────────────────────────────── */
 
+/* A definition begins a transaction: a re-evaluation must see everybody in the store. */
+static int before_record(struct fold *fold, const struct record *record)
+{
+	int rc = record->kind == RECORD_DEFINITION ? worker_commit(fold) : OK;
+	return rc ? rc : due_fire(fold, record);
+}
+
+static int after_record(struct fold *fold, const struct record *record)
+{
+	int rc = record->kind == RECORD_CLOCK ? due_fire(fold, record) : OK; /* confirmed: what was held is due now */
+	return rc ? rc : due_scan(fold, record);
+}
+
 static int fold_record(struct fold *fold, const struct record *record)
 {
 	if (record->seq != fold->next) return ERR_CORRUPT;
-	int rc = open_transaction(fold);
-	if (!rc) rc = apply_record(fold, record);
+	int rc = before_record(fold, record);
+	if (rc) return rc;
+	rc = apply_record(fold, record);
 	if (rc == ERR_FORMAT) {
-		rc = commit(fold); /* what came before it stays folded */
+		rc = worker_commit(fold); /* what came before it stays folded */
 		return rc ? rc : ERR_FORMAT;
 	}
+	if (!rc) rc = after_record(fold, record);
 	if (rc) return rc;
 	fold->next = record->seq + 1;
 	fold->t = record->t;
 	fold->record_count++;
-	return is_full(fold) ? commit(fold) : OK;
+	return worker_is_full(fold) ? worker_commit(fold) : OK;
 }
 
 static int quarantine(struct fold *fold, uint64_t seq)
@@ -177,10 +201,10 @@ static int quarantine(struct fold *fold, uint64_t seq)
 /* Alone in its transaction: should it crash again, nothing before it is folded a third time. */
 static int fold_suspect(struct fold *fold, const struct record *record)
 {
-	int rc = commit(fold);
+	int rc = worker_commit(fold);
 	if (!rc && marker_is_guilty(&fold->marker)) rc = quarantine(fold, record->seq);
 	if (!rc) rc = fold_record(fold, record);
-	return rc ? rc : commit(fold);
+	return rc ? rc : worker_commit(fold);
 }
 
 static int fold_batch(struct fold *fold)
@@ -207,14 +231,14 @@ static int run_task(struct fold *fold)
 	const struct fold_task *task = fold->task;
 	(void)pthread_mutex_unlock(&fold->lock);
 	if (!task) return OK;
-	int rc = commit(fold);
-	if (!rc && !task->is_outside) rc = open_transaction(fold);
+	int rc = worker_commit(fold);
+	if (!rc && !task->is_outside) rc = worker_open_transaction(fold);
 	if (rc) {
 		task_finish(fold, rc);
 		return rc;
 	}
 	rc = task_run(fold, task);
-	if (!rc) rc = commit(fold);
+	if (!rc) rc = worker_commit(fold);
 	int failure = rc ? abandon(fold) : OK;
 	task_finish(fold, rc);
 	return failure ? failure : rc == ERR_PANIC ? rc : OK;
@@ -229,7 +253,7 @@ static bool should_stand_back(struct fold *fold)
 /* What is folded is shown first. */
 static int stand_back(struct fold *fold)
 {
-	int rc = commit(fold);
+	int rc = worker_commit(fold);
 	if (!rc) pause_until(fold, clock_mono_us() + GAP_MS * US_PER_MS);
 	return rc;
 }
@@ -251,7 +275,7 @@ static int fold_pending(struct fold *fold)
 		if (!rc) rc = fold_batch(fold);
 		if (rc) return rc;
 	}
-	return commit(fold);
+	return worker_commit(fold);
 }
 
 /* ── turns ───────────────────────────────────────────────────────────────── */
@@ -262,13 +286,13 @@ static int maintain(struct fold *fold)
 	int64_t now = clock_mono_us();
 	metric_set(fold->meter.lag, (int64_t)(journal_next_seq(fold->journal) - fold->next));
 	if (now - fold->maintained_at < MAINTAIN_MS * US_PER_MS) return OK;
-	int rc = open_transaction(fold);
+	int rc = worker_open_transaction(fold);
 	if (rc) return rc;
 	size_t before = store_dirty_pages(people_txn(fold->people));
 	rc = dedup_flush(fold->dedup, people_txn(fold->people));
 	if (!rc) rc = trim(fold);
 	if (rc) return rc;
-	if (store_dirty_pages(people_txn(fold->people)) != before) return commit(fold);
+	if (store_dirty_pages(people_txn(fold->people)) != before) return worker_commit(fold);
 	fold->maintained_at = now;
 	return abandon(fold);
 }
@@ -328,7 +352,7 @@ void *worker_main(void *arg)
 		log_info(LOG_FOLD, "folding from position %" PRIu64 ", %" PRIu64 " message ids read in %" PRId64 " ms",
 			 fold->next, atomic_load(&fold->dedup_ids), (clock_mono_us() - start) / US_PER_MS);
 		journal_set_checkpoint(fold->journal, fold->next);
-		journal_set_due(fold->journal, dedup_next_due(fold->dedup, fold->next));
+		set_wake(fold);
 		atomic_store(&fold->is_ready, true);
 	}
 	while (!rc && !atomic_load(&fold->should_stop)) rc = turn(fold);

@@ -78,6 +78,10 @@ struct fold_task {
 MUST_USE int task_run(struct fold *fold, const struct fold_task *task);
 void task_finish(struct fold *fold, int status);
 void task_end(struct fold *fold);
+/* For due.c: one transaction, begun when it is not open yet; whether it should end; ending it. */
+MUST_USE int worker_open_transaction(struct fold *fold);
+bool worker_is_full(const struct fold *fold);
+MUST_USE int worker_commit(struct fold *fold);
 
 /* core/fold/apply.c: folds one record into the open transaction. ERR_FORMAT: of a kind that only a newer cdpd writes,
  * nothing was changed. Other errors: the transaction must be abandoned. */

@@ -2,6 +2,8 @@
 #include "base/hash.h"
 #include "ingest/canonical.h"
 #include "ingest/message.h"
+#include "ingest/planned.h"
+#include "ingest/redact.h"
 #include "ingest/validate.h"
 
 int draft_fault(struct draft *draft, enum problem problem, struct str pointer, struct str message)
@@ -39,6 +41,7 @@ static int step_name(struct intake *in, struct draft *draft)
 	event->source_id = in->caller.source->id;
 	event->source_kind = in->caller.source->kind;
 	event->rights = in->caller.source->rights;
+	event->country = in->caller.source->default_country;
 	event->received_at_us = in->request->received_at_us;
 	if (event->message_id.len) return OK;
 	event->flags |= EVENT_ID_GENERATED;
@@ -81,7 +84,11 @@ static int step_connection(struct intake *in, struct draft *draft)
 static int step_enrich(struct intake *in, struct draft *draft)
 {
 	struct enrich_outcome outcome = {0};
-	if (!in->worker->enrichers) return OK;
+	if (!in->worker->enrichers || draft->event.flags & EVENT_CONSENT) return OK;
+	if (in->config->purpose_count && !enrich_gate_allows(in->worker, draft, in->caller.source)) {
+		metric_add(in->worker->ingest->unenriched, 1);
+		return OK;
+	}
 	enrich_chain_run(in->worker->enrichers, &draft->event, draft->root, &in->worker->scratch, &outcome);
 	return outcome.is_dropped ? draft_fault(draft, PROBLEM_ENRICHER_DROPPED, STR_NONE, outcome.reason) : OK;
 }
@@ -97,7 +104,8 @@ static int step_accept(struct intake *in, struct draft *draft)
 }
 
 static int (*const steps[])(struct intake *, struct draft *) = {
-    step_validate, step_name, step_clock, step_hash, step_connection, step_enrich, step_accept,
+    step_validate, planned_check,   redact_event, step_name,      step_clock,
+    step_hash,     step_connection, step_enrich,  redact_address, step_accept,
 };
 
 static int check_count(const struct intake *in, struct draft *draft, uint32_t index)
@@ -109,8 +117,13 @@ static int check_count(const struct intake *in, struct draft *draft, uint32_t in
 /* ── a refused event ─────────────────────────────────────────────────────── */
 
 /* What fits of the event's start. */
-static struct str excerpt_of(struct ingest_worker *worker, const struct draft *draft)
+static struct str excerpt_of(struct intake *in, const struct draft *draft)
 {
+	struct ingest_worker *worker = in->worker;
+	if (intake_rules(in)) {
+		redact_excerpt(in, draft, &worker->excerpt);
+		return buf_str(&worker->excerpt);
+	}
 	if (!draft->shown) return cut_at(draft->raw, JOURNAL_EXCERPT_MAX);
 	buf_clear(&worker->excerpt);
 	if (json_write(&worker->excerpt, *draft->shown) == ERR_NOMEM) return STR_NONE;
@@ -125,7 +138,7 @@ static int reject(struct intake *in, const struct draft *draft, uint32_t index)
 	    .message_id = cut_at(draft->event.message_id, EVENT_ID_MAX),
 	    .pointer = draft->fault.pointer,
 	    .detail = draft->fault.message,
-	    .excerpt = excerpt_of(in->worker, draft),
+	    .excerpt = excerpt_of(in, draft),
 	    .index = index,
 	};
 	if (batch_reject(in->batch, &row) == OK) return OK;
@@ -172,6 +185,7 @@ static int read_text(struct intake *in, struct draft *draft, void *ctx)
 	int rc = json_parse(in->worker->reader, draft->raw, &source->message, &why);
 	if (rc == OK) {
 		draft->root = &source->message;
+		if (intake_rules(in)) draft->shown = &source->message; /* the text as it came must not be kept */
 		return message_read(in, source->message, source->route_type, draft);
 	}
 	return draft_fault(draft, rc == ERR_NOMEM ? PROBLEM_TOO_LARGE : intake_problem_of_json(why), STR_NONE,

@@ -155,7 +155,9 @@ int intake_refuse(struct intake *in, enum problem problem, struct str pointer, s
 	whole.pointer = pointer;
 	whole.detail = message;
 	if (in->caller.source) whole.source_id = in->caller.source->id;
-	if (is_text) whole.excerpt = in->request->body;
+	/* A whole body may hold anybody's events; where something of them is private, nothing of it is kept. */
+	bool is_private = in->caller.source ? in->caller.source->rules != NULL : in->config->has_privacy;
+	if (is_text && !is_private) whole.excerpt = in->request->body;
 	batch->problem = problem;
 	/* When even this does not fit, the refusal is told without its texts. */
 	if (copy_reject(batch, &whole, &batch->whole) != OK) batch->whole = untold(problem);

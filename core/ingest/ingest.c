@@ -6,10 +6,11 @@
 #define SCRATCH_CAP   (4u << 20)
 #define ENVELOPE_CAP  (16u << 20)
 #define EVENT_TEXT_SIZE \
-	3 /* JSON parts of one event, in times limits.event_bytes: identify's traits may be written twice */
-#define READER_KEEP (1u << 20)
-#define LARGE_BODY  (64u << 10) /* beyond it the readers are trimmed afterwards */
-#define TEXT_KEEP   (256u << 10)
+	6 /* JSON parts of one event, in times limits.event_bytes: identify's traits may be written twice, and all again without what is private */
+#define VIOLATIONS_CAP (16u << 10) /* above what VIOLATIONS_MAX of them take, escaped */
+#define READER_KEEP    (1u << 20)
+#define LARGE_BODY     (64u << 10) /* beyond it the readers are trimmed afterwards */
+#define TEXT_KEEP      (256u << 10)
 
 /* ── the room ────────────────────────────────────────────────────────────── */
 
@@ -17,7 +18,8 @@ int ingest_new(struct journal *journal, const struct config *config, struct inge
 {
 	struct ingest *ingest = calloc(1, sizeof *ingest);
 	if (!ingest) return ERR_NOMEM;
-	int rc = limits_new(&ingest->limits);
+	int rc = ingest_prepare(ingest, config);
+	if (rc == OK) rc = limits_new(&ingest->limits);
 	if (rc != OK) {
 		free(ingest);
 		return rc;
@@ -30,6 +32,9 @@ int ingest_new(struct journal *journal, const struct config *config, struct inge
 	    metric_get(METRIC_COUNTER, "cdpd_ingest_events_total", "result=\"accepted\"", "events settled by ingest");
 	ingest->rejected =
 	    metric_get(METRIC_COUNTER, "cdpd_ingest_events_total", "result=\"rejected\"", "events settled by ingest");
+	ingest->unenriched =
+	    metric_get(METRIC_COUNTER, "cdpd_enrich_denied_total", NULL,
+		       "Events that enrichers did not see because their purpose was not consented to.");
 	*out = ingest;
 	return OK;
 }
@@ -51,6 +56,12 @@ void ingest_free(struct ingest *ingest)
 	config_unref(ingest->config);
 	pthread_mutex_destroy(&ingest->lock);
 	free(ingest);
+}
+
+int ingest_prepare(struct ingest *ingest, const struct config *config)
+{
+	if (!config->needs_hash_key || ingest->key.is_loaded) return OK;
+	return privacy_key_load(&ingest->key, config->hash_key_file);
 }
 
 void ingest_set_config(struct ingest *ingest, const struct config *config)
@@ -93,6 +104,7 @@ int ingest_worker_new(struct ingest *ingest, struct loop *loop, struct enrich_ch
 	arena_init(&worker->envelope, SCRATCH_BLOCK, ENVELOPE_CAP);
 	buf_init(&worker->text, 1);
 	buf_init(&worker->excerpt, JOURNAL_EXCERPT_MAX);
+	buf_init(&worker->violations, VIOLATIONS_CAP);
 	int rc = json_reader_new(&worker->reader);
 	if (rc == OK) rc = json_reader_new(&worker->envelope_reader);
 	if (rc != OK) {
@@ -125,8 +137,11 @@ void ingest_worker_free(struct ingest_worker *worker)
 	if (worker->enrichers) enrich_chain_free(worker->enrichers);
 	if (worker->reader) json_reader_free(worker->reader);
 	if (worker->envelope_reader) json_reader_free(worker->envelope_reader);
+	if (worker->context_reader) json_reader_free(worker->context_reader);
 	buf_fini(&worker->text);
+	if (worker->part_reader) json_reader_free(worker->part_reader);
 	buf_fini(&worker->excerpt);
+	buf_fini(&worker->violations);
 	arena_fini(&worker->scratch);
 	arena_fini(&worker->envelope);
 	if (worker->config) config_unref(worker->config);
@@ -149,6 +164,14 @@ int intake_parse(struct intake *in, struct json *root, const char **why)
 	return rc == ERR_NOMEM ? intake_refuse(in, PROBLEM_INTERNAL, STR_NONE, STR_NONE) : rc;
 }
 
+int intake_parse_part(struct intake *in, struct str text, struct json *out)
+{
+	struct ingest_worker *worker = in->worker;
+	const char *why;
+	int rc = worker->part_reader ? OK : json_reader_new(&worker->part_reader);
+	return rc == OK ? json_parse(worker->part_reader, text, out, &why) : rc;
+}
+
 int intake_expect(struct intake *in, size_t events, struct str pointer)
 {
 	size_t allowed = in->config->limits.batch_events;
@@ -161,13 +184,6 @@ int intake_expect(struct intake *in, size_t events, struct str pointer)
 static int check_limits(struct intake *in)
 {
 	struct limit_pass *pass = &in->pass;
-	*pass = (struct limit_pass){
-	    .key = in->caller.key,
-	    .ip = in->request->client_ip,
-	    .key_rate = in->caller.source->events_per_second,
-	    .ip_rate = in->config->limits.events_per_second_per_ip,
-	    .limit = -1,
-	};
 	if (pass->key_rate == 0 && pass->ip_rate == 0) return OK;
 	if (limits_check(in->worker->ingest->limits, clock_mono_us(), pass)) return OK;
 	in->batch->retry_after_s = pass->retry_after_s;
@@ -176,10 +192,25 @@ static int check_limits(struct intake *in)
 	return intake_refuse(in, PROBLEM_RATE_LIMITED, STR_NONE, STR_NONE);
 }
 
+/* Before anything is read: who only sends rubbish is told to wait as cheaply as possible. */
+static int check_address(struct intake *in)
+{
+	in->pass = (struct limit_pass){
+	    .key = STR_NONE,
+	    .ip = in->request->client_ip,
+	    .ip_rate = in->config->limits.events_per_second_per_ip,
+	    .limit = -1,
+	};
+	return check_limits(in);
+}
+
 static int check_caller(struct intake *in)
 {
 	if (!credentials_allow_origin(in->caller.source, in->request->origin))
 		return intake_refuse(in, PROBLEM_FORBIDDEN, STR_NONE, STR("this origin may not use the key"));
+	/* Only a key of the configuration ever gets a bucket. */
+	in->pass.key = in->caller.key;
+	in->pass.key_rate = in->caller.source->events_per_second;
 	return check_limits(in);
 }
 
@@ -195,6 +226,10 @@ int intake_identify(struct intake *in, struct str body_key)
 
 static int read_credentials(struct intake *in)
 {
+	if (in->request->person) {
+		in->caller = (struct caller){&consent_person_source, consent_person_source.id};
+		return check_limits(in);
+	}
 	switch (credentials_of_request(in->config, in->request, &in->worker->envelope, &in->caller)) {
 	case CREDENTIAL_KNOWN: return check_caller(in);
 	case CREDENTIAL_UNKNOWN: return intake_refuse(in, PROBLEM_UNKNOWN_KEY, STR_NONE, STR_NONE);
@@ -209,19 +244,10 @@ static int read_events(struct intake *in)
 	case DIALECT_SEGMENT_BATCH: return segment_read_batch(in);
 	case DIALECT_NATIVE_JSON: return native_read_json(in);
 	case DIALECT_NATIVE_PROTOBUF: return native_read_protobuf(in);
+	case DIALECT_DECLARED: return declared_read_one(in);
+	case DIALECT_CONSENT: return consent_read(in);
 	}
 	check_failed("every dialect has a reader", __FILE__, __LINE__);
-}
-
-static int charge(struct intake *in)
-{
-	struct limit_pass *pass = &in->pass;
-	if (pass->key_rate || pass->ip_rate) {
-		limits_charge(in->worker->ingest->limits, clock_mono_us(), pass, in->batch->received);
-		in->batch->limit = pass->limit;
-		in->batch->limit_remaining = pass->remaining;
-	}
-	return OK;
 }
 
 static int finish(struct intake *in)
@@ -230,7 +256,18 @@ static int finish(struct intake *in)
 	return intake_refuse(in, PROBLEM_TOO_LARGE, STR_NONE, STR("too many rejected events to report"));
 }
 
-static int (*const request_steps[])(struct intake *) = {read_credentials, read_events, charge, finish};
+static int (*const request_steps[])(struct intake *) = {check_address, read_credentials, read_events, finish};
+
+/* A refused request costs as much as one event. Only who was told to wait pays nothing: else it would never end. */
+static void charge(struct intake *in)
+{
+	struct limit_pass *pass = &in->pass;
+	uint32_t events = in->batch->received ? in->batch->received : 1;
+	if (in->batch->problem == PROBLEM_RATE_LIMITED || (pass->key_rate == 0 && pass->ip_rate == 0)) return;
+	limits_charge(in->worker->ingest->limits, clock_mono_us(), pass, events);
+	in->batch->limit = pass->limit;
+	in->batch->limit_remaining = pass->remaining;
+}
 
 static void trim(struct ingest_worker *worker, size_t body_len)
 {
@@ -241,6 +278,7 @@ static void trim(struct ingest_worker *worker, size_t body_len)
 	buf_shrink(&worker->text, TEXT_KEEP);
 	json_reader_trim(worker->reader, READER_KEEP);
 	json_reader_trim(worker->envelope_reader, READER_KEEP);
+	if (worker->part_reader) json_reader_trim(worker->part_reader, READER_KEEP);
 }
 
 static void refuse_for_memory(ingest_done_fn done, void *ctx)
@@ -275,6 +313,7 @@ struct ingest_batch *ingest_submit(struct ingest_worker *worker, const struct in
 			    .envelope = {.offset_min = INT16_MIN}};
 	int rc = OK;
 	for (size_t i = 0; i < COUNT_OF(request_steps) && rc == OK; i++) rc = request_steps[i](&in);
+	charge(&in);
 	trim(worker, request->body.len);
 	return batch_settle(batch) ? batch : NULL;
 }

@@ -14,6 +14,8 @@ struct ingest_worker; /* one per loop: JSON reader, enricher instances, free bat
 
 MUST_USE int ingest_new(struct journal *journal, const struct config *config, struct ingest **out);
 void ingest_free(struct ingest *ingest); /* after every worker ended and the journal was stopped */
+/* Fetches what the config needs before it is set: the key of pseudonyms. On failure, which is logged, it must not be set. One thread. */
+MUST_USE int ingest_prepare(struct ingest *ingest, const struct config *config);
 void ingest_set_config(struct ingest *ingest, const struct config *config); /* any thread; takes a reference */
 /* `enrichers`: this loop's own chain (taken, on failure too), or NULL. */
 MUST_USE int ingest_worker_new(struct ingest *ingest, struct loop *loop, struct enrich_chain *enrichers,
@@ -23,10 +25,24 @@ void ingest_worker_free(struct ingest_worker *worker);
 
 /* How the body is to be read. One file per dialect: core/ingest/segment.c, native.c … */
 enum ingest_dialect {
-	DIALECT_SEGMENT_ONE,    /* one Segment message; `route_type` says which when the body does not */
-	DIALECT_SEGMENT_BATCH,  /* {"batch":[…],"sentAt":…,"context":…,"writeKey":…} */
-	DIALECT_NATIVE_JSON,    /* object, array or NDJSON */
-	DIALECT_NATIVE_PROTOBUF /* cdpd.v1.PublishRequest */
+	DIALECT_SEGMENT_ONE,     /* one Segment message; `route_type` says which when the body does not */
+	DIALECT_SEGMENT_BATCH,   /* {"batch":[…],"sentAt":…,"context":…,"writeKey":…} */
+	DIALECT_NATIVE_JSON,     /* object, array or NDJSON */
+	DIALECT_NATIVE_PROTOBUF, /* cdpd.v1.PublishRequest */
+	DIALECT_CONSENT,         /* what one person consents to */
+	DIALECT_DECLARED         /* what a person told us, made by the caller (form_answers.h); never says who asks */
+};
+
+/* Who speaks, when a person token says so instead of a source's key. */
+struct ingest_person {
+	struct str ref;        /* "namespace:value" */
+	struct str token_id;   /* 32 hex digits; empty: the token may be used again */
+	int64_t token_expires; /* µs */
+};
+
+struct ingest_refusal { /* why the caller refuses what was asked, to be counted and kept like any other reject */
+	enum problem problem;
+	struct str pointer, message;
 };
 
 struct ingest_request {
@@ -39,6 +55,9 @@ struct ingest_request {
 	struct str client_ip, user_agent;
 	struct str body; /* decompressed, followed by BUF_SLACK readable bytes; copied where kept */
 	int64_t received_at_us;
+	const struct ingest_person *person;   /* DIALECT_CONSENT, DIALECT_DECLARED: NULL when a source's key speaks */
+	struct str person_ref;                /* DIALECT_CONSENT: instead of the body's `person`, or empty */
+	const struct ingest_refusal *refusal; /* DIALECT_DECLARED; NULL: the body is the message */
 };
 
 struct ingest_rejection {

@@ -1,6 +1,6 @@
 /* What the files of this room share. The way of a request: ingest.c takes a batch and asks credentials.c; the dialect
  * (segment.c, native.c, native_protobuf.c) finds the events in the body and hands each to admit.c, whose steps are read, validate,
- * clock, hash, connection, enrich, encode; batch.c carries what came of it through the journal and back to the asker.
+ * plan, redact, clock, hash, connection, enrich, address, encode; batch.c carries what came of it through the journal and back to the asker.
  *
  * Two arenas: the batch's holds what must live until the journal has answered (records, rejects), the worker's scratch what one event needs
  * while it is looked at. Both are capped, so is every buffer; nothing is allocated per event once they are warm. */
@@ -14,8 +14,9 @@
 #include "ingest/credentials.h"
 #include "ingest/ingest.h"
 #include "ingest/limits.h"
+#include "ingest/privacy_key.h"
 
-#define OBJECT_KEYS_MAX 10000u /* members of one object */
+#define OBJECT_KEYS_MAX ((size_t)10000) /* members of one object */
 /* More events than this many times limits.batch_events: the request is refused whole, so that telling why each was rejected stays small. */
 #define BATCH_EXCESS_FACTOR 2u
 #define USER_AGENT_MAX      512 /* bytes kept of the connection's */
@@ -27,7 +28,8 @@ struct ingest {
 	const struct config *config;
 	_Atomic uint64_t generation;  /* +1 with each config */
 	struct ingest_batch *orphans; /* under lock: what the journal held when its worker ended */
-	struct metric *accepted, *rejected;
+	struct privacy_key key;       /* of pseudonyms; read when a config first needs it, then fixed */
+	struct metric *accepted, *rejected, *unenriched;
 };
 
 #define ID_POOL 64
@@ -43,7 +45,10 @@ struct ingest_worker {
 	struct arena envelope;               /* of one request */
 	struct buf text;                     /* JSON parts of one event */
 	struct buf excerpt;
-	uint8_t ids[ID_POOL][16]; /* random bytes for generated message ids */
+	struct buf violations;              /* of one event, as JSON */
+	struct json_reader *part_reader;    /* one part of an event, read again; made when first needed */
+	struct json_reader *context_reader; /* of enrich_gate.c; made when it is first needed */
+	uint8_t ids[ID_POOL][16];           /* random bytes for generated message ids */
 	size_t ids_left;
 	struct ingest_batch *idle; /* singly linked */
 	size_t idle_count;
@@ -127,13 +132,16 @@ struct span { /* in worker->text, which may move */
 struct draft {
 	struct cdpd_event event;
 	struct span properties, traits, context, extra;
-	size_t extra_hashed_len;     /* the rest of extra is what SDKs refresh on a retry */
-	size_t size;                 /* bytes as minified JSON, about */
-	const struct json *root;     /* says the same as the texts, or NULL */
-	struct str raw;              /* as sent, when the dialect has it */
-	const struct json *shown;    /* else what the excerpt is made of, or NULL */
-	bool has_ip, has_user_agent; /* in its context */
-	bool is_sent_stale;          /* its SDK resends with the sentAt of the first attempt */
+	size_t extra_hashed_len;                     /* the rest of extra is what SDKs refresh on a retry */
+	size_t size;                                 /* bytes as minified JSON, about */
+	const struct json *root;                     /* says the same as the texts, or NULL */
+	struct str raw;                              /* as sent, when the dialect has it */
+	const struct json *shown;                    /* else what the excerpt is made of, or NULL */
+	bool has_ip, has_user_agent;                 /* in its context */
+	bool is_sent_stale;                          /* its SDK resends with the sentAt of the first attempt */
+	bool is_ip_lent;                             /* event.ip is the context's, for enrichers only */
+	struct json properties_value, traits_value;  /* what the spans were written of, */
+	bool has_properties_value, has_traits_value; /* where the document still stands */
 	struct fault fault;
 };
 /* Sets the draft's fault; always ERR_INVALID. */
@@ -147,6 +155,14 @@ static inline int16_t source_utc_offset(const struct conf_source *source)
 	return source->utc_offset_min ? source->utc_offset_min : UTC_OFFSET_UNKNOWN;
 }
 
+/* What must not be kept of the caller's events, or NULL; of everybody's while the caller is not known. */
+static inline const struct privacy_rules *intake_rules(const struct intake *in)
+{
+	return in->caller.source ? in->caller.source->rules : in->config->rules;
+}
+
+/* The text of a part of the event as a document again, in the worker's part reader. ERR_INVALID never happens to a text that was written here. */
+MUST_USE int intake_parse_part(struct intake *in, struct str text, struct json *out);
 /* Refuses the request whole; always ERR_REFUSED. Text is copied. */
 int intake_refuse(struct intake *in, enum problem problem, struct str pointer, struct str message);
 /* What json_parse's phrase means for the sender. */
@@ -170,3 +186,10 @@ MUST_USE int segment_read_one(struct intake *in);
 MUST_USE int segment_read_batch(struct intake *in);
 MUST_USE int native_read_json(struct intake *in);
 MUST_USE int native_read_protobuf(struct intake *in);
+MUST_USE int declared_read_one(struct intake *in);
+/* One statement of consent, by a caller that may. As admit. */
+MUST_USE int consent_admit(struct intake *in, struct json statement);
+MUST_USE int consent_read(struct intake *in);
+/* May enrichers see the event? Those of a purpose that gates them only when its own context.consent, or the purpose's default, says so. */
+bool enrich_gate_allows(struct ingest_worker *worker, const struct draft *draft, const struct conf_source *source);
+extern const struct conf_source consent_person_source; /* of acts that a person token brought */

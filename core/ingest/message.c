@@ -298,7 +298,11 @@ static int read_traits(struct intake *in, struct message *m, struct draft *draft
 		return draft_fault(draft, PROBLEM_SCHEMA_VIOLATION, STR("/traits"), STR("must be an object"));
 	bool has_inner = draft->event.type == EVENT_IDENTIFY && has(m, FIELD_CONTEXT) &&
 			 is_object_member(m->values[FIELD_CONTEXT], STR("traits"), &inner);
-	if (!has_inner) return given ? message_write_part(in, draft, traits, STR("/traits"), &draft->traits) : OK;
+	if (!has_inner) {
+		draft->has_traits_value = given;
+		draft->traits_value = traits;
+		return given ? message_write_part(in, draft, traits, STR("/traits"), &draft->traits) : OK;
+	}
 
 	size_t size = draft->size;
 	draft->root = NULL;
@@ -432,7 +436,9 @@ int message_read(struct intake *in, struct json object, enum event_type route_ty
 	if (rc == OK) rc = read_type(&m, route_type, draft);
 	if (rc == OK) rc = read_texts(&m, draft);
 	if (rc == OK) rc = read_times(in, &m, draft);
-	if (rc == OK && has(&m, FIELD_PROPERTIES))
+	draft->has_properties_value = has(&m, FIELD_PROPERTIES);
+	draft->properties_value = m.values[FIELD_PROPERTIES];
+	if (rc == OK && draft->has_properties_value)
 		rc = message_write_part(in, draft, m.values[FIELD_PROPERTIES], STR("/properties"), &draft->properties);
 	if (rc == OK) rc = read_traits(in, &m, draft);
 	if (rc == OK) rc = read_context(in, &m, draft);

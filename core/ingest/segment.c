@@ -68,7 +68,7 @@ static int read_envelope(struct intake *in, struct json root, struct json *items
 
 static int read_whole(struct intake *in, struct json root)
 {
-	struct json items, message;
+	struct json items = {0}, message;
 	struct json_iter it;
 	int rc = read_envelope(in, root, &items);
 	if (rc == OK) rc = intake_expect(in, json_count(items), STR("/batch"));

@@ -167,14 +167,12 @@ static int finish(struct commit *c, int built)
 	return built;
 }
 
-/* Only two failures leave a journal that goes on: no space and no memory. */
+/* Only two failures leave a journal that goes on: no space and no memory. Only the first is the disk's. */
 static int judge(struct journal *journal, int status)
 {
 	if (status == OK) return OK;
-	if (status == ERR_FULL || status == ERR_NOMEM) {
-		if (status == ERR_FULL) disk_note_full(&journal->disk);
-		return ERR_FULL;
-	}
+	if (status == ERR_FULL) disk_note_full(&journal->disk);
+	if (status == ERR_FULL || status == ERR_NOMEM) return status;
 	if (!atomic_exchange(&journal->has_panicked, true))
 		log_error(LOG_JOURNAL, "nothing is acknowledged any more, cdpd must restart (%s)", status_str(status));
 	return ERR_PANIC;

@@ -63,7 +63,7 @@ struct journal_append {
 	struct loop_task settled;
 
 	/* answers */
-	int status;                   /* OK: durable. ERR_FULL, ERR_PANIC, ERR_CLOSED: not in the journal */
+	int status;                   /* OK: durable. ERR_FULL, ERR_NOMEM, ERR_PANIC, ERR_CLOSED: not in the journal */
 	uint64_t first_seq, last_seq; /* of the entries; last_seq of the newest record when there are none */
 	size_t bytes;                 /* the journal's bookkeeping */
 };

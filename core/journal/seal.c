@@ -66,5 +66,6 @@ int seal_if_needed(struct journal *journal, size_t bytes)
 	journal->seal_at_us = boot + US_PER_SECOND;
 	log_warn(LOG_JOURNAL, "no new segment could be begun, the old one %s (%s)",
 		 can_wait ? "goes on" : "has no room", status_str(rc));
-	return can_wait ? OK : ERR_FULL;
+	if (can_wait) return OK;
+	return rc == ERR_NOMEM ? rc : ERR_FULL;
 }

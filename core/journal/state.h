@@ -51,13 +51,13 @@ void commit_chain(struct journal *journal, struct journal_append *chain, size_t 
 bool commit_seal(struct journal *journal);
 /* A tick of time. */
 void commit_tick(struct journal *journal);
-/* Commits `meta` as the journal's (and, as every commit does, a clock jump). ERR_FULL, ERR_PANIC. */
+/* Commits `meta` as the journal's (and, as every commit does, a clock jump). ERR_FULL, ERR_NOMEM, ERR_PANIC. */
 MUST_USE int commit_meta(struct journal *journal, const struct journal_meta *meta);
 
 /* ── seal.c ── */
 /* Address space of a segment. */
 uint64_t seal_map_bytes(const struct conf_journal *conf);
-/* Starts the next segment when the active one is full or old, or has no room for `bytes` more. ERR_FULL, ERR_PANIC. */
+/* Starts the next segment when the active one is full or old, or has no room for `bytes` more. ERR_FULL, ERR_NOMEM, ERR_PANIC. */
 MUST_USE int seal_if_needed(struct journal *journal, size_t bytes);
 
 /* ── rejects.c ── */

@@ -19,7 +19,7 @@ struct census {
 	pthread_mutex_t lock;
 	pthread_cond_t emptied;
 	size_t total;
-	atomic_size_t held;
+	atomic_size_t held, queued;
 	struct hash_key key;
 	struct census_entry *buckets[BUCKETS];
 };
@@ -43,7 +43,7 @@ void census_free(struct census *census)
 {
 	if (!census) return;
 	for (size_t i = 0; i < BUCKETS; i++) CHECK(!census->buckets[i]);
-	CHECK(atomic_load(&census->held) == 0);
+	CHECK(atomic_load(&census->held) == 0 && atomic_load(&census->queued) == 0);
 	(void)pthread_cond_destroy(&census->emptied);
 	(void)pthread_mutex_destroy(&census->lock);
 	free(census);
@@ -129,6 +129,17 @@ size_t census_hold(struct census *census, size_t bytes)
 void census_let_go(struct census *census, size_t bytes)
 {
 	CHECK(atomic_fetch_sub_explicit(&census->held, bytes, memory_order_relaxed) >= bytes);
+}
+
+void census_queue(struct census *census, size_t before, size_t now)
+{
+	/* Wraps round when it shrinks, as unsigned numbers do. */
+	(void)atomic_fetch_add_explicit(&census->queued, now - before, memory_order_relaxed);
+}
+
+size_t census_queued(const struct census *census)
+{
+	return atomic_load_explicit(&census->queued, memory_order_relaxed);
 }
 
 bool census_wait_empty(struct census *census, int timeout_ms)

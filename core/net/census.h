@@ -17,5 +17,8 @@ size_t census_total(struct census *census);
 /* Bytes of bodies that connections hold, all together: lock-free. The new sum is returned. */
 size_t census_hold(struct census *census, size_t bytes);
 void census_let_go(struct census *census, size_t bytes);
+/* Memory of answers that wait for their clients, all together: lock-free. One connection's part was `before` and is `now`. */
+void census_queue(struct census *census, size_t before, size_t now);
+size_t census_queued(const struct census *census);
 /* Waits until none is open; false after timeout_ms. */
 bool census_wait_empty(struct census *census, int timeout_ms);

@@ -133,6 +133,7 @@ static void give_buffers(struct conn *conn)
 	buf_clear(&conn->out);
 	worker_give_buf(conn->worker, &conn->in);
 	worker_give_buf(conn->worker, &conn->out);
+	conn_count_output(conn);
 }
 
 void conn_abort(struct conn *conn)
@@ -207,6 +208,20 @@ struct buf *conn_output(struct conn *conn)
 	return &conn->out;
 }
 
+void conn_count_output(struct conn *conn)
+{
+	size_t now = conn->out.size > CONN_SMALL_OUTPUT + BUF_SLACK ? conn->out.size : 0;
+	if (now == conn->queued) return;
+	census_queue(conn->worker->census, conn->queued, now);
+	conn->queued = now;
+}
+
+bool conn_may_queue(const struct conn *conn, size_t len)
+{
+	return len <= CONN_SMALL_OUTPUT ||
+	       census_queued(conn->worker->census) < settings_limits(conn->worker->settings)->reply_bytes;
+}
+
 static int transmit(struct conn *conn, size_t *len)
 {
 	if (conn->tls) return tls_write(conn->tls, buf_ptr(&conn->out), conn->out.len, len);
@@ -249,6 +264,7 @@ void conn_flush(struct conn *conn)
 		stats_sent(len);
 	}
 	if (conn->out.data) worker_give_buf(conn->worker, &conn->out);
+	conn_count_output(conn);
 	conn->write_deadline_us = 0;
 	if (conn->wants_write) {
 		conn->wants_write = false;

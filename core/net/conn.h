@@ -46,6 +46,8 @@ enum conn_phase {
 #define CONN_MAGIC      0x6e6e6f63u
 #define CONN_READ_MAX   ((size_t)64 * 1024)
 #define CONN_READ_USUAL ((size_t)16 * 1024)
+/* Answers of that size are neither counted nor refused: the cap on connections bounds these. */
+#define CONN_SMALL_OUTPUT ((size_t)64 * 1024)
 
 struct conn {
 	uint32_t magic;
@@ -61,6 +63,7 @@ struct conn {
 	void *state;                     /* the protocol's; NULL while idle */
 	struct tls *tls;
 	struct buf in, out;
+	size_t queued;       /* what of all connections' budget for answers `out` takes */
 	size_t read_want;    /* how much the protocol could use now */
 	int64_t deadline_us; /* the protocol's; 0: none. Monotonic, as all here */
 	int64_t write_deadline_us;
@@ -83,6 +86,10 @@ void conn_open(struct worker *worker, const struct endpoint *endpoint, int fd, c
 void conn_set_deadline(struct conn *conn, int64_t deadline_us);
 /* `out` with memory from the worker's spares. */
 struct buf *conn_output(struct conn *conn);
+/* After each change to `out`: counts what it holds. */
+void conn_count_output(struct conn *conn);
+/* May `len` more bytes wait here, or do the answers of all connections take limits.reply_bytes already? */
+bool conn_may_queue(const struct conn *conn, size_t len);
 /* Sends what it can; may close the connection (look at its phase afterwards). */
 void conn_flush(struct conn *conn);
 /* Calls protocol->resume and flushes at the end of this turn. */

@@ -50,7 +50,9 @@ void http_on_abort(struct http_request *req, void (*fn)(void *ctx), void *ctx);
 
 /* Answering. Headers set before http_reply are copied. Content-Length, Date, Connection and CORS are the server's work. */
 void http_set_header(struct http_request *req, struct str name, struct str value);
-/* Sends all; `body` is copied (or sent) before the call returns. The request is gone afterwards. */
+/* Sends all; `body` is copied (or sent) before the call returns. The request is gone afterwards. A large body is answered `overloaded`
+ * instead while clients that do not read leave no room for it: who cannot have that asks http_may_reply first. */
+bool http_may_reply(const struct http_request *req, size_t len);
 void http_reply(struct http_request *req, int status, struct str content_type, struct str body);
 /* The problem table's status, Retry-After and JSON body. Empty message: the table's. */
 void http_reply_problem(struct http_request *req, enum problem problem, struct str message, struct str pointer);
@@ -64,7 +66,10 @@ struct http_stream_events {
 /* The request is gone; the stream takes its place. NULL when the client has left (on_abort was called). */
 struct http_stream *http_stream_begin(struct http_request *req, int status, struct str content_type,
 				      const struct http_stream_events *events, void *ctx);
-MUST_USE int http_stream_write(struct http_stream *stream, struct str data); /* ERR_TOO_LARGE past HTTP_STREAM_BUFFER */
+MUST_USE int http_stream_write(
+    struct http_stream *stream,
+    struct str
+	data); /* ERR_TOO_LARGE past HTTP_STREAM_BUFFER; ERR_BUSY: all clients together read too slowly, end it */
 size_t http_stream_room(const struct http_stream *stream);
 void http_stream_end(struct http_stream *stream); /* on_close is not called */
 #define HTTP_STREAM_BUFFER ((size_t)256 * 1024)
@@ -82,7 +87,9 @@ struct route {
 	bool admin_only; /* 404 on listeners that are not admin listeners */
 	void (*handler)(struct http_request *req, void *ctx);
 	void *ctx;
-	const char *scope; /* documentation and the scope test: the token scope, "write_key" or "" */
+	const char
+	    *scope; /* documentation and the scope test: the token scope, "write_key", "person" (a person token, or a
+			    source that may) or "" */
 };
 struct router;
 MUST_USE int router_new(struct router **out);

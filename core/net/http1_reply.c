@@ -7,6 +7,7 @@
 
 #define CHUNK_OVERHEAD   20 /* 16 digits and two CRLFs */
 #define STREAM_LOW_WATER (HTTP_STREAM_BUFFER / 4)
+#define STREAM_SPARED    (HTTP_STREAM_BUFFER / 2) /* may wait whatever else waits: who keeps reading is not ended */
 #define HEAD_FIXED_MAX   256
 
 static struct http1 *h1_of(const struct http_request *request)
@@ -140,6 +141,7 @@ static void write_answer(struct http1 *h1, int status, struct str content_type, 
 	to = put(to, STR("\r\n"));
 	to = put(to, (struct str){body.ptr, copied});
 	buf_commit(&h1->conn->out, (size_t)(to - start));
+	conn_count_output(h1->conn);
 }
 
 /* An answer of its own turn is sent and followed up at that turn's end: here a handler, or something that answers
@@ -221,6 +223,8 @@ static int stream_write(struct http_stream *stream, struct str data)
 		stream->was_high = true;
 		return ERR_TOO_LARGE;
 	}
+	size_t waiting = out->len + data.len;
+	if (waiting > STREAM_SPARED && !conn_may_queue(h1->conn, waiting)) return ERR_BUSY;
 	int rc = buf_reserve(out, data.len + CHUNK_OVERHEAD, &start);
 	if (rc != OK) return rc;
 	char *to = start;
@@ -228,6 +232,7 @@ static int stream_write(struct http_stream *stream, struct str data)
 	to = put(to, data);
 	if (h1->is_chunked_out) to = put(to, STR("\r\n"));
 	buf_commit(out, (size_t)(to - start));
+	conn_count_output(h1->conn);
 	if (out->len > STREAM_LOW_WATER) stream->was_high = true;
 	if (!h1->is_running) conn_later(h1->conn);
 	return OK;

@@ -42,9 +42,25 @@ void http_set_header(struct http_request *req, struct str name, struct str value
 	reply_add(req, name_copy, value_copy);
 }
 
+bool http_may_reply(const struct http_request *req, size_t len)
+{
+	return conn_may_queue(req->conn, len);
+}
+
+static bool must_refuse(const struct http_request *req, int status, size_t len)
+{
+	return status < 400 && http_method(req) != HTTP_HEAD && !http_may_reply(req, len);
+}
+
 void http_reply(struct http_request *req, int status, struct str content_type, struct str body)
 {
 	check(req);
+	if (must_refuse(req, status, body.len)) {
+		stats_refused(PROBLEM_OVERLOADED);
+		http_reply_problem(req, PROBLEM_OVERLOADED, STR("too many large answers wait for clients to read them"),
+				   STR_NONE);
+		return;
+	}
 	cors_add_fields(req);
 	stats_answered(status);
 	req->carrier->reply(req, status, content_type, body);

@@ -179,7 +179,10 @@ int plugin_register_features(const struct config *config,
 		if (!has_file(&arena, config->plugin_path, config->features[i].type)) continue;
 		int rc = register_one(&arena, config, &config->features[i], register_fn, &error);
 		if (rc == OK) continue;
-		worst = buf_printf(&text, "%.*s: %.*s\n", STR_ARG(config->file), STR_ARG(error)) ? ERR_NOMEM : rc;
+		struct str file = config->features[i].file.len ? config->features[i].file : config->file;
+		worst = buf_printf(&text, "%.*s:%d: %.*s\n", STR_ARG(file), config->features[i].line, STR_ARG(error))
+			    ? ERR_NOMEM
+			    : rc;
 	}
 	*errors = worst ? take_text(&text) : NULL;
 	buf_fini(&text);

@@ -8,7 +8,7 @@
 
 #define HANDOVER_ARENA_MAX ((size_t)64 << 20)
 #define REASON_MAX         200
-#define RETRY_AFTER_MAX_MS (24 * 3600 * 1000)
+#define RETRY_AFTER_MAX_MS INT64_C(86400000)
 
 struct cdpd_batch {
 	struct handover *owner;

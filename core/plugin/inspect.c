@@ -50,6 +50,10 @@ int plugin_describe(const struct plugin *plugin, struct buf *out)
 		rc = buf_printf(out, "  feature state: version %u, at most %u bytes, %s\n", type->state_version,
 				type->max_state, type->exact ? "exact" : "approximate");
 	}
+	bool has_options = rc == OK && type && plugin_feature_has_options(type) && type->options.count;
+	if (has_options) rc = buf_printf(out, "  options of a feature:\n");
+	for (size_t i = 0; has_options && i < type->options.count && rc == OK; i++)
+		rc = write_option(out, plugin_option(&type->options, i));
 	if (rc == OK && table->options.count) rc = buf_printf(out, "  options:\n");
 	for (size_t i = 0; i < table->options.count && rc == OK; i++)
 		rc = write_option(out, plugin_option(&table->options, i));

@@ -35,6 +35,7 @@ MUST_USE int plugin_table_check(struct arena *arena, const struct cdpd_plugin *t
 				struct str *error);
 /* What of the kinds this host runs; caps as text: "enrich, export". */
 struct str plugin_caps_text(struct arena *arena, uint32_t caps);
+bool plugin_feature_has_options(const struct cdpd_feature_type *type); /* what was appended in 1.1 */
 
 static inline const struct cdpd_option *plugin_option(const struct cdpd_options *options, size_t index)
 {

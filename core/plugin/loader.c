@@ -150,6 +150,7 @@ int plugin_load(struct arena *arena, struct str folder, struct str name, const s
 		pthread_mutex_lock(&loaded_lock);
 		plugin = find_loaded(path);
 		if (!plugin && (rc = open_plugin(arena, path, name, &plugin, &why)) == OK) {
+			CHECK(plugin);
 			plugin->next = loaded;
 			loaded = plugin;
 		}

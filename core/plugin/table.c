@@ -159,18 +159,56 @@ static int check_paths(struct arena *arena, const struct cdpd_paths *paths, bool
 	return OK;
 }
 
+bool plugin_feature_has_options(const struct cdpd_feature_type *type)
+{
+	return type->size >= offsetof(struct cdpd_feature_type, check) + sizeof type->check;
+}
+
+/* What a feature says of itself whatever its type. */
+static bool is_taken_name(const char *name)
+{
+	static const char *const names[] = {"name", "type", "event", "field", "where", "key", "max_keys"};
+	for (size_t i = 0; i < COUNT_OF(names); i++)
+		if (strcmp(name, names[i]) == 0) return true;
+	return false;
+}
+
+static int check_feature_options(struct arena *arena, const struct cdpd_feature_type *type, struct str *error)
+{
+	int rc = check_options(arena, &type->options, error);
+	for (size_t i = 0; rc == OK && i < type->options.count; i++) {
+		const struct cdpd_option *option = plugin_option(&type->options, i);
+		if (option->type == CDPD_OPTION_LIST || option->type == CDPD_OPTION_SECRET)
+			rc = plugin_refuse(arena, error, "option '%s': a feature's option is no list and no secret",
+					   option->name);
+		else if (is_taken_name(option->name))
+			rc = plugin_refuse(arena, error, "option '%s' has the name of something every feature has",
+					   option->name);
+	}
+	return rc;
+}
+
+#define FEATURE_MAX_STATE 8192
+
 static int check_feature(struct arena *arena, const struct cdpd_feature_type *type, struct str *error)
 {
-	if (type->size < sizeof *type)
-		return plugin_refuse(arena, error, "its feature type is smaller than that of 1.0");
-	if (!type->init || !type->add || !type->merge || !type->read) {
-		return plugin_refuse(arena, error, "its feature type lacks init, add, merge or read");
+	const size_t size_1_0 = offsetof(struct cdpd_feature_type, flags);
+	if (type->size < size_1_0) return plugin_refuse(arena, error, "its feature type is smaller than that of 1.0");
+	bool is_new = plugin_feature_has_options(type);
+	bool has_plain = type->init && type->add && type->merge && type->read;
+	bool has_with = is_new && type->init_with && type->add_with && type->merge_with && type->read_with;
+	if (type->size > size_1_0 && !is_new)
+		return plugin_refuse(arena, error, "its feature type has a size between two versions");
+	if (!has_with && !(has_plain && (!is_new || type->options.count == 0))) {
+		return plugin_refuse(arena, error, "its feature type lacks init, add, merge or read%s",
+				     is_new && type->options.count ? " with options" : "");
 	}
-	if (type->state_version == 0 || type->max_state == 0 || type->max_state > 1024) {
+	if (type->state_version == 0 || type->max_state == 0 || type->max_state > FEATURE_MAX_STATE) {
 		return plugin_refuse(arena, error,
-				     "its feature type needs a state_version and a max_state of 1 to 1024 bytes");
+				     "its feature type needs a state_version and a max_state of 1 to %d bytes",
+				     FEATURE_MAX_STATE);
 	}
-	return OK;
+	return is_new ? check_feature_options(arena, type, error) : OK;
 }
 
 static int check_caps(struct arena *arena, const struct cdpd_plugin *table, struct str *error)

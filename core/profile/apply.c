@@ -1,7 +1,11 @@
+#include "base/encode.h"
 #include "profile/block.h"
+#include "profile/consent_fold.h"
 #include "profile/erase.h"
 #include "profile/feature_eval.h"
 #include "profile/link.h"
+#include "profile/origin.h"
+#include "profile/segments.h"
 #include "profile/trait.h"
 
 /* One event on its way into its person. */
@@ -10,7 +14,9 @@ struct application {
 	struct link_context context;
 	struct row *rows[2]; /* the fragment's, and its profile's merged row */
 	size_t row_count;
-	struct slot *head; /* of its profile */
+	struct slot *head;                 /* of its profile */
+	const struct consent_act *consent; /* NULL: the event is none */
+	bool took_trait;
 };
 
 /* ── identity ────────────────────────────────────────────────────────────── */
@@ -105,7 +111,10 @@ static int put_trait(struct application *app, const struct row_trait *trait)
 	if (trait->name.len == 0) return OK;
 	int rc = trait_put(app->rows[0], trait, true, arena, &put);
 	if (rc || put == TRAIT_LOST) return rc;
-	if (put == TRAIT_TAKEN) cache_grow(&app->people->cache, app->row_count * (trait->name.len + trait->value.len));
+	app->took_trait |= put == TRAIT_TAKEN;
+	if (put == TRAIT_TAKEN)
+		cache_grow(&app->people->cache,
+			   app->row_count * (trait->name.len + trait->value.len + trait->origin.len));
 	if (app->row_count == 1) return OK;
 	if (put == TRAIT_TAKEN) return trait_put(app->rows[1], trait, false, arena, &put);
 	app->rows[1]->refused_traits++;
@@ -113,12 +122,14 @@ static int put_trait(struct application *app, const struct row_trait *trait)
 }
 
 /* Every member of `object` that is not in `over` too. */
-static int put_object(struct application *app, struct json object, const struct json *over, struct stamp *stamp)
+static int put_object(struct application *app, struct json object, const struct json *over, struct stamp *stamp,
+		      const struct answered_form *form)
 {
 	struct people *people = app->people;
 	struct json_iter it;
 	struct json value, hidden;
 	struct str name;
+	uint8_t origin[ORIGIN_MAX];
 	bool is_declared = app->context.event->flags & EVENT_DECLARED;
 	for (json_iter_start(object, &it); json_next_member(&it, &name, &value);) {
 		if (over && json_get(*over, name, &hidden)) continue;
@@ -127,6 +138,8 @@ static int put_object(struct application *app, struct json object, const struct 
 		if (rc) return rc;
 		struct row_trait trait = {.name = name,
 					  .value = buf_str(&people->json),
+					  .origin = form ? str_of(origin, answered_form_origin(form, name, origin))
+							 : STR_NONE,
 					  .stamp = stamp,
 					  .provenance = is_declared ? PROVENANCE_DECLARED : PROVENANCE_OBSERVED};
 		rc = put_trait(app, &trait);
@@ -169,23 +182,92 @@ static int apply_traits(struct application *app)
 	if (rc_traits && rc_context) return OK;
 	int rc = decode_traits(app);
 	if (!rc) rc = make_stamp(app, &stamp);
-	if (!rc && !rc_traits) rc = put_object(app, traits, NULL, stamp);
-	if (!rc && !rc_context) rc = put_object(app, context, rc_traits ? NULL : &traits, stamp);
+	if (!rc && !rc_traits) rc = put_object(app, traits, NULL, stamp, NULL);
+	if (!rc && !rc_context) rc = put_object(app, context, rc_traits ? NULL : &traits, stamp, NULL);
 	return rc;
+}
+
+/* The person token that brought the answers was for a single use. */
+static int use_token(struct application *app)
+{
+	struct people *people = app->people;
+	const struct event_field id_field = {PART_PROPERTIES, STR("singleUse.id")};
+	const struct event_field expires_field = {PART_PROPERTIES, STR("singleUse.expires")};
+	uint8_t id[CONSENT_TOKEN_SIZE];
+	struct json value;
+	struct str hex;
+	int64_t expires;
+	int rc = event_view_get(&people->view, &id_field, &value);
+	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
+	if (!json_str(value, &hex) || hex_decode(hex, id, sizeof id) != OK) return OK;
+	rc = event_view_get(&people->view, &expires_field, &value);
+	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
+	if (!json_int(value, &expires)) return OK;
+	return consent_token_use(people->txn, &people->tables, expires, id, app->context.seq, app->context.t);
+}
+
+/* A track of a form's answers: what the person told us becomes traits, each with where it was asked. */
+static int apply_answers(struct application *app)
+{
+	struct event_view *view = &app->people->view;
+	struct answered_form form;
+	struct json traits;
+	struct stamp *stamp;
+	int rc = event_view_root(view, PART_TRAITS, &traits);
+	if (rc) return rc == ERR_NOMEM ? rc : OK;
+	rc = answered_form_read(view, &form);
+	if (!rc) rc = use_token(app);
+	if (!rc) rc = decode_traits(app);
+	if (!rc) rc = make_stamp(app, &stamp);
+	return rc ? rc : put_object(app, traits, NULL, stamp, &form);
 }
 
 static int apply_content(struct application *app)
 {
 	struct people *people = app->people;
-	uint64_t refused = 0;
+	struct feature_tally tally = {0};
 	for (size_t i = 0; i < app->row_count; i++) {
 		see(app->rows[i], app->context.event);
 		features_drop_unknown(people->plan, app->rows[i]);
 	}
-	int rc = features_apply(people->plan, &people->view, app->rows, app->row_count, &people->cache.arena, &refused);
-	if (refused) metric_add(people->refused_inputs, refused);
-	if (rc || app->context.event->type != EVENT_IDENTIFY) return rc;
-	return apply_traits(app);
+	int rc = features_apply(people->plan, &people->view, app->rows, app->row_count, &people->cache.arena, &tally);
+	if (tally.refused) metric_add(people->refused_inputs, tally.refused);
+	if (tally.grown) cache_grow(&people->cache, tally.grown);
+	if (rc) return rc;
+	const struct cdpd_event *event = app->context.event;
+	if (event->type == EVENT_IDENTIFY) return apply_traits(app);
+	bool is_answer = event->type == EVENT_TRACK && (event->flags & EVENT_DECLARED);
+	return is_answer ? apply_answers(app) : OK;
+}
+
+static int apply_consent(struct application *app, struct apply_result *out)
+{
+	int rc = decode_traits(app);
+	if (rc) return rc;
+	if (!consent_act_fits(app->rows[0], app->consent)) {
+		*out = (struct apply_result){.verdict = OUTCOME_REFUSED, .reason = OUTCOME_REASON_CONSENT_LIMIT};
+		return OK;
+	}
+	return consent_act_apply(app->people, app->consent, app->rows, app->row_count, app->head, app->context.t);
+}
+
+/* Fragments that this event made stand alone when their link was refused. */
+static int look_at_segments(struct application *app)
+{
+	struct people *people = app->people;
+	const struct link_context *context = &app->context;
+	for (size_t i = 0; i < context->created_count; i++) {
+		if (context->created[i] == app->head) continue;
+		int rc = segments_profile_changed(people, context->created[i], context->seq, context->t);
+		if (rc) return rc;
+	}
+	const struct segment_event event = {.head = app->head,
+					    .view = app->rows[app->row_count - 1],
+					    .is_identity = context->created_count > 0,
+					    .took_trait = app->took_trait || app->consent,
+					    .seq = context->seq,
+					    .t = context->t};
+	return segments_event(people, &event);
 }
 
 static int apply(struct application *app, const struct identifier *strongest, struct apply_result *out)
@@ -195,13 +277,16 @@ static int apply(struct application *app, const struct identifier *strongest, st
 	if (!rc) rc = link_others(app, strongest);
 	if (!rc && app->context.created_count) rc = announce_new(app);
 	if (!rc) rc = open_rows(app);
-	if (!rc) rc = apply_content(app);
+	if (!rc && app->consent) rc = apply_consent(app, out);
+	if (rc || out->verdict != OUTCOME_APPLIED) return rc;
+	rc = apply_content(app);
 	if (rc) return rc;
 	struct row *row = app->rows[0];
 	out->fragment = row->id;
 	out->previous_seq = row->chain_head;
 	row->chain_head = app->context.seq;
 	rc = cache_dirty(&people->cache, app->context.strongest, false);
+	if (!rc) rc = look_at_segments(app);
 	return rc ? rc : cache_view(&people->cache, app->head, app->context.seq, app->context.t);
 }
 
@@ -209,11 +294,15 @@ int people_apply(struct people *people, const struct cdpd_event *event, uint64_t
 		 struct apply_result *out)
 {
 	struct application app;
+	struct consent_act act;
+	bool is_denied = false;
+	app.consent = NULL;
 	app.people = people;
 	app.context.event = event;
 	app.context.seq = seq;
 	app.context.t = t;
-	app.context.created_count = 0;
+	app.context.created_count = app.context.attempt_count = 0;
+	app.took_trait = false;
 	*out = (struct apply_result){.verdict = OUTCOME_REFUSED, .reason = OUTCOME_REASON_NO_IDENTIFIER};
 	CHECK(people->txn);
 	if (!people->plan) return OK;
@@ -230,6 +319,15 @@ int people_apply(struct people *people, const struct cdpd_event *event, uint64_t
 		rc = blocks_judge(people, strongest, event->event_time_us, seq, out);
 		if (rc || out->verdict != OUTCOME_APPLIED) return rc;
 	}
+	if (event->flags & EVENT_CONSENT) {
+		rc = consent_act_read(people, seq, &act, out);
+		app.consent = &act;
+	} else if (people->plan->definitions.consent.gates_ingest) {
+		rc = consent_gate(people, strongest, t, &is_denied);
+		if (!rc && is_denied)
+			*out = (struct apply_result){.verdict = OUTCOME_DENIED, .reason = OUTCOME_REASON_CONSENT};
+	}
+	if (rc || out->verdict != OUTCOME_APPLIED) return rc;
 	return apply(&app, strongest, out);
 }
 

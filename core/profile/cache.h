@@ -11,14 +11,18 @@ struct cached_row {
 	struct row *row;          /* as it is now; NULL: there is none */
 };
 
+struct membership; /* core/profile/segments.h */
+
 /* What is known of one fragment id: its own row, and the merged row of the profile it heads. */
 struct slot {
 	struct fragment_id id;
 	struct cached_row fragment, merged;
 	size_t index; /* in the table */
 	bool is_dirty, is_viewed;
-	uint64_t cause_seq; /* last event that changed the profile it heads */
+	bool has_new_members; /* joined or split: values may have gone */
+	uint64_t cause_seq;   /* last event that changed the profile it heads */
 	int64_t cause_t;
+	struct membership *membership; /* of the profile it heads; NULL: nobody asked yet */
 };
 
 struct slot_list {

@@ -1,5 +1,5 @@
 /* change_row: the rows of the `changes` database, keyed by their number in the feed. Bodies are split so that they
- * normally stay inline; only a single trait value larger than that uses an overflow page, which is
+ * normally stay inline; only a single value larger than that uses an overflow page, which is
  * harmless there (appended in order, deleted in order). */
 #pragma once
 

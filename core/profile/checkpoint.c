@@ -1,5 +1,8 @@
 #include "profile/checkpoint.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "profile/sealed.h"
 #include "profile/wire.h"
 
@@ -73,11 +76,11 @@ int hash_key_write(struct store_txn *txn, store_db meta, const struct hash_key *
 	return store_put(txn, meta, KEY_HASH, (struct str){value, sizeof value});
 }
 
-int plan_read(struct store_txn *txn, store_db meta, struct plan **out)
+static int read_plan(struct store_txn *txn, store_db meta, struct str key, struct plan **out)
 {
 	struct wire_in in;
 	*out = NULL;
-	int rc = read_sealed(txn, meta, KEY_DEFINITIONS, &in);
+	int rc = read_sealed(txn, meta, key, &in);
 	if (rc) return rc;
 	uint64_t seq = wire_u64(&in), identity_seq = wire_u64(&in), count = wire_u64(&in);
 	uint64_t since[PLAN_FEATURES_MAX];
@@ -89,7 +92,7 @@ int plan_read(struct store_txn *txn, store_db meta, struct plan **out)
 	return rc == ERR_INVALID ? ERR_CORRUPT : rc;
 }
 
-int plan_write(struct store_txn *txn, store_db meta, const struct plan *plan)
+static int write_plan(struct store_txn *txn, store_db meta, struct str key, const struct plan *plan)
 {
 	size_t count = plan->definitions.feature_count;
 	size_t size = SEALED_HEADER + (3 + count) * sizeof(uint64_t) + WIRE_VARINT_MAX + plan->text.len;
@@ -104,9 +107,39 @@ int plan_write(struct store_txn *txn, store_db meta, const struct plan *plan)
 		for (size_t i = 0; i < count; i++) at = wire_put_u64(at, plan->definitions.features[i].since_seq);
 		at = wire_put_str(at, plan->text);
 		size_t len = (size_t)(at - value);
-		sealed_close(KEY_DEFINITIONS, (char *)value, len, (struct sealed){0});
-		rc = store_put(txn, meta, KEY_DEFINITIONS, (struct str){(const char *)value, len});
+		sealed_close(key, (char *)value, len, (struct sealed){0});
+		rc = store_put(txn, meta, key, (struct str){(const char *)value, len});
 	}
 	arena_fini(&arena);
 	return rc;
+}
+
+int plan_read(struct store_txn *txn, store_db meta, struct plan **out)
+{
+	return read_plan(txn, meta, KEY_DEFINITIONS, out);
+}
+
+int plan_write(struct store_txn *txn, store_db meta, const struct plan *plan)
+{
+	return write_plan(txn, meta, KEY_DEFINITIONS, plan);
+}
+
+#define RULES_KEY_MAX 32
+
+static struct str rules_key(uint64_t version, char key[RULES_KEY_MAX])
+{
+	int len = snprintf(key, RULES_KEY_MAX, "rules %020" PRIu64, version);
+	return (struct str){key, (size_t)len};
+}
+
+int rules_write(struct store_txn *txn, store_db meta, const struct plan *plan)
+{
+	char key[RULES_KEY_MAX];
+	return write_plan(txn, meta, rules_key(plan->identity_seq, key), plan);
+}
+
+int rules_read(struct store_txn *txn, store_db meta, uint64_t version, struct plan **out)
+{
+	char key[RULES_KEY_MAX];
+	return read_plan(txn, meta, rules_key(version, key), out);
 }

@@ -27,3 +27,8 @@ MUST_USE int hash_key_write(struct store_txn *txn, store_db meta, const struct h
 /* The plan last written. ERR_NOT_FOUND: none. Feature types that are missing here rest (a plugin may come back). */
 MUST_USE int plan_read(struct store_txn *txn, store_db meta, struct plan **out);
 MUST_USE int plan_write(struct store_txn *txn, store_db meta, const struct plan *plan);
+
+/* The definitions under which a version of the identity rules began: attempts of that time are decided again by them.
+ * ERR_NOT_FOUND: that version was not kept. */
+MUST_USE int rules_write(struct store_txn *txn, store_db meta, const struct plan *plan);
+MUST_USE int rules_read(struct store_txn *txn, store_db meta, uint64_t version, struct plan **out);

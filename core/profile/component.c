@@ -2,7 +2,9 @@
 
 #include <stdlib.h>
 
+#include "profile/consent_fold.h"
 #include "profile/feature_eval.h"
+#include "profile/segments.h"
 #include "profile/trait.h"
 
 int component_of(struct people *people, struct slot *fragment, struct component *out)
@@ -12,6 +14,7 @@ int component_of(struct people *people, struct slot *fragment, struct component 
 		*out = (struct component){.head = fragment,
 					  .members = &out->self,
 					  .count = 1,
+					  .has_cuts = row->has_cuts,
 					  .self = {row->id, row->created_seq, row->identifier}};
 		return OK;
 	}
@@ -22,6 +25,7 @@ int component_of(struct people *people, struct slot *fragment, struct component 
 	rc = cache_cold(&people->cache, out->head, true);
 	out->members = merged->members;
 	out->count = merged->member_count;
+	out->has_cuts = merged->has_cuts;
 	return rc;
 }
 
@@ -32,8 +36,17 @@ bool component_existed(const struct component *component, uint64_t seq)
 	return false;
 }
 
-int merged_row_make(const struct plan *plan, struct row *const *fragments, size_t count, struct arena *arena,
-		    struct row **out)
+static int merge_consents(struct row *merged, struct row *const *fragments, size_t count, const struct joins *joins,
+			  struct arena *arena)
+{
+	const struct consent_list **lists = arena_array(arena, const struct consent_list *, count);
+	if (!lists) return ERR_NOMEM;
+	for (size_t i = 0; i < count; i++) lists[i] = &fragments[i]->consents;
+	return consents_agree(lists, count, joins, arena, &merged->consents);
+}
+
+int merged_row_make(const struct plan *plan, struct row *const *fragments, size_t count, const struct joins *joins,
+		    struct arena *arena, struct row **out)
 {
 	struct row *merged = arena_alloc(arena, sizeof *merged);
 	if (!merged) return ERR_NOMEM;
@@ -49,11 +62,12 @@ int merged_row_make(const struct plan *plan, struct row *const *fragments, size_
 		if (!rc) rc = traits_merge(merged, row, arena);
 	}
 	merged->member_count = count;
+	if (!rc) rc = merge_consents(merged, fragments, count, joins, arena);
 	*out = merged;
 	return rc;
 }
 
-/* ── joining ─────────────────────────────────────────────────────────────── */
+/* ── making ──────────────────────────────────────────────────────────────── */
 
 struct ranked {
 	struct row_member member;
@@ -69,18 +83,16 @@ static int order_strength(const void *a, const void *b)
 	return str_cmp(x->member.identifier, y->member.identifier);
 }
 
-static int rank(const struct plan *plan, const struct component *a, const struct component *b, struct arena *arena,
-		struct ranked **out)
+int members_rank(const struct plan *plan, struct row_member *members, size_t count, struct arena *arena)
 {
-	size_t count = a->count + b->count;
 	struct ranked *ranked = arena_array(arena, struct ranked, count);
 	if (!ranked) return ERR_NOMEM;
 	for (size_t i = 0; i < count; i++) {
-		ranked[i].member = i < a->count ? a->members[i] : b->members[i - a->count];
-		ranked[i].strength = plan_namespace_find(plan, identifier_namespace(ranked[i].member.identifier));
+		ranked[i].member = members[i];
+		ranked[i].strength = plan_namespace_find(plan, identifier_namespace(members[i].identifier));
 	}
 	qsort(ranked, count, sizeof *ranked, order_strength);
-	*out = ranked;
+	for (size_t i = 0; i < count; i++) members[i] = ranked[i].member;
 	return OK;
 }
 
@@ -101,14 +113,79 @@ static int point_member(struct people *people, const struct row_member *member, 
 	return cache_dirty(&people->cache, slot, false);
 }
 
-static int drop_merged(struct people *people, const struct component *old, const struct fragment_id *profile)
+int component_changed(struct people *people, struct slot *head, uint64_t seq, int64_t t)
 {
-	if (old->count == 1 || fragment_id_eq(&old->head->id, profile)) return OK;
-	return cache_delete(&people->cache, old->head, true);
+	head->has_new_members = true;
+	return cache_view(&people->cache, head, seq, t);
 }
 
-static int append_merged(struct people *people, const struct fragment_id *from, const struct fragment_id *into,
-			 uint64_t seq, int64_t t)
+static int make_merged(struct people *people, struct slot *head, struct row *const *rows, size_t count)
+{
+	struct arena *arena = &people->cache.arena;
+	struct joins *joins;
+	struct row *merged;
+	int rc = consent_joins(people->txn, people->tables.links, rows, count, arena, &joins);
+	if (!rc) rc = merged_row_make(people->plan, rows, count, joins, arena, &merged);
+	if (rc) return rc;
+	cache_grow(&people->cache, row_hot_max(merged) + row_cold_max(merged));
+	return cache_set(&people->cache, head, true, merged);
+}
+
+/* The row that showed the profile of that id so far; NULL: none did. */
+static int view_before(struct people *people, struct slot *slot, const struct row **out)
+{
+	struct row *fragment, *merged;
+	int rc = cache_row(&people->cache, slot, false, &fragment);
+	*out = NULL;
+	if (rc) return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+	if (!fragment->has_merged) {
+		if (fragment_id_eq(&fragment->profile, &slot->id)) *out = fragment;
+		return OK;
+	}
+	rc = cache_row(&people->cache, slot, true, &merged);
+	if (!rc) rc = cache_cold(&people->cache, slot, true);
+	*out = merged;
+	return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+}
+
+int component_make(struct people *people, struct row_member *members, size_t count, uint64_t seq, int64_t t,
+		   struct component_made *out)
+{
+	struct arena *arena = &people->cache.arena;
+	struct row **rows = arena_array(arena, struct row *, count);
+	int rc = rows ? members_rank(people->plan, members, count, arena) : ERR_NOMEM;
+	if (!rc) rc = cache_slot(&people->cache, &members[0].id, &out->head);
+	if (!rc) rc = view_before(people, out->head, &out->before);
+	for (size_t i = 0; i < count && !rc; i++)
+		rc = point_member(people, &members[i], &members[0].id, i == 0 && count > 1, &rows[i]);
+	if (!rc && count > 1) rc = make_merged(people, out->head, rows, count);
+	return rc ? rc : component_changed(people, out->head, seq, t);
+}
+
+int component_drop(struct people *people, const struct fragment_id *head)
+{
+	struct slot *slot;
+	struct row *row;
+	int rc = cache_slot(&people->cache, head, &slot);
+	if (!rc) rc = cache_row(&people->cache, slot, false, &row);
+	if (rc) return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
+	return row->has_merged ? OK : cache_delete(&people->cache, slot, true);
+}
+
+int component_tell_consents(struct people *people, const struct component_made *made, uint64_t seq, int64_t t)
+{
+	const struct row *fragment = made->head->fragment.row;
+	const struct row *now = fragment->has_merged ? made->head->merged.row : fragment;
+	struct row nobody;
+	if (made->before) return consent_tell(people, made->before, now, seq, t);
+	row_init(&nobody, &made->head->id, true);
+	return consent_tell(people, &nobody, now, seq, t);
+}
+
+/* ── telling ─────────────────────────────────────────────────────────────── */
+
+int component_tell_merged(struct people *people, const struct fragment_id *from, const struct fragment_id *into,
+			  uint64_t seq, int64_t t)
 {
 	char from_text[FRAGMENT_ID_TEXT_SIZE], into_text[FRAGMENT_ID_TEXT_SIZE];
 	struct json_out out;
@@ -126,6 +203,31 @@ static int append_merged(struct people *people, const struct fragment_id *from, 
 	if (out.status) return out.status;
 	struct change change = {.kind = CHANGE_MERGED, .cause_seq = seq, .t = t, .body = buf_str(&people->json)};
 	memcpy(change.profile, into->bytes, sizeof change.profile);
+	return people_append_change(people, &change);
+}
+
+int component_tell_split(struct people *people, const struct fragment_id *from, const struct fragment_id *into,
+			 size_t into_count, uint64_t seq, int64_t t)
+{
+	char text[FRAGMENT_ID_TEXT_SIZE];
+	struct json_out out;
+	buf_clear(&people->json);
+	json_out_init(&out, &people->json);
+	jo_object(&out);
+	jo_key(&out, STR("from"));
+	fragment_id_format(from, text);
+	jo_str(&out, str_from(text));
+	jo_key(&out, STR("into"));
+	jo_array(&out);
+	for (size_t i = 0; i < into_count; i++) {
+		fragment_id_format(&into[i], text);
+		jo_str(&out, str_from(text));
+	}
+	jo_end_array(&out);
+	jo_end_object(&out);
+	if (out.status) return out.status;
+	struct change change = {.kind = CHANGE_SPLIT, .cause_seq = seq, .t = t, .body = buf_str(&people->json)};
+	memcpy(change.profile, from->bytes, sizeof change.profile);
 	return people_append_change(people, &change);
 }
 
@@ -154,8 +256,8 @@ static int tell(struct people *people, const struct component *a, const struct c
 	bool a_existed = component_existed(a, seq), b_existed = component_existed(b, seq);
 	if (!a_existed && !b_existed) return OK;
 	int rc = OK;
-	if (a_existed) rc = append_merged(people, &a->head->id, profile, seq, t);
-	if (!rc && b_existed) rc = append_merged(people, &b->head->id, profile, seq, t);
+	if (a_existed) rc = component_tell_merged(people, &a->head->id, profile, seq, t);
+	if (!rc && b_existed) rc = component_tell_merged(people, &b->head->id, profile, seq, t);
 	if (rc || (a_existed && b_existed)) return rc;
 	const struct component *joined = a_existed ? b : a;
 	return component_announce(people, CHANGE_IDENTIFIER, profile, joined->members, joined->count, seq, t);
@@ -163,24 +265,16 @@ static int tell(struct people *people, const struct component *a, const struct c
 
 int component_join(struct people *people, const struct component *a, const struct component *b, uint64_t seq, int64_t t)
 {
-	struct arena *arena = &people->cache.arena;
 	size_t count = a->count + b->count;
-	struct ranked *ranked;
-	struct row *merged;
-	struct slot *head;
-	struct row **rows = arena_array(arena, struct row *, count);
-	int rc = rows ? rank(people->plan, a, b, arena, &ranked) : ERR_NOMEM;
-	if (rc) return rc;
-	const struct fragment_id *profile = &ranked[0].member.id;
-	for (size_t i = 0; i < count && !rc; i++)
-		rc = point_member(people, &ranked[i].member, profile, i == 0, &rows[i]);
-	if (!rc) rc = merged_row_make(people->plan, rows, count, arena, &merged);
-	if (!rc) rc = drop_merged(people, a, profile);
-	if (!rc) rc = drop_merged(people, b, profile);
-	if (!rc) rc = cache_slot(&people->cache, profile, &head);
-	if (!rc) cache_grow(&people->cache, row_hot_max(merged) + row_cold_max(merged));
-	if (!rc) rc = cache_set(&people->cache, head, true, merged);
-	if (!rc) rc = cache_view(&people->cache, head, seq, t);
-	if (!rc) rc = tell(people, a, b, profile, seq, t);
-	return rc;
+	struct component_made made;
+	struct row_member *members = arena_array(&people->cache.arena, struct row_member, count);
+	if (!members) return ERR_NOMEM;
+	memcpy(members, a->members, a->count * sizeof *members);
+	memcpy(members + a->count, b->members, b->count * sizeof *members);
+	int rc = component_make(people, members, count, seq, t, &made);
+	if (!rc && a->count > 1) rc = component_drop(people, &a->head->id);
+	if (!rc && b->count > 1) rc = component_drop(people, &b->head->id);
+	if (!rc) rc = tell(people, a, b, &made.head->id, seq, t);
+	if (!rc) rc = component_tell_consents(people, &made, seq, t);
+	return rc ? rc : segments_joined(people, made.head, a->head, b->head, seq, t);
 }

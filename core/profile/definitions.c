@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
-#include "profile/feature_types.h"
+#include "profile/consent_rules.h"
+#include "profile/feature_def.h"
 #include "profile/plan.h"
 #include "profile/row.h"
 
@@ -18,77 +19,125 @@ static int order_text(const void *a, const void *b)
 	return str_cmp(*(const struct str *)a, *(const struct str *)b);
 }
 
+/* The config was checked when it was loaded: complaints would say it again. */
 static int write_features(struct json_out *out, const struct config *config)
 {
+	struct arena arena;
+	struct complaints complaints;
 	const struct conf_feature **sorted = calloc(config->feature_count + 1, sizeof(struct conf_feature *));
 	if (!sorted) return ERR_NOMEM;
 	for (size_t i = 0; i < config->feature_count; i++) sorted[i] = &config->features[i];
 	qsort(sorted, config->feature_count, sizeof(struct conf_feature *), order_by_name);
 	int rc = OK;
+	arena_init(&arena, 4096, 0);
+	complaints_init(&complaints, "");
 	jo_key(out, STR("features"));
 	jo_array(out);
 	for (size_t i = 0; i < config->feature_count && !rc; i++) {
-		const struct cdpd_feature_type *type = feature_type_find(sorted[i]->type);
-		if (!type) {
-			rc = ERR_NOT_FOUND;
-			break;
-		}
-		jo_object(out);
-		jo_key(out, STR("event"));
-		jo_str(out, sorted[i]->event);
-		jo_key(out, STR("field"));
-		jo_str(out, sorted[i]->field);
-		jo_key(out, STR("name"));
-		jo_str(out, sorted[i]->name);
-		jo_key(out, STR("state_version"));
-		jo_uint(out, type->state_version);
-		jo_key(out, STR("type"));
-		jo_str(out, sorted[i]->type);
-		jo_end_object(out);
+		struct feature_def def;
+		rc = feature_def_from_conf(sorted[i], &arena, &complaints, &def);
+		if (!rc) feature_def_write(out, &def);
 	}
 	jo_end_array(out);
+	complaints_fini(&complaints);
+	arena_fini(&arena);
 	free(sorted);
 	return rc;
 }
 
-static int write_blocked(struct json_out *out, const struct config *config)
+static int order_segments(const void *a, const void *b)
 {
-	struct str *sorted = calloc(config->blocked_identifier_count + 1, sizeof *sorted);
+	const struct conf_segment *x = *(const struct conf_segment *const *)a;
+	const struct conf_segment *y = *(const struct conf_segment *const *)b;
+	return str_cmp(x->name, y->name);
+}
+
+/* Nothing at all without segments: such definitions keep the text they had before there were any. */
+static int write_segments(struct json_out *out, const struct config *config)
+{
+	if (config->segment_count == 0) return OK;
+	const struct conf_segment **sorted = calloc(config->segment_count, sizeof(struct conf_segment *));
 	if (!sorted) return ERR_NOMEM;
-	if (config->blocked_identifier_count)
-		memcpy(sorted, config->blocked_identifiers, config->blocked_identifier_count * sizeof *sorted);
-	qsort(sorted, config->blocked_identifier_count, sizeof *sorted, order_text);
-	jo_key(out, STR("blocked"));
+	for (size_t i = 0; i < config->segment_count; i++) sorted[i] = &config->segments[i];
+	qsort(sorted, config->segment_count, sizeof(struct conf_segment *), order_segments);
+	jo_key(out, STR("segments"));
 	jo_array(out);
-	for (size_t i = 0; i < config->blocked_identifier_count; i++)
+	for (size_t i = 0; i < config->segment_count; i++) {
+		jo_object(out);
+		jo_key(out, STR("name"));
+		jo_str(out, sorted[i]->name);
+		jo_key(out, STR("when"));
+		jo_raw(out, sorted[i]->condition);
+		jo_end_object(out);
+	}
+	jo_end_array(out);
+	free(sorted);
+	return OK;
+}
+
+/* Sorted, each once. */
+static int write_texts(struct json_out *out, const struct str *texts, size_t count)
+{
+	struct str *sorted = calloc(count + 1, sizeof *sorted);
+	if (!sorted) return ERR_NOMEM;
+	if (count) memcpy(sorted, texts, count * sizeof *sorted);
+	qsort(sorted, count, sizeof *sorted, order_text);
+	jo_array(out);
+	for (size_t i = 0; i < count; i++)
 		if (i == 0 || !str_eq(sorted[i], sorted[i - 1])) jo_str(out, sorted[i]);
 	jo_end_array(out);
 	free(sorted);
 	return OK;
 }
 
+/* One path is a text, as it was before there could be several. */
+static void write_from(struct json_out *out, const struct conf_namespace *ns)
+{
+	jo_key(out, STR("from"));
+	if (ns->from_count == 1) {
+		jo_str(out, ns->from[0]);
+		return;
+	}
+	jo_array(out);
+	for (size_t i = 0; i < ns->from_count; i++) jo_str(out, ns->from[i]);
+	jo_end_array(out);
+}
+
+/* What is not set is not written: rules that stay as they were keep their text. */
+static int write_namespace(struct json_out *out, const struct conf_namespace *ns)
+{
+	int rc = OK;
+	jo_object(out);
+	if (ns->blocked_count) {
+		jo_key(out, STR("blocked"));
+		rc = write_texts(out, ns->blocked, ns->blocked_count);
+	}
+	write_from(out, ns);
+	jo_key(out, STR("is_known"));
+	jo_bool(out, ns->is_known);
+	jo_key(out, STR("max_per_profile"));
+	jo_uint(out, ns->max_per_profile);
+	jo_key(out, STR("name"));
+	jo_str(out, ns->name);
+	if (ns->normalize) {
+		jo_key(out, STR("normalize"));
+		jo_str(out, str_from(normalization_name((enum normalization)ns->normalize)));
+	}
+	jo_end_object(out);
+	return rc;
+}
+
 static int write_identity(struct json_out *out, const struct config *config)
 {
 	jo_key(out, STR("identity"));
 	jo_object(out);
-	int rc = write_blocked(out, config);
+	jo_key(out, STR("blocked"));
+	int rc = write_texts(out, config->blocked_identifiers, config->blocked_identifier_count);
 	jo_key(out, STR("max_fragments"));
 	jo_uint(out, config->max_fragments);
 	jo_key(out, STR("namespaces"));
 	jo_array(out);
-	for (size_t i = 0; i < config->namespace_count; i++) {
-		const struct conf_namespace *ns = &config->namespaces[i];
-		jo_object(out);
-		jo_key(out, STR("from"));
-		jo_str(out, ns->from);
-		jo_key(out, STR("is_known"));
-		jo_bool(out, ns->is_known);
-		jo_key(out, STR("max_per_profile"));
-		jo_uint(out, ns->max_per_profile);
-		jo_key(out, STR("name"));
-		jo_str(out, ns->name);
-		jo_end_object(out);
-	}
+	for (size_t i = 0; i < config->namespace_count && !rc; i++) rc = write_namespace(out, &config->namespaces[i]);
 	jo_end_array(out);
 	jo_end_object(out);
 	return rc;
@@ -99,6 +148,8 @@ int definitions_write(const struct config *config, struct buf *buf)
 	struct json_out out;
 	json_out_init(&out, buf);
 	jo_object(&out);
+	int rc = consent_rules_write(&out, config);
+	if (rc) return rc;
 	jo_key(&out, STR("dedup"));
 	jo_object(&out);
 	jo_key(&out, STR("max_ids"));
@@ -106,8 +157,9 @@ int definitions_write(const struct config *config, struct buf *buf)
 	jo_key(&out, STR("window_us"));
 	jo_int(&out, config->dedup_window_us);
 	jo_end_object(&out);
-	int rc = write_features(&out, config);
+	rc = write_features(&out, config);
 	if (!rc) rc = write_identity(&out, config);
+	if (!rc) rc = write_segments(&out, config);
 	jo_end_object(&out);
 	return rc ? rc : out.status;
 }
@@ -155,26 +207,6 @@ static int take_array(struct json object, struct str key, size_t max, struct jso
 	return OK;
 }
 
-static int parse_feature(struct json object, struct arena *arena, bool is_lenient, struct feature_def *out)
-{
-	struct members members = {object, arena, OK};
-	out->name = take_str(&members, STR("name"));
-	out->type = take_str(&members, STR("type"));
-	out->event = take_str(&members, STR("event"));
-	out->field = take_str(&members, STR("field"));
-	out->state_version = (uint32_t)take_uint(&members, STR("state_version"), UINT32_MAX);
-	struct event_field field;
-	if (!members.status) members.status = event_field_parse(out->field, &field);
-	if (members.status || out->name.len == 0) return members.status ? members.status : ERR_INVALID;
-	out->impl = feature_type_find(out->type);
-	if (out->impl && out->impl->state_version == out->state_version) {
-		if (out->impl->needs_field && out->field.len == 0) return ERR_INVALID;
-		return OK;
-	}
-	out->impl = NULL;
-	return is_lenient ? OK : ERR_NOT_FOUND;
-}
-
 static int parse_features(struct json root, struct arena *arena, bool is_lenient, struct definitions *out)
 {
 	struct json_iter it;
@@ -184,47 +216,112 @@ static int parse_features(struct json root, struct arena *arena, bool is_lenient
 	out->features = arena_array(arena, struct feature_def, out->feature_count + 1);
 	if (!out->features) return ERR_NOMEM;
 	for (size_t i = 0; !rc && json_next_element(&it, &element); i++)
-		rc = parse_feature(element, arena, is_lenient, &out->features[i]);
+		rc = feature_def_parse(element, arena, is_lenient, &out->features[i]);
+	return rc;
+}
+
+/* A list of texts; a single one may stand for a list of one. */
+static int parse_texts(struct json value, size_t max, struct arena *arena, struct str **out, size_t *count)
+{
+	struct json_iter it;
+	struct json element;
+	struct str text;
+	bool is_one = json_str(value, &text);
+	if (!is_one && json_type(value) != JSON_ARRAY) return ERR_INVALID;
+	*count = is_one ? 1 : json_count(value);
+	if (*count > max) return ERR_INVALID;
+	*out = arena_array(arena, struct str, *count + 1);
+	if (!*out) return ERR_NOMEM;
+	if (is_one) return arena_str(arena, text, &(*out)[0]);
+	json_iter_start(value, &it);
+	for (size_t i = 0; json_next_element(&it, &element); i++) {
+		int rc = json_str(element, &text) ? arena_str(arena, text, &(*out)[i]) : ERR_INVALID;
+		if (rc) return rc;
+	}
+	return OK;
+}
+
+static int parse_from(struct json object, struct arena *arena, struct identity_namespace *out)
+{
+	struct json value;
+	struct event_field field;
+	int rc = json_get(object, STR("from"), &value)
+		     ? parse_texts(value, CONF_NAMESPACE_FROM_MAX, arena, &out->from, &out->from_count)
+		     : ERR_INVALID;
+	if (!rc && out->from_count == 0) rc = ERR_INVALID;
+	for (size_t i = 0; i < out->from_count && !rc; i++)
+		if (event_field_parse(out->from[i], &field) || field.part == PART_NONE) rc = ERR_INVALID;
+	return rc;
+}
+
+static int parse_namespace(struct json object, struct arena *arena, struct identity_namespace *out)
+{
+	struct members members = {object, arena, OK};
+	struct json value;
+	struct str name;
+	out->name = take_str(&members, STR("name"));
+	out->max_per_profile = (uint16_t)take_uint(&members, STR("max_per_profile"), UINT16_MAX);
+	if (members.status) return members.status;
+	if (!json_get(object, STR("is_known"), &value) || !json_bool(value, &out->is_known)) return ERR_INVALID;
+	if (out->name.len == 0 || out->name.len > ROW_NAMESPACE_MAX || memchr(out->name.ptr, ':', out->name.len))
+		return ERR_INVALID;
+	if (json_get(object, STR("normalize"), &value) &&
+	    (!json_str(value, &name) || !normalization_from_name(name, &out->normalize)))
+		return ERR_INVALID;
+	int rc = parse_from(object, arena, out);
+	if (!rc && json_get(object, STR("blocked"), &value))
+		rc = parse_texts(value, CONF_NAMESPACE_BLOCKED_MAX, arena, &out->blocked, &out->blocked_count);
 	return rc;
 }
 
 static int parse_namespaces(struct json identity, struct arena *arena, struct definitions *out)
 {
 	struct json_iter it;
-	struct json element, value;
+	struct json element;
 	int rc = take_array(identity, STR("namespaces"), PLAN_NAMESPACES_MAX, &it, &out->namespace_count);
 	if (rc) return rc;
 	out->namespaces = arena_array(arena, struct identity_namespace, out->namespace_count + 1);
 	if (!out->namespaces) return ERR_NOMEM;
-	for (size_t i = 0; json_next_element(&it, &element); i++) {
-		struct members members = {element, arena, OK};
-		struct identity_namespace *ns = &out->namespaces[i];
-		struct event_field field;
-		ns->name = take_str(&members, STR("name"));
-		ns->from = take_str(&members, STR("from"));
-		ns->max_per_profile = (uint16_t)take_uint(&members, STR("max_per_profile"), UINT16_MAX);
-		if (members.status) return members.status;
-		if (!json_get(element, STR("is_known"), &value) || !json_bool(value, &ns->is_known)) return ERR_INVALID;
-		if (ns->name.len == 0 || ns->name.len > ROW_NAMESPACE_MAX || memchr(ns->name.ptr, ':', ns->name.len))
-			return ERR_INVALID;
-		rc = event_field_parse(ns->from, &field);
-		if (rc || field.part == PART_NONE) return ERR_INVALID;
-	}
-	return OK;
+	for (size_t i = 0; !rc && json_next_element(&it, &element); i++)
+		rc = parse_namespace(element, arena, &out->namespaces[i]);
+	return rc;
 }
 
 static int parse_blocked(struct json identity, struct arena *arena, struct definitions *out)
 {
+	struct json value;
+	if (!json_get(identity, STR("blocked"), &value) || json_type(value) != JSON_ARRAY) return ERR_INVALID;
+	return parse_texts(value, 100000, arena, &out->blocked, &out->blocked_count);
+}
+
+static int parse_segment(struct json object, struct arena *arena, struct segment_def *out)
+{
+	struct members members = {object, arena, OK};
+	struct json when;
+	struct buf text;
+	out->name = take_str(&members, STR("name"));
+	if (members.status) return members.status;
+	if (out->name.len == 0 || out->name.len > SEGMENT_NAME_MAX || !json_get(object, STR("when"), &when))
+		return ERR_INVALID;
+	buf_init(&text, (size_t)4 << 20);
+	int rc = json_write(&text, when);
+	if (!rc) rc = arena_str(arena, buf_str(&text), &out->when);
+	buf_fini(&text);
+	return rc;
+}
+
+/* Absent in definitions from before there were segments. */
+static int parse_segments(struct json root, struct arena *arena, struct definitions *out)
+{
 	struct json_iter it;
 	struct json element;
-	int rc = take_array(identity, STR("blocked"), 100000, &it, &out->blocked_count);
+	if (!json_get(root, STR("segments"), &element)) return OK;
+	int rc = take_array(root, STR("segments"), SEGMENTS_MAX, &it, &out->segment_count);
 	if (rc) return rc;
-	out->blocked = arena_array(arena, struct str, out->blocked_count + 1);
-	if (!out->blocked) return ERR_NOMEM;
-	for (size_t i = 0; !rc && json_next_element(&it, &element); i++) {
-		struct str text;
-		rc = json_str(element, &text) ? arena_str(arena, text, &out->blocked[i]) : ERR_INVALID;
-	}
+	out->segments = arena_array(arena, struct segment_def, out->segment_count + 1);
+	if (!out->segments) return ERR_NOMEM;
+	for (size_t i = 0; !rc && json_next_element(&it, &element); i++)
+		rc = parse_segment(element, arena, &out->segments[i]);
 	return rc;
 }
 
@@ -240,6 +337,8 @@ static int parse_root(struct json root, struct arena *arena, bool is_lenient, st
 	if (!rc) rc = parse_blocked(identity.object, arena, out);
 	if (!rc) rc = parse_namespaces(identity.object, arena, out);
 	if (!rc) rc = parse_features(root, arena, is_lenient, out);
+	if (!rc) rc = consent_rules_parse(root, arena, &out->consent);
+	if (!rc) rc = parse_segments(root, arena, out);
 	return rc;
 }
 

@@ -61,7 +61,7 @@ static int compare_feature(struct draft *draft, const struct plan_feature *featu
 	const struct row_feature *was = old ? row_feature_find(old, feature->key) : NULL;
 	if (is_same_state(was, state)) return OK;
 	struct str value = {now, feature_read(feature, state, draft->slot->cause_t, now)};
-	if (was) {
+	if (was && !feature->tells) {
 		size_t len = feature_read(feature, was, draft->slot->cause_t, before);
 		if (str_eq(value, (struct str){before, len})) return OK;
 	}
@@ -71,10 +71,27 @@ static int compare_feature(struct draft *draft, const struct plan_feature *featu
 	return end_value(draft);
 }
 
+/* After a split: what only others have seen reads as if nothing had been. */
+static int tell_gone_features(struct draft *draft, const struct row *old, const struct row *new)
+{
+	for (size_t i = 0; i < old->feature_count; i++) {
+		uint64_t key = old->features[i].key;
+		const struct plan_feature *feature = plan_feature_find(draft->people->plan, key);
+		if (!feature || !feature->def.impl || row_feature_find(new, key)) continue;
+		int rc = compare_feature(draft, feature, old, NULL);
+		if (rc) return rc;
+	}
+	return OK;
+}
+
 static int compare_features(struct people *people, const struct slot *slot, const struct row *old,
 			    const struct row *new)
 {
 	struct draft draft = {.people = people, .slot = slot, .kind = CHANGE_FEATURE};
+	if (old && slot->has_new_members) {
+		int rc = tell_gone_features(&draft, old, new);
+		if (rc) return rc;
+	}
 	for (size_t i = 0; i < new->feature_count; i++) {
 		const struct plan_feature *feature = plan_feature_find(people->plan, new->features[i].key);
 		if (!feature || !feature->def.impl) continue;
@@ -86,12 +103,31 @@ static int compare_features(struct people *people, const struct slot *slot, cons
 
 /* ── traits ──────────────────────────────────────────────────────────────── */
 
+/* After a split: a trait that only others have told is null here. */
+static int tell_gone_traits(struct draft *draft, const struct row *old, const struct row *new)
+{
+	for (size_t i = 0; i < old->trait_count; i = trait_next_name(old, i)) {
+		if (trait_winner(new, old->traits[i].name, draft->slot->cause_t)) continue;
+		open_draft(draft);
+		jo_key(&draft->out, old->traits[i].name);
+		jo_raw(&draft->out, STR("{\"value\":null}"));
+		int rc = end_value(draft);
+		if (rc) return rc;
+	}
+	return OK;
+}
+
 static int compare_traits(struct people *people, const struct slot *slot, const struct row *old, const struct row *new)
 {
 	struct draft draft = {.people = people, .slot = slot, .kind = CHANGE_TRAIT};
+	if (old && slot->has_new_members) {
+		int rc = tell_gone_traits(&draft, old, new);
+		if (rc) return rc;
+	}
 	for (size_t i = 0; i < new->trait_count; i = trait_next_name(new, i)) {
-		const struct row_trait *winner = &new->traits[i];
-		const struct row_trait *was = old ? trait_winner(old, winner->name) : NULL;
+		const struct row_trait *winner = trait_in_force(new, i, slot->cause_t);
+		if (!winner) continue;
+		const struct row_trait *was = old ? trait_winner(old, winner->name, slot->cause_t) : NULL;
 		if (was && was->provenance == winner->provenance && str_eq(was->value, winner->value)) continue;
 		open_draft(&draft);
 		jo_key(&draft.out, winner->name);
@@ -134,7 +170,7 @@ static int append_one(struct people *people, const struct slot *slot)
 {
 	struct row *old, *new = current_view(slot);
 	if (!new) return OK;
-	bool with_cold = new->is_cold_changed &&new->is_cold_decoded;
+	bool with_cold = new->is_cold_decoded && (new->is_cold_changed || slot->has_new_members);
 	int rc = original_view(people, slot, with_cold, &old);
 	if (!rc && with_cold) rc = compare_traits(people, slot, old, new);
 	return rc ? rc : compare_features(people, slot, old, new);

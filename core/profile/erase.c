@@ -3,8 +3,11 @@
 #include "profile/block.h"
 #include "profile/change_row.h"
 #include "profile/component.h"
+#include "profile/consent_log.h"
+#include "profile/link.h"
 #include "profile/link_row.h"
 #include "profile/outcome_row.h"
+#include "profile/segments.h"
 
 #define COMPACT_SPARE ((uint64_t)64 << 20) /* bytes that stay free */
 
@@ -88,22 +91,15 @@ static int keep_link(struct links *links, struct arena *arena, const struct link
 	return OK;
 }
 
-static int read_links(struct people *people, const struct fragment_id *id, struct links *links)
+struct reading_links {
+	struct links *links;
+	struct arena *arena;
+};
+
+static int take_link(void *ctx, const struct link *link)
 {
-	struct store_cursor *cursor;
-	struct str key = {(const char *)id->bytes, sizeof id->bytes}, value;
-	int rc = store_cursor_open(people->txn, people->tables.links, &cursor);
-	if (rc) return rc;
-	rc = store_cursor_move(cursor, STORE_AT_OR_AFTER, &key, &value);
-	while (!rc) {
-		struct link link;
-		rc = link_decode(key, value, &link);
-		if (rc || !fragment_id_eq(&link.fragment, id)) break;
-		rc = keep_link(links, &people->cache.arena, &link);
-		if (!rc) rc = store_cursor_move(cursor, STORE_NEXT, &key, &value);
-	}
-	store_cursor_close(cursor);
-	return rc == ERR_NOT_FOUND ? OK : rc;
+	struct reading_links *reading = ctx;
+	return keep_link(reading->links, reading->arena, link);
 }
 
 static int forget_links(struct erasing *erasing, const struct fragment_id *id, struct str identifier)
@@ -111,7 +107,8 @@ static int forget_links(struct erasing *erasing, const struct fragment_id *id, s
 	struct people *people = erasing->people;
 	struct links links = {0};
 	struct str hashed;
-	int rc = read_links(people, id, &links);
+	struct reading_links reading = {&links, &people->cache.arena};
+	int rc = links_each(people->txn, people->tables.links, id, take_link, &reading);
 	if (!rc) rc = identifier_hash_text(id, identifier, &people->cache.arena, &hashed);
 	for (size_t i = 0; i < links.count && !rc; i++)
 		rc = link_forget(people->txn, people->tables.links, &links.items[i],
@@ -126,6 +123,7 @@ static int forget(struct erasing *erasing, const struct row_member *member)
 	int rc = find(erasing->people, &member->id, &slot);
 	if (rc) return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
 	rc = forget_links(erasing, &member->id, member->identifier);
+	if (!rc) rc = consent_words_forget(erasing->people->txn, &erasing->people->tables, &member->id);
 	return rc ? rc : cache_delete(&erasing->people->cache, slot, false);
 }
 
@@ -164,40 +162,41 @@ static int tell(struct erasing *erasing, const struct component *component, cons
 	return people_append_change(people, &change);
 }
 
-static int take_over(struct erasing *erasing, const struct row_member *member, const struct fragment_id *profile,
-		     bool has_merged, struct row **out)
+/* What had joined them may be gone with the erased: from here on this stands for it, so that deciding again joins them too. */
+static int keep_together(struct erasing *erasing, const struct row_member *members, size_t count)
 {
 	struct people *people = erasing->people;
-	struct slot *slot;
-	int rc = find(people, &member->id, &slot);
-	if (!rc) rc = cache_cold(&people->cache, slot, false);
-	if (rc) return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
-	*out = slot->fragment.row;
-	(*out)->profile = *profile;
-	(*out)->has_merged = has_merged;
-	return cache_dirty(&people->cache, slot, false);
+	for (size_t i = 1; i < count; i++) {
+		const struct link link = {.fragment = members[0].id,
+					  .other = members[i].id,
+					  .rule = LINK_KEPT | LINK_TRUSTED,
+					  .version = people->plan->identity_seq,
+					  .is_initiator = true,
+					  .was_one = true,
+					  .seq = erasing->seq,
+					  .t = erasing->t,
+					  .other_identifier = members[i].identifier,
+					  .actor = STR_NONE,
+					  .note = STR_NONE};
+		int rc = link_put_both(people, &link, members[0].identifier);
+		if (rc) return rc;
+	}
+	return OK;
 }
 
-/* Who stays is one person as before: what proved it is not asked again. */
-static int regroup(struct erasing *erasing, const struct row_member *members, size_t count)
+/* Who stays is one person as before. */
+static int regroup(struct erasing *erasing, struct row_member *members, size_t count, struct slot *old_head)
 {
 	struct people *people = erasing->people;
-	struct arena *arena = &people->cache.arena;
-	struct slot *head;
-	struct row *merged;
-	const struct fragment_id *profile = &members[0].id;
-	struct row **rows = arena_array(arena, struct row *, count);
-	if (!rows) return ERR_NOMEM;
-	int rc = erased_head_put(people->txn, people->tables.erased, profile, erasing->seq);
-	for (size_t i = 0; i < count && !rc; i++)
-		rc = take_over(erasing, &members[i], profile, i == 0 && count > 1, &rows[i]);
-	if (!rc) rc = cache_slot(&people->cache, profile, &head);
-	if (!rc && count > 1) {
-		rc = merged_row_make(people->plan, rows, count, arena, &merged);
-		if (!rc) cache_grow(&people->cache, row_hot_max(merged) + row_cold_max(merged));
-		if (!rc) rc = cache_set(&people->cache, head, true, merged);
-	}
-	return rc ? rc : cache_view(&people->cache, head, erasing->seq, erasing->t);
+	struct component_made made;
+	bool old_stays = !goes(erasing, &old_head->id);
+	int rc = keep_together(erasing, members, count);
+	if (!rc) rc = component_make(people, members, count, erasing->seq, erasing->t, &made);
+	if (!rc) rc = erased_head_put(people->txn, people->tables.erased, &made.head->id, erasing->seq);
+	if (!rc && old_stays) rc = component_drop(people, &old_head->id);
+	if (!rc) rc = component_tell_consents(people, &made, erasing->seq, erasing->t);
+	if (!rc && made.head != old_head) rc = segments_profile_changed(people, old_head, erasing->seq, erasing->t);
+	return rc ? rc : segments_profile_changed(people, made.head, erasing->seq, erasing->t);
 }
 
 static int erase_from(struct erasing *erasing, struct slot *slot)
@@ -216,11 +215,13 @@ static int erase_from(struct erasing *erasing, struct slot *slot)
 	for (size_t i = 0; i < component.count; i++)
 		if (!goes(erasing, &members[i].id)) staying[stay++] = members[i];
 	rc = tell(erasing, &component, stay ? &staying[0].id : NULL);
-	if (!rc && component.count > 1) rc = cache_delete(&people->cache, component.head, true);
+	if (!rc && component.count > 1 && goes(erasing, &component.head->id))
+		rc = cache_delete(&people->cache, component.head, true);
 	if (!rc) rc = erased_head_put(people->txn, people->tables.erased, &component.head->id, erasing->seq);
 	for (size_t i = 0; i < component.count && !rc; i++)
 		if (goes(erasing, &members[i].id)) rc = forget(erasing, &members[i]);
-	return rc || !stay ? rc : regroup(erasing, staying, stay);
+	if (!rc && !stay) return segments_profile_changed(people, component.head, erasing->seq, erasing->t);
+	return rc ? rc : regroup(erasing, staying, stay, component.head);
 }
 
 /* A later erasure never lowers what an earlier one blocks. */

@@ -243,7 +243,7 @@ static int names_value(struct people_reader *reader, struct str value, struct ar
 		struct str name = reader->plan->namespaces[i].rule.name;
 		int rc = arena_printf(arena, &ref, "%.*s:%.*s", STR_ARG(name), STR_ARG(value));
 		if (rc) return rc;
-		if (identifier_normalize(ref, memory, &text)) continue;
+		if (identifier_normalize(reader->plan, ref, memory, &text)) continue;
 		fragment_id_make(&reader->people->key, text, &id);
 		rc = erased_get(reader->txn, reader->people->tables.erased, &id, &row);
 		*hit = rc == OK;

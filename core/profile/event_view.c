@@ -46,6 +46,7 @@ int event_view_init(struct event_view *view)
 		if (!rc) rc = json_reader_new(&view->parts[i].reader);
 	}
 	buf_init(&view->number, PART_BYTES_MAX);
+	buf_init(&view->key, PART_BYTES_MAX);
 	if (rc) event_view_fini(view);
 	return rc;
 }
@@ -58,6 +59,7 @@ void event_view_fini(struct event_view *view)
 		buf_fini(&view->parts[i].text);
 	}
 	buf_fini(&view->number);
+	buf_fini(&view->key);
 }
 
 void event_view_set(struct event_view *view, const struct cdpd_event *event)

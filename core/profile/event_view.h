@@ -37,6 +37,7 @@ struct event_view {
 		struct json root;
 	} parts[PART_JSON_COUNT];
 	struct buf number; /* JSON text of the value last asked for */
+	struct buf key;    /* the same of a feature's key */
 };
 
 MUST_USE int event_view_init(struct event_view *view);

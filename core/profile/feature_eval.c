@@ -1,139 +1,25 @@
 #include "profile/feature_eval.h"
 
-#include <stdlib.h>
+#include "profile/feature_input.h"
+#include "profile/feature_state.h"
+#include "profile/feature_value.h"
 
-#include "profile/feature_types.h"
-
-struct aligned_state {
-	_Alignas(8) uint8_t bytes[FEATURE_STATE_MAX];
-};
-
-/* ── input ───────────────────────────────────────────────────────────────── */
-
-static size_t skip_digits(struct str text, size_t at)
-{
-	while (at < text.len && text.ptr[at] >= '0' && text.ptr[at] <= '9') at++;
-	return at;
-}
-
-/* Is the text a number as JSON spells it? ("007" is a label.) */
-static bool is_number(struct str text)
-{
-	size_t at = text.len > 0 && text.ptr[0] == '-';
-	size_t whole = skip_digits(text, at);
-	if (whole == at || (text.ptr[at] == '0' && whole > at + 1)) return false;
-	at = whole;
-	if (at < text.len && text.ptr[at] == '.') {
-		size_t fraction = skip_digits(text, at + 1);
-		if (fraction == at + 1) return false;
-		at = fraction;
-	}
-	if (at < text.len && (text.ptr[at] == 'e' || text.ptr[at] == 'E')) {
-		at++;
-		if (at < text.len && (text.ptr[at] == '+' || text.ptr[at] == '-')) at++;
-		size_t exponent = skip_digits(text, at);
-		if (exponent == at) return false;
-		at = exponent;
-	}
-	return at == text.len;
-}
-
-static void set_string(struct str text, struct cdpd_feature_input *input)
-{
-	char copy[40];
-	input->kind = CDPD_VALUE_STRING;
-	input->text = (struct cdpd_str){text.ptr, text.len};
-	if (text.len >= sizeof copy || !is_number(text)) return;
-	memcpy(copy, text.ptr, text.len);
-	copy[text.len] = '\0';
-	input->number = strtod(copy, NULL);
-	input->kind = CDPD_VALUE_NUMBER;
-}
-
-static int set_text(struct event_view *view, struct json value, struct cdpd_feature_input *input)
-{
-	buf_clear(&view->number);
-	int rc = json_write(&view->number, value);
-	struct str text = buf_str(&view->number);
-	input->text = (struct cdpd_str){text.ptr, text.len};
-	return rc;
-}
-
-static int set_json(struct event_view *view, bool wants_text, struct json value, struct cdpd_feature_input *input)
-{
-	struct str text;
-	bool truth;
-	switch (json_type(value)) {
-	case JSON_NULL: return ERR_NOT_FOUND;
-	case JSON_STRING:
-		if (!json_str(value, &text)) return ERR_NOT_FOUND;
-		set_string(text, input);
-		return input->kind == CDPD_VALUE_NUMBER && wants_text ? set_text(view, value, input) : OK;
-	case JSON_BOOL:
-		if (!json_bool(value, &truth)) return ERR_NOT_FOUND;
-		input->kind = CDPD_VALUE_BOOL;
-		input->number = truth;
-		input->text = truth ? (struct cdpd_str){"true", 4} : (struct cdpd_str){"false", 5};
-		return OK;
-	case JSON_INT:
-	case JSON_UINT:
-	case JSON_DOUBLE:
-		input->kind = CDPD_VALUE_NUMBER;
-		if (!json_double(value, &input->number)) return ERR_NOT_FOUND;
-		return wants_text ? set_text(view, value, input) : OK;
-	case JSON_ARRAY:
-	case JSON_OBJECT: input->kind = CDPD_VALUE_JSON; return set_text(view, value, input);
-	}
-	return ERR_NOT_FOUND;
-}
-
-/* A field that is the event's own text: quoted JSON for those who take it for a number, as set_json does. */
-static int set_own_text(struct event_view *view, struct str text, struct cdpd_feature_input *input)
-{
-	if (text.len == 0) return ERR_NOT_FOUND;
-	set_string(text, input);
-	if (input->kind != CDPD_VALUE_NUMBER) return OK;
-	buf_clear(&view->number);
-	int rc = json_write_str(&view->number, text);
-	struct str json = buf_str(&view->number);
-	input->text = (struct cdpd_str){json.ptr, json.len};
-	return rc;
-}
-
-/* ERR_NOT_FOUND: the event lacks the field. */
-static int make_input(const struct plan_feature *feature, struct event_view *view, struct cdpd_feature_input *input)
-{
-	const struct cdpd_event *event = view->event;
-	struct str text;
-	struct json value;
-	*input = (struct cdpd_feature_input){.size = sizeof *input,
-					     .time_us = event->event_time_us,
-					     .utc_offset_min = event->utc_offset_min,
-					     .message_id = {event->message_id.ptr, event->message_id.len},
-					     .text = {"", 0}};
-	if (feature->field.part == PART_NONE) return OK;
-	if (event_view_text(view, feature->field.part, &text)) return set_own_text(view, text, input);
-	int rc = event_view_get(view, &feature->field, &value);
-	return rc ? rc : set_json(view, feature->wants_text, value, input);
-}
-
-static bool is_matched(const struct plan_feature *feature, const struct cdpd_event *event)
-{
-	switch (feature->filter) {
-	case PLAN_EVERY: return true;
-	case PLAN_TYPE: return event->type == feature->type;
-	case PLAN_NAME: return event->type == EVENT_TRACK && str_eq(event->event, feature->def.event);
-	}
-	return false;
-}
+#define SMALL_STATE 128 /* states that never get longer have all their room from the start */
+#define CLASS_MIN   64
 
 /* ── states ──────────────────────────────────────────────────────────────── */
 
 static size_t find(const struct row *row, uint64_t key)
 {
-	size_t at = 0;
-	while (at < row->feature_count && row->features[at].key < key) at++;
-	return at;
+	size_t low = 0, high = row->feature_count;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (row->features[middle].key < key)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 const struct row_feature *row_feature_find(const struct row *row, uint64_t key)
@@ -157,60 +43,183 @@ static int make_gap(struct row *row, size_t at, struct arena *arena)
 	return OK;
 }
 
-static int make_writable(const struct cdpd_feature_type *impl, struct row_feature *state, struct arena *arena)
+/* Room of at least `len` bytes; in classes, so that a growing state is not moved each time. */
+static uint32_t room_of(const struct plan_feature *feature, uint32_t len)
 {
-	if (state->room) return OK;
-	if (state->len > impl->max_state) return ERR_CORRUPT;
-	uint8_t *copy = arena_alloc(arena, impl->max_state);
-	if (!copy) return ERR_NOMEM;
-	memcpy(copy, state->state, state->len);
-	state->state = copy;
-	state->room = impl->max_state;
-	return OK;
+	uint32_t room = CLASS_MIN;
+	if (feature->max_state <= SMALL_STATE) return feature->max_state;
+	while (room < len) room *= 2;
+	return room < feature->max_state ? room : feature->max_state;
 }
 
-/* The row's writable state of the feature, made when it is not there yet. */
+/* The row's state of the feature, made when it is not there yet. */
 static int take_state(const struct plan_feature *feature, struct row *row, struct arena *arena,
 		      struct row_feature **out)
 {
+	struct aligned_state fresh;
 	size_t at = find(row, feature->key);
-	if (at == row->feature_count || row->features[at].key != feature->key) {
-		uint8_t *state = arena_zalloc(arena, feature->def.impl->max_state);
-		int rc = state ? make_gap(row, at, arena) : ERR_NOMEM;
-		if (rc) return rc;
-		row->features[at] = (struct row_feature){feature->key, state, feature->def.impl->init(state),
-							 feature->def.impl->max_state};
+	if (at < row->feature_count && row->features[at].key == feature->key) {
+		*out = &row->features[at];
+		return (*out)->len > feature->max_state ? ERR_CORRUPT : OK;
 	}
+	uint32_t len = feature_state_init(&feature->def, fresh.bytes), room = room_of(feature, len);
+	CHECK(len <= feature->max_state);
+	uint8_t *state = arena_alloc(arena, room);
+	int rc = state ? make_gap(row, at, arena) : ERR_NOMEM;
+	if (rc) return rc;
+	memcpy(state, fresh.bytes, len);
+	row->features[at] = (struct row_feature){feature->key, state, len, room};
 	*out = &row->features[at];
-	return make_writable(feature->def.impl, *out, arena);
+	return OK;
 }
 
-static int apply_one(const struct plan_feature *feature, struct event_view *view, struct row *const *rows,
-		     size_t row_count, struct arena *arena, uint64_t *refused)
+/* Puts the state's new bytes where they have room. */
+static int put_state(const struct plan_feature *feature, struct row_feature *state, const uint8_t *bytes, uint32_t len,
+		     struct arena *arena)
 {
-	struct cdpd_feature_input input;
-	int rc = make_input(feature, view, &input);
-	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
-	for (size_t i = 0; i < row_count; i++) {
-		struct row_feature *state;
-		rc = take_state(feature, rows[i], arena, &state);
-		if (rc) return rc;
-		feature_note(feature->def.type);
-		if (feature->def.impl->add(state->state, &state->len, &input) < 0 && i == 0) *refused += 1;
-		feature_note(STR_NONE);
+	CHECK(len <= feature->max_state);
+	if (len > state->room || state->room == 0) {
+		uint32_t room = room_of(feature, len);
+		uint8_t *larger = arena_alloc(arena, room);
+		if (!larger) return ERR_NOMEM;
+		state->state = larger;
+		state->room = room;
+	}
+	memcpy(state->state, bytes, len);
+	state->len = len;
+	return OK;
+}
+
+/* ── adding ──────────────────────────────────────────────────────────────── */
+
+/* What goes into one feature of an event's rows. */
+struct adding {
+	const struct plan_feature *feature;
+	struct event_view *view;
+	struct row *const *rows;
+	size_t row_count;
+	struct arena *arena;
+	struct feature_tally *tally;
+};
+
+static int run_add(const struct plan_feature *feature, struct str key, void *state, uint32_t *len,
+		   const struct cdpd_feature_input *input)
+{
+	feature_note(feature->def.type);
+	int rc = feature_state_add(&feature->def, key, state, len, input);
+	feature_note(STR_NONE);
+	return rc;
+}
+
+static int add_to_row(const struct adding *adding, struct row *row, struct str key,
+		      const struct cdpd_feature_input *input, bool *is_refused)
+{
+	const struct plan_feature *feature = adding->feature;
+	struct row_feature *state;
+	struct aligned_state scratch;
+	int rc = take_state(feature, row, adding->arena, &state);
+	if (rc) return rc;
+	uint32_t len = state->len, before = len;
+	if (state->room >= feature->max_state) {
+		*is_refused = run_add(feature, key, state->state, &state->len, input) < 0;
 		CHECK(state->len <= state->room);
+	} else {
+		memcpy(scratch.bytes, state->state, len);
+		*is_refused = run_add(feature, key, scratch.bytes, &len, input) < 0;
+		if (!*is_refused) rc = put_state(feature, state, scratch.bytes, len, adding->arena);
+	}
+	if (state->len > before) adding->tally->grown += state->len - before;
+	return rc;
+}
+
+static int add(const struct adding *adding, struct str key, const struct cdpd_feature_input *input)
+{
+	for (size_t i = 0; i < adding->row_count; i++) {
+		bool is_refused;
+		int rc = add_to_row(adding, adding->rows[i], key, input, &is_refused);
+		if (rc) return rc;
+		if (is_refused && i == 0) adding->tally->refused++;
 	}
 	return OK;
 }
 
-int features_apply(const struct plan *plan, struct event_view *view, struct row *const *rows, size_t row_count,
-		   struct arena *arena, uint64_t *refused)
+/* The key's label; false: it is none that can be kept. */
+static bool take_key(const struct cdpd_feature_input *input, struct str *key)
 {
-	for (size_t i = 0; i < plan->feature_count; i++) {
-		const struct plan_feature *feature = &plan->features[i];
-		if (!feature->def.impl || !is_matched(feature, view->event)) continue;
-		int rc = apply_one(feature, view, rows, row_count, arena, refused);
+	return feature_label(input, key) && key->len > 0 && key->len <= FEATURE_LABEL_MAX;
+}
+
+/* A value inside the element, or for paths that do not lead into it the event's own. */
+static int set_value(const struct adding *adding, struct buf *scratch, bool wants_text, const struct feature_path *path,
+		     const struct json *element, struct cdpd_feature_input *input)
+{
+	struct json value;
+	if (!path->is_array || !element) return input_set_path(adding->view, scratch, wants_text, path, input);
+	if (!feature_path_in_element(path, *element, &value)) return ERR_NOT_FOUND;
+	return input_set_json(scratch, wants_text, value, input);
+}
+
+static int add_one(const struct adding *adding, const struct json *element)
+{
+	const struct plan_feature *feature = adding->feature;
+	struct event_view *view = adding->view;
+	struct cdpd_feature_input input, key_input;
+	struct str key = STR_NONE;
+	input_start(view->event, &input);
+	int rc = set_value(adding, &view->number, feature->wants_text, &feature->field, element, &input);
+	if (!rc && feature->def.key.len) {
+		key_input = (struct cdpd_feature_input){.text = {"", 0}};
+		rc = set_value(adding, &view->key, true, &feature->key_field, element, &key_input);
+		if (!rc && !take_key(&key_input, &key)) {
+			adding->tally->refused++;
+			return OK;
+		}
+	}
+	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
+	return add(adding, key, &input);
+}
+
+static int add_elements(const struct adding *adding)
+{
+	const struct plan_feature *feature = adding->feature;
+	struct json array, element;
+	struct json_iter it;
+	size_t count = 0;
+	int rc = event_view_get(adding->view, &feature->elements, &array);
+	if (rc || json_type(array) != JSON_ARRAY) return rc == ERR_NOMEM ? rc : OK;
+	for (json_iter_start(array, &it); !rc && json_next_element(&it, &element);) {
+		bool passes;
+		if (++count > FEATURE_ELEMENTS_MAX) {
+			adding->tally->refused++;
+			continue;
+		}
+		rc = feature_filter_element(&feature->filter, adding->view, element, &passes);
+		if (!rc && passes) rc = add_one(adding, &element);
+	}
+	return rc;
+}
+
+_Static_assert(sizeof((struct row *)0)->touched_features * 8 >= PLAN_FEATURES_MAX, "a bit for each feature");
+
+/* Segments look at what the event at hand has added to. */
+static void touch(const struct plan *plan, const struct plan_feature *feature, struct row *view)
+{
+	size_t at = (size_t)(feature - plan->features);
+	view->touched_features[at / 64] |= UINT64_C(1) << at % 64;
+}
+
+int features_apply(const struct plan *plan, struct event_view *view, struct row *const *rows, size_t row_count,
+		   struct arena *arena, struct feature_tally *tally)
+{
+	const struct feature_route *route = feature_route_of(&plan->routes, view->event);
+	struct adding adding = {NULL, view, rows, row_count, arena, tally};
+	for (size_t i = 0; i < route->count; i++) {
+		bool passes;
+		adding.feature = route->features[i];
+		int rc = feature_filter_event(&adding.feature->filter, view, &passes);
+		if (!rc && passes) rc = adding.feature->is_of_elements ? add_elements(&adding) : add_one(&adding, NULL);
 		if (rc) return rc;
+		if (passes) touch(plan, adding.feature, rows[row_count - 1]);
 	}
 	return OK;
 }
@@ -226,36 +235,29 @@ void features_drop_unknown(const struct plan *plan, struct row *row)
 	row->feature_count = kept;
 }
 
-/* States that a plugin says cannot be merged must not stop the fold: the first one stays. */
-static void feature_merge(const struct feature_def *def, struct row_feature *into, const struct aligned_state *other,
-			  uint32_t other_len)
-{
-	struct aligned_state before;
-	uint32_t before_len = into->len;
-	CHECK(before_len <= sizeof before.bytes);
-	memcpy(before.bytes, into->state, before_len);
-	feature_note(def->type);
-	if (def->impl->merge(into->state, &into->len, other->bytes, other_len) < 0) {
-		memcpy(into->state, before.bytes, before_len);
-		into->len = before_len;
-	}
-	feature_note(STR_NONE);
-	CHECK(into->len <= into->room);
-}
+/* ── merging and reading ─────────────────────────────────────────────────── */
 
+/* States that a plugin says cannot be merged must not stop the fold: the first one stays. */
 int features_merge(const struct plan *plan, struct row *into, const struct row *from, struct arena *arena)
 {
 	for (size_t i = 0; i < from->feature_count; i++) {
 		const struct row_feature *other = &from->features[i];
 		const struct plan_feature *feature = plan_feature_find(plan, other->key);
 		if (!feature || !feature->def.impl) continue;
-		struct aligned_state copy;
+		struct aligned_state ours, theirs;
 		struct row_feature *state;
-		if (other->len > sizeof copy.bytes) return ERR_CORRUPT;
-		memcpy(copy.bytes, other->state, other->len);
+		if (other->len > feature->max_state) return ERR_CORRUPT;
 		int rc = take_state(feature, into, arena, &state);
 		if (rc) return rc;
-		feature_merge(&feature->def, state, &copy, other->len);
+		uint32_t len = state->len;
+		memcpy(ours.bytes, state->state, len);
+		memcpy(theirs.bytes, other->state, other->len);
+		feature_note(feature->def.type);
+		int merged = feature_state_merge(&feature->def, ours.bytes, &len, theirs.bytes, other->len);
+		feature_note(STR_NONE);
+		if (merged < 0) continue;
+		rc = put_state(feature, state, ours.bytes, len, arena);
+		if (rc) return rc;
 	}
 	return OK;
 }
@@ -263,18 +265,21 @@ int features_merge(const struct plan *plan, struct row *into, const struct row *
 size_t feature_read(const struct plan_feature *feature, const struct row_feature *state, int64_t now,
 		    char json[FEATURE_JSON_MAX])
 {
-	const struct cdpd_feature_type *impl = feature->def.impl;
 	struct aligned_state copy;
 	int len = -1;
 	feature_note(feature->def.type);
-	if (impl && !state) {
-		len = impl->read(copy.bytes, impl->init(copy.bytes), now, json, FEATURE_JSON_MAX);
-	} else if (impl && state->len <= sizeof copy.bytes) {
+	if (feature->def.impl && !state) {
+		uint32_t fresh = feature_state_init(&feature->def, copy.bytes);
+		len = feature_state_read(&feature->def, copy.bytes, fresh, now, json, FEATURE_JSON_MAX);
+	} else if (feature->def.impl && state->room) { /* aligned where it lies */
+		len = feature_state_read(&feature->def, state->state, state->len, now, json, FEATURE_JSON_MAX);
+	} else if (feature->def.impl && state->len <= sizeof copy.bytes) {
 		memcpy(copy.bytes, state->state, state->len);
-		len = impl->read(copy.bytes, state->len, now, json, FEATURE_JSON_MAX);
+		len = feature_state_read(&feature->def, copy.bytes, state->len, now, json, FEATURE_JSON_MAX);
 	}
 	feature_note(STR_NONE);
 	if (len >= 0 && len <= FEATURE_JSON_MAX) return (size_t)len;
-	memcpy(json, "null", 4);
-	return 4;
+	const struct str none = STR("null");
+	memcpy(json, none.ptr, none.len);
+	return none.len;
 }

@@ -4,12 +4,17 @@
 #include "profile/plan.h"
 #include "profile/row.h"
 
-#define FEATURE_JSON_MAX 4096 /* bytes of a feature's value as JSON */
+#define FEATURE_JSON_MAX     65536 /* bytes of a feature's value as JSON: fifty keys of which every byte needs an escape */
+#define FEATURE_ELEMENTS_MAX 1000 /* of one array that a feature looks at; those beyond are refused */
 
-/* Adds the event to the rows' states (the fragment's and, when there is one, the merged row's). Adds up inputs that a type
- * refused in *refused. ERR_NOMEM, ERR_CORRUPT (a stored state is longer than its type allows). */
+struct feature_tally {
+	uint64_t refused; /* inputs that a type refused, keys that are none, elements beyond the bound */
+	size_t grown;     /* bytes by which states grew */
+};
+
+/* Adds the event to the rows' states (the fragment's and, when there is one, the merged row's). Adds to the tally. ERR_NOMEM, ERR_CORRUPT (a stored state is longer than its type allows). */
 MUST_USE int features_apply(const struct plan *plan, struct event_view *view, struct row *const *rows, size_t row_count,
-			    struct arena *arena, uint64_t *refused);
+			    struct arena *arena, struct feature_tally *tally);
 /* States of features that are no longer defined leave the row. */
 void features_drop_unknown(const struct plan *plan, struct row *row);
 /* Merges the states of `from` into merged row `into`. */

@@ -3,6 +3,7 @@
 #include "base/str.h"
 #include "event/event.h"
 #include "profile/feature_types.h"
+#include "profile/feature_value.h"
 
 /* State of first and last: one picked value.
  *   i64 time · u8 kind (0: nothing yet) · u8 messageId length · u8 value length · 5 unused · messageId · value */
@@ -96,42 +97,17 @@ static int last_merge(void *into, uint32_t *len, const void *other, uint32_t oth
 	return pick_merge(into, len, other, other_len, 1);
 }
 
-/* Quotes and escapes decoded text; -1 when it does not fit. */
-static int write_quoted(struct str text, char *json, uint32_t size)
-{
-	static const char hex[] = "0123456789abcdef";
-	uint32_t at = 0;
-	if (size < 2) return -1;
-	json[at++] = '"';
-	for (size_t i = 0; i < text.len; i++) {
-		unsigned char c = (unsigned char)text.ptr[i];
-		if (size - at < 7) return -1;
-		if (c == '"' || c == '\\') {
-			json[at++] = '\\';
-			json[at++] = (char)c;
-		} else if (c < 0x20) {
-			memcpy(json + at, "\\u00", 4);
-			json[at + 4] = hex[c >> 4];
-			json[at + 5] = hex[c & 15];
-			at += 6;
-		} else {
-			json[at++] = (char)c;
-		}
-	}
-	json[at++] = '"';
-	return (int)at;
-}
-
 static int pick_read(const void *state, uint32_t len, int64_t now_us, char *json, uint32_t json_size)
 {
 	(void)now_us;
 	const struct picked *picked = state;
 	if (!is_valid(picked, len)) return -1;
-	struct str value = picked->kind == CDPD_VALUE_NONE ? STR("null") : picked_value(picked);
-	if (picked->kind == CDPD_VALUE_STRING) return write_quoted(value, json, json_size);
-	if (value.len > json_size) return -1;
-	memcpy(json, value.ptr, value.len);
-	return (int)value.len;
+	struct feature_out out = feature_out(json, json_size);
+	if (picked->kind == CDPD_VALUE_STRING)
+		put_quoted(&out, picked_value(picked));
+	else
+		put_raw(&out, picked->kind == CDPD_VALUE_NONE ? STR("null") : picked_value(picked));
+	return feature_out_len(&out);
 }
 
 const struct cdpd_feature_type feature_first = {
@@ -144,6 +120,7 @@ const struct cdpd_feature_type feature_first = {
     .add = first_add,
     .merge = first_merge,
     .read = pick_read,
+    .flags = CDPD_FEATURE_KEYED,
 };
 
 const struct cdpd_feature_type feature_last = {
@@ -156,4 +133,5 @@ const struct cdpd_feature_type feature_last = {
     .add = last_add,
     .merge = last_merge,
     .read = pick_read,
+    .flags = CDPD_FEATURE_KEYED,
 };

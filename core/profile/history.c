@@ -89,7 +89,7 @@ struct attempt { /* as its initiator saw it, so that both copies are equal */
 	struct link_row row;
 	struct fragment_id a, b;
 	uint64_t version;
-	uint8_t rule;
+	uint8_t rule, ordinal;
 };
 
 struct attempts {
@@ -114,51 +114,59 @@ static int push_attempt(struct attempts *list, struct arena *arena, const struct
 static int take_attempt(struct attempts *list, struct arena *arena, const struct row_member *member,
 			const struct link *link)
 {
-	struct str other;
-	int rc = arena_str(arena, link->other_identifier, &other);
-	if (rc) return rc;
-	bool is_initiator = link->is_initiator;
-	struct attempt attempt = {.row = {.a = is_initiator ? member->identifier : other,
-					  .b = is_initiator ? other : member->identifier,
-					  .seq = link->seq,
-					  .t = link->t,
-					  .rule = str_from(link_rule_name(link->rule)),
-					  .is_linked = link->reason == LINK_OK,
-					  .reason = str_from(link_reason_name(link->reason))},
-				  .a = is_initiator ? link->fragment : link->other,
-				  .b = is_initiator ? link->other : link->fragment,
+	struct attempt attempt = {.a = link->is_initiator ? link->fragment : link->other,
+				  .b = link->is_initiator ? link->other : link->fragment,
 				  .version = link->version,
-				  .rule = link->rule};
-	return push_attempt(list, arena, &attempt);
+				  .rule = link->rule,
+				  .ordinal = link->ordinal};
+	int rc = link_show(link, member->identifier, arena, &attempt.row);
+	return rc ? rc : push_attempt(list, arena, &attempt);
+}
+
+struct scan {
+	const struct row_member *member;
+	struct arena *arena;
+	struct attempts *list;
+};
+
+static int scan_link(void *ctx, const struct link *link)
+{
+	struct scan *scan = ctx;
+	return take_attempt(scan->list, scan->arena, scan->member, link);
 }
 
 static int scan_member(struct people_reader *reader, const struct row_member *member, struct arena *arena,
 		       struct attempts *list)
 {
-	struct store_cursor *cursor;
-	struct str key = {(const char *)member->id.bytes, sizeof member->id.bytes}, value;
-	int rc = store_cursor_open(reader->txn, reader->people->tables.links, &cursor);
-	if (rc) return rc;
-	rc = store_cursor_move(cursor, STORE_AT_OR_AFTER, &key, &value);
-	while (!rc) {
-		struct link link;
-		rc = link_decode(key, value, &link);
-		if (rc || !fragment_id_eq(&link.fragment, &member->id)) break;
-		rc = take_attempt(list, arena, member, &link);
-		if (!rc) rc = store_cursor_move(cursor, STORE_NEXT, &key, &value);
-	}
-	store_cursor_close(cursor);
-	return rc == ERR_NOT_FOUND ? OK : rc;
+	struct scan scan = {member, arena, list};
+	return links_each(reader->txn, reader->people->tables.links, &member->id, scan_link, &scan);
 }
 
 static int order_attempts(const void *a, const void *b)
 {
 	const struct attempt *x = a, *y = b;
 	if (x->row.seq != y->row.seq) return x->row.seq < y->row.seq ? -1 : 1;
+	if (x->ordinal != y->ordinal) return x->ordinal < y->ordinal ? -1 : 1;
 	int order = memcmp(&x->a, &y->a, sizeof x->a);
 	if (!order) order = memcmp(&x->b, &y->b, sizeof x->b);
 	if (!order) order = (int)x->rule - (int)y->rule;
 	return order ? order : x->version < y->version ? -1 : x->version > y->version;
+}
+
+static bool is_same_pair(const struct link_row *x, const struct link_row *y)
+{
+	return (str_eq(x->a, y->a) && str_eq(x->b, y->b)) || (str_eq(x->a, y->b) && str_eq(x->b, y->a));
+}
+
+/* Rows are in the order of positions. Each accepted act on a pair ends the cannot-link before it. */
+static void mark_lifted(struct link_row *rows, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct link_row *row = &rows[i];
+		if (!row->is_unmerge || !row->is_linked) continue;
+		for (size_t k = i + 1; k < count && !row->is_lifted; k++)
+			row->is_lifted = rows[k].is_act && rows[k].is_linked && is_same_pair(row, &rows[k]);
+	}
 }
 
 int people_links(struct people_reader *reader, const struct profile *profile, struct arena *arena,
@@ -177,6 +185,7 @@ int people_links(struct people_reader *reader, const struct profile *profile, st
 	for (size_t i = 0; i < list.count; i++)
 		if (i == 0 || order_attempts(&list.items[i - 1], &list.items[i]) != 0)
 			(*rows)[(*count)++] = list.items[i].row;
+	mark_lifted(*rows, *count);
 	return OK;
 }
 

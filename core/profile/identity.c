@@ -11,13 +11,6 @@ void fragment_id_make(const struct hash_key *key, struct str identifier, struct 
 	memcpy(out->bytes, hash.bytes, sizeof out->bytes);
 }
 
-/* What an identifier's value is made of its text; empty: it is none. */
-static struct str clean(struct str value)
-{
-	if (memchr(value.ptr, '@', value.len)) value = str_trim(value);
-	return value.len <= EVENT_IDENTIFIER_MAX ? value : STR_NONE;
-}
-
 static struct str join(struct str namespace_, struct str value, char out[ROW_IDENTIFIER_MAX])
 {
 	memcpy(out, namespace_.ptr, namespace_.len);
@@ -27,14 +20,17 @@ static struct str join(struct str namespace_, struct str value, char out[ROW_IDE
 }
 
 static bool make(const struct plan *plan, const struct hash_key *key, size_t strength, struct str raw,
-		 struct identifiers *memory, struct identifier *out)
+		 struct str country, struct identifiers *memory, struct identifier *out)
 {
-	struct str value = clean(raw), name = plan->namespaces[strength].rule.name;
-	if (value.len == 0 || memory->text_count == COUNT_OF(memory->text)) return false;
-	out->text = join(name, value, memory->text[memory->text_count++]);
-	out->value = (struct str){out->text.ptr + name.len + 1, value.len};
+	char text[EVENT_IDENTIFIER_MAX];
+	const struct identity_namespace *rule = &plan->namespaces[strength].rule;
+	if (raw.len == 0 || memory->text_count == COUNT_OF(memory->text)) return false;
+	struct str value = normalize(rule->normalize, raw, country, text);
+	if (value.len == 0) return false;
+	out->text = join(rule->name, value, memory->text[memory->text_count++]);
+	out->value = (struct str){out->text.ptr + rule->name.len + 1, value.len};
 	out->strength = strength;
-	out->is_blocked = plan_is_blocked(plan, value);
+	out->is_blocked = plan_is_blocked(plan, strength, value);
 	fragment_id_make(key, out->text, &out->id);
 	return true;
 }
@@ -74,31 +70,59 @@ static int find_scalar(struct event_view *view, const struct event_field *field,
 }
 
 /* A person's trait: an identify's traits lie over context.traits; a group's traits are the group's. */
-static int find_trait(const struct plan_namespace *ns, struct event_view *view, struct str *out)
+static int find_trait(const struct plan_source *source, struct event_view *view, struct str *out)
 {
 	char path[256];
 	const struct cdpd_event *event = view->event;
 	*out = STR_NONE;
 	if (event->type == EVENT_GROUP) return OK;
-	int rc = find_scalar(view, &ns->field, event->traits, ns->first_step, out);
+	int rc = find_scalar(view, &source->field, event->traits, source->first_step, out);
 	if (rc || out->len || event->type != EVENT_IDENTIFY) return rc;
-	int len = snprintf(path, sizeof path, "traits.%.*s", STR_ARG(ns->field.path));
+	int len = snprintf(path, sizeof path, "traits.%.*s", STR_ARG(source->field.path));
 	if (len >= (int)sizeof path) return OK;
 	struct event_field field = {PART_CONTEXT, {path, (size_t)len}};
 	return find_scalar(view, &field, event->context, STR("traits"), out);
 }
 
-static int find_value(const struct plan_namespace *ns, struct event_view *view, struct str *out)
+static int find_value(const struct plan_source *source, struct event_view *view, struct str *out)
 {
 	const struct cdpd_event *event = view->event;
-	if (event_view_text(view, ns->field.part, out)) return OK;
-	switch (ns->field.part) {
-	case PART_TRAITS: return find_trait(ns, view, out);
-	case PART_CONTEXT: return find_scalar(view, &ns->field, event->context, ns->first_step, out);
-	case PART_PROPERTIES: return find_scalar(view, &ns->field, event->properties, ns->first_step, out);
-	case PART_ENRICHMENT: return find_scalar(view, &ns->field, event->enrichment, ns->first_step, out);
+	if (event_view_text(view, source->field.part, out)) return OK;
+	switch (source->field.part) {
+	case PART_TRAITS: return find_trait(source, view, out);
+	case PART_CONTEXT: return find_scalar(view, &source->field, event->context, source->first_step, out);
+	case PART_PROPERTIES: return find_scalar(view, &source->field, event->properties, source->first_step, out);
+	case PART_ENRICHMENT: return find_scalar(view, &source->field, event->enrichment, source->first_step, out);
 	default: *out = STR_NONE; return OK;
 	}
+}
+
+static int find_country(struct event_view *view, struct str *out)
+{
+	const struct event_field field = {PART_ENRICHMENT, STR("geo.country")};
+	struct json value;
+	*out = view->event->country;
+	if (out->len || view->event->enrichment.len == 0) return OK;
+	int rc = event_view_get(view, &field, &value);
+	if (rc || !json_str(value, out)) *out = STR_NONE;
+	return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+/* The first of the namespace's places that holds an identifier. */
+static int collect_one(const struct plan *plan, const struct hash_key *key, size_t at, struct event_view *view,
+		       struct identifiers *out)
+{
+	const struct plan_namespace *ns = &plan->namespaces[at];
+	for (size_t i = 0; i < ns->source_count; i++) {
+		struct str value, country = STR_NONE;
+		int rc = find_value(&ns->sources[i], view, &value);
+		if (!rc && value.len && ns->rule.normalize == NORMALIZE_PHONE) rc = find_country(view, &country);
+		if (rc) return rc;
+		if (!make(plan, key, at, value, country, out, &out->items[out->count])) continue;
+		out->count++;
+		return OK;
+	}
+	return OK;
 }
 
 int identifiers_collect(const struct plan *plan, const struct hash_key *key, struct event_view *view,
@@ -106,26 +130,36 @@ int identifiers_collect(const struct plan *plan, const struct hash_key *key, str
 {
 	out->count = out->text_count = 0;
 	for (size_t i = 0; i < plan->namespace_count; i++) {
-		struct str value;
-		int rc = find_value(&plan->namespaces[i], view, &value);
+		int rc = collect_one(plan, key, i, view, out);
 		if (rc) return rc;
-		if (make(plan, key, i, value, out, &out->items[out->count])) out->count++;
 	}
 	return OK;
+}
+
+static bool reads(const struct plan_namespace *ns, enum event_part part)
+{
+	for (size_t i = 0; i < ns->source_count; i++)
+		if (ns->sources[i].field.part == part) return true;
+	return false;
 }
 
 bool identifier_in(const struct plan *plan, const struct hash_key *key, enum event_part part, struct str value,
 		   struct identifiers *memory, struct identifier *out)
 {
 	for (size_t i = 0; i < plan->namespace_count; i++)
-		if (plan->namespaces[i].field.part == part) return make(plan, key, i, value, memory, out);
+		if (reads(&plan->namespaces[i], part)) return make(plan, key, i, value, STR_NONE, memory, out);
 	return false;
 }
 
-int identifier_normalize(struct str ref, char out[ROW_IDENTIFIER_MAX], struct str *text)
+int identifier_normalize(const struct plan *plan, struct str ref, char out[ROW_IDENTIFIER_MAX], struct str *text)
 {
-	struct str name = identifier_namespace(ref);
-	struct str value = clean(identifier_value(ref));
+	char memory[EVENT_IDENTIFIER_MAX];
+	struct str name = identifier_namespace(ref), raw = identifier_value(ref);
+	size_t at = plan ? plan_namespace_find(plan, name) : 0;
+	bool is_ours = plan && at < plan->namespace_count;
+	struct str value =
+	    normalize(is_ours ? plan->namespaces[at].rule.normalize : NORMALIZE_NONE, raw, STR_NONE, memory);
+	if (value.len == 0) value = normalize(NORMALIZE_NONE, raw, STR_NONE, memory);
 	if (name.len == 0 || name.len > ROW_NAMESPACE_MAX || value.len == 0) return ERR_INVALID;
 	*text = join(name, value, out);
 	return OK;

@@ -18,13 +18,16 @@ struct identifiers {
 	size_t text_count;
 };
 
-/* Numbers become decimal text; what holds an '@' loses white space at both ends; values that are empty or longer than
- * EVENT_IDENTIFIER_MAX are no identifiers. ERR_NOMEM. */
+/* Numbers become decimal text, values are normalised (normalize.h); what is then empty or longer than EVENT_IDENTIFIER_MAX is no
+ * identifier. A national phone number is one of the source's default country, else of the one an enricher found
+ * (enrichment.geo.country). ERR_NOMEM. */
 MUST_USE int identifiers_collect(const struct plan *plan, const struct hash_key *key, struct event_view *view,
 				 struct identifiers *out);
 /* The identifier `value` would be in the namespace that reads `part` (userId, anonymousId); false: none does, or it is no identifier.
  * At most two a collection. */
 bool identifier_in(const struct plan *plan, const struct hash_key *key, enum event_part part, struct str value,
 		   struct identifiers *memory, struct identifier *out);
-/* As people look one up: "namespace:value" with the same clean-up of the value. ERR_INVALID. */
-MUST_USE int identifier_normalize(struct str ref, char out[ROW_IDENTIFIER_MAX], struct str *text);
+/* As people look one up: "namespace:value", the value normalised as an event's is; one that cannot be (a national phone number) is
+ * looked for as it is. `plan` may be NULL. ERR_INVALID. */
+MUST_USE int identifier_normalize(const struct plan *plan, struct str ref, char out[ROW_IDENTIFIER_MAX],
+				  struct str *text);

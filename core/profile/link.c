@@ -1,5 +1,7 @@
 #include "profile/link.h"
 
+#include "profile/cut.h"
+#include "profile/decide.h"
 #include "profile/erase.h"
 
 /* ── fragments ───────────────────────────────────────────────────────────── */
@@ -35,58 +37,12 @@ int fragment_take(struct people *people, const struct identifier *identifier, st
 	return identifier_is_hashed(row->identifier) || identifier_is_hashed(identifier->text) ? OK : ERR_CORRUPT;
 }
 
-/* ── deciding ────────────────────────────────────────────────────────────── */
-
-static size_t count_namespace(const struct component *component, struct str namespace_)
-{
-	size_t count = 0;
-	for (size_t i = 0; i < component->count; i++)
-		count += str_eq(identifier_namespace(component->members[i].identifier), namespace_);
-	return count;
-}
-
-static bool has_known(const struct plan *plan, const struct component *component, uint64_t before_seq)
-{
-	for (size_t i = 0; i < component->count; i++) {
-		const struct row_member *member = &component->members[i];
-		size_t at = plan_namespace_find(plan, identifier_namespace(member->identifier));
-		if (member->created_seq < before_seq && at < plan->namespace_count &&
-		    plan->namespaces[at].rule.is_known)
-			return true;
-	}
-	return false;
-}
-
-static enum link_reason decide_namespaces(const struct plan *plan, const struct component *a, const struct component *b)
-{
-	for (size_t i = 0; i < plan->namespace_count; i++) {
-		const struct identity_namespace *rule = &plan->namespaces[i].rule;
-		if (rule->max_per_profile == 0) continue; /* no limit */
-		size_t of_a = count_namespace(a, rule->name), of_b = count_namespace(b, rule->name);
-		if (of_a == 0 || of_b == 0 || of_a + of_b <= rule->max_per_profile) continue;
-		return rule->max_per_profile == 1 ? LINK_UNIQUE_CONFLICT : LINK_NAMESPACE_LIMIT;
-	}
-	return LINK_OK;
-}
-
-/* Two different components. An attempt depends on these alone: both components, the rules, trust, and the position. */
-static enum link_reason decide(const struct plan *plan, const struct component *a, const struct component *b,
-			       uint8_t rule, uint64_t seq)
-{
-	bool is_trusted = rule & LINK_TRUSTED;
-	if ((rule & ~LINK_TRUSTED) == LINK_ALIAS && !is_trusted) return LINK_NOT_ALLOWED;
-	enum link_reason reason = decide_namespaces(plan, a, b);
-	if (reason) return reason;
-	if (a->count + b->count > plan->definitions.max_fragments) return LINK_TOO_MANY_FRAGMENTS;
-	if (!is_trusted && has_known(plan, a, seq) && has_known(plan, b, seq)) return LINK_NOT_ALLOWED;
-	return LINK_OK;
-}
-
 /* ── evidence ────────────────────────────────────────────────────────────── */
 
-static bool has_room(const struct slot *slot)
+static bool has_room(const struct plan *plan, const struct slot *slot)
 {
-	return slot->fragment.row->attempt_count < PEOPLE_ATTEMPTS_MAX;
+	uint64_t max = 4 * (uint64_t)plan->definitions.max_fragments;
+	return slot->fragment.row->attempt_count < (max > PEOPLE_ATTEMPTS_MAX ? max : PEOPLE_ATTEMPTS_MAX);
 }
 
 /* Keeps the attempt under its fragment; past the cap it is only counted. */
@@ -100,7 +56,7 @@ static int keep(struct people *people, struct slot *slot, const struct link *lin
 		rc = link_find(people->txn, people->tables.links, link);
 		if (rc != ERR_NOT_FOUND) return rc ? rc : link_put(people->txn, people->tables.links, link);
 	}
-	if (!has_room(slot)) {
+	if (!has_room(people->plan, slot)) {
 		row->attempt_overflow++;
 		return OK;
 	}
@@ -108,45 +64,97 @@ static int keep(struct people *people, struct slot *slot, const struct link *lin
 	return link_put(people->txn, people->tables.links, link);
 }
 
-static int keep_both(struct people *people, struct link_context *context, const struct identifier *other,
-		     struct slot *other_slot, uint8_t rule, enum link_reason reason)
+static struct link make_link(const struct people *people, const struct link_context *context,
+			     const struct identifier *other, uint8_t rule)
 {
-	struct slot *slot = context->strongest;
-	struct link link = {.fragment = slot->id,
-			    .other = other->id,
-			    .rule = rule,
-			    .version = people->plan->identity_seq,
-			    .is_initiator = true,
-			    .reason = reason,
-			    .seq = context->seq,
-			    .t = context->t,
-			    .other_identifier = other->text};
-	int rc = keep(people, slot, &link);
-	if (rc || !other_slot) return rc;
-	link.fragment = other->id;
-	link.other = slot->id;
-	link.is_initiator = false;
-	link.other_identifier = slot->fragment.row->identifier;
-	return keep(people, other_slot, &link);
+	return (struct link){.fragment = context->strongest->id,
+			     .other = other->id,
+			     .rule = rule,
+			     .version = people->plan->identity_seq,
+			     .is_initiator = true,
+			     .ordinal = (uint8_t)context->attempt_count,
+			     .seq = context->seq,
+			     .t = context->t,
+			     .other_identifier = other->text,
+			     .actor = STR_NONE,
+			     .note = STR_NONE};
+}
+
+int link_put_both(struct people *people, const struct link *link, struct str identifier)
+{
+	struct link mirrored = *link;
+	mirrored.fragment = link->other;
+	mirrored.other = link->fragment;
+	mirrored.is_initiator = !link->is_initiator;
+	mirrored.other_identifier = identifier;
+	int rc = link_put(people->txn, people->tables.links, link);
+	return rc ? rc : link_put(people->txn, people->tables.links, &mirrored);
 }
 
 /* ── trying ──────────────────────────────────────────────────────────────── */
 
+/* An attempt that not both sides can keep links nothing, now or later: an unmerge that starts at the other side would not find it. */
+static int keep_one_sided(struct people *people, struct slot *slot, struct slot *other, struct link *link)
+{
+	link->reason = LINK_TOO_MANY_ATTEMPTS;
+	link->is_one_sided = true;
+	int rc = keep(people, slot, link);
+	link->fragment = other->id;
+	link->other = slot->id;
+	link->is_initiator = false;
+	link->other_identifier = slot->fragment.row->identifier;
+	return rc ? rc : keep(people, other, link);
+}
+
+static int decide(struct people *people, const struct component *a, const struct component *b, const struct link *link,
+		  enum link_reason *out)
+{
+	bool is_cut = false;
+	*out = link_decide(people->plan, a, b, link->rule, link->seq);
+	int rc = *out ? OK : cut_between(people, a, b, NULL, &is_cut);
+	if (is_cut) *out = LINK_CANNOT_LINK;
+	return rc;
+}
+
+/* Counts the attempt under one of its fragments. Of an erased person who came back, the other side's row of an earlier attempt is
+ * still there. */
+static int count_attempt(struct people *people, struct slot *slot, const struct link *link)
+{
+	int rc = people->has_erased ? link_find(people->txn, people->tables.links, link) : ERR_NOT_FOUND;
+	if (rc != ERR_NOT_FOUND) return rc;
+	slot->fragment.row->attempt_count++;
+	return cache_dirty(&people->cache, slot, false);
+}
+
+static int count_both(struct people *people, struct slot *slot, struct slot *other, const struct link *link)
+{
+	struct link mirrored = *link;
+	mirrored.fragment = link->other;
+	mirrored.other = link->fragment;
+	int rc = count_attempt(people, slot, link);
+	return rc ? rc : count_attempt(people, other, &mirrored);
+}
+
 static int attempt(struct people *people, struct link_context *context, const struct identifier *other, uint8_t rule)
 {
-	struct slot *slot;
+	struct slot *slot, *strongest = context->strongest;
 	struct component a, b;
-	if (other->is_blocked) return keep_both(people, context, other, NULL, rule, LINK_BLOCKED_VALUE);
+	struct link link = make_link(people, context, other, rule);
+	context->attempt_count++;
+	if (other->is_blocked) {
+		link.reason = LINK_BLOCKED_VALUE;
+		return keep(people, strongest, &link);
+	}
 	int rc = fragment_take(people, other, context, &slot);
-	if (!rc) rc = component_of(people, context->strongest, &a);
+	if (!rc && (!has_room(people->plan, strongest) || !has_room(people->plan, slot)))
+		return keep_one_sided(people, strongest, slot, &link);
+	if (!rc) rc = component_of(people, strongest, &a);
 	if (!rc) rc = component_of(people, slot, &b);
+	if (!rc && a.head != b.head) rc = decide(people, &a, &b, &link, &link.reason);
 	if (rc) return rc;
-	if (a.head == b.head) return keep_both(people, context, other, slot, rule, LINK_OK);
-	enum link_reason reason = decide(people->plan, &a, &b, rule, context->seq);
-	/* A link without evidence could never be undone. */
-	if (!reason && !has_room(context->strongest) && !has_room(slot)) reason = LINK_TOO_MANY_FRAGMENTS;
-	rc = keep_both(people, context, other, slot, rule, reason);
-	if (rc || reason) return rc;
+	rc = count_both(people, strongest, slot, &link);
+	if (!rc) rc = link_put_both(people, &link, strongest->fragment.row->identifier);
+	if (rc || link.reason || a.head == b.head) return rc;
 	return component_join(people, &a, &b, context->seq, context->t);
 }
 

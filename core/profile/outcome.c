@@ -25,6 +25,9 @@ static const char *const reasons[OUTCOME_REASON_COUNT] = {
     [OUTCOME_REASON_CRASHED] = "crashed",
     [OUTCOME_REASON_NO_IDENTIFIER] = "no_identifier",
     [OUTCOME_REASON_OLDER_THAN_ERASURE] = "older_than_erasure",
+    [OUTCOME_REASON_CONSENT] = "consent",
+    [OUTCOME_REASON_UNKNOWN_PURPOSE] = "unknown_purpose",
+    [OUTCOME_REASON_CONSENT_LIMIT] = "consent_limit",
 };
 
 const char *outcome_verdict_name(enum outcome_verdict verdict)

@@ -23,6 +23,9 @@ enum outcome_reason {
 	OUTCOME_REASON_TOO_MANY_FRAGMENTS,
 	OUTCOME_REASON_CRASHED,
 	OUTCOME_REASON_NO_IDENTIFIER,      /* none of the namespaces found one in it */
+	OUTCOME_REASON_CONSENT,            /* denied: the person does not allow what the event is for */
+	OUTCOME_REASON_UNKNOWN_PURPOSE,    /* a consent for a purpose that the definitions do not have */
+	OUTCOME_REASON_CONSENT_LIMIT,      /* more consents than one fragment can hold */
 	OUTCOME_REASON_OLDER_THAN_ERASURE, /* erased: it came after its person's erasure but happened before */
 	OUTCOME_REASON_COUNT
 };

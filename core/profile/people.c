@@ -6,14 +6,16 @@
 #include "base/log.h"
 #include "profile/block.h"
 #include "profile/change_row.h"
+#include "profile/consent_log.h"
 #include "profile/delta.h"
 #include "profile/key_copy.h"
 #include "profile/outcome_row.h"
 #include "profile/room.h"
+#include "profile/segments.h"
 
 #define MAP_MAX    (UINT64_C(1) << 40)
 #define ENV_FORMAT 1
-#define ENV_DBS    16 /* rows to come have room */
+#define ENV_DBS    32 /* rows to come have room */
 #define BODY_MAX   ((size_t)16 << 20)
 
 /* ── ids, names ──────────────────────────────────────────────────────────── */
@@ -54,7 +56,8 @@ static int open_tables(struct people *people)
 	if (!rc) rc = store_db_open(people->env, "meta", 0, &tables->meta);
 	if (!rc) rc = store_db_open(people->env, "erased", 0, &tables->erased);
 	if (!rc) rc = store_db_open(people->env, "suppressed", 0, &tables->suppressed);
-	return rc;
+	if (!rc) rc = consent_log_open(people->env, tables);
+	return rc ? rc : segments_open(people);
 }
 
 /* The first transaction of a new env: the key that every id hangs on. */
@@ -146,6 +149,7 @@ static int open_all(struct people *people, const char *store_path)
 	if (!rc) rc = store_begin(people->env, true, &txn);
 	if (rc) return rc;
 	rc = read_meta(people, txn);
+	if (!rc) rc = segments_load(people, txn);
 	if (rc) {
 		store_abort(txn);
 		return rc;
@@ -189,6 +193,7 @@ void people_close(struct people *people)
 	cache_fini(&people->cache);
 	buf_fini(&people->json);
 	plan_free(people->plan);
+	segments_close(people);
 	if (people->env) store_close(people->env);
 	free(people);
 }
@@ -253,6 +258,7 @@ int people_begin(struct people *people)
 		return rc;
 	}
 	people->working = people->committed;
+	segments_begin(people);
 	rc = cache_begin(&people->cache, people->txn);
 	if (!rc) rc = blocks_begin(people);
 	if (rc) people_abort(people);
@@ -276,18 +282,18 @@ int people_define(struct people *people, struct str text, uint64_t seq)
 	int rc = plan_succeed(people->plan, text, seq, &plan);
 	if (rc) return rc;
 	rc = plan_write(people->txn, people->tables.meta, plan);
+	if (!rc && plan->identity_seq == seq) rc = rules_write(people->txn, people->tables.meta, plan);
 	if (rc) {
 		plan_free(plan);
 		return rc;
 	}
-	if (people->has_new_plan) {
-		plan_free(people->plan);
-	} else {
-		people->previous_plan = people->plan;
-		people->has_new_plan = true;
-	}
+	struct plan *old = people->plan, *gone = people->has_new_plan ? old : NULL;
+	if (!people->has_new_plan) people->previous_plan = old;
+	people->has_new_plan = true;
 	people->plan = plan;
 	people->working.plan_seq = seq;
+	segments_defined(people, old, seq);
+	plan_free(gone);
 	return OK;
 }
 
@@ -346,12 +352,14 @@ static void settle(struct people *people, bool is_committed)
 		people->has_new_plan = false;
 	}
 	people->txn = NULL;
+	segments_ended(people, is_committed);
 	cache_reset(&people->cache);
 }
 
 static int write_all(struct people *people)
 {
 	int rc = delta_append_all(people);
+	if (!rc) rc = segments_write(people);
 	if (!rc) rc = cache_write(&people->cache);
 	if (!rc) rc = checkpoint_write(people->txn, people->tables.meta, &people->working);
 	return rc;

@@ -3,26 +3,42 @@
 #pragma once
 
 #include "profile/event_view.h"
+#include "profile/feature_filter.h"
+#include "profile/feature_route.h"
 #include "profile/people.h"
+#include "profile/segment_plan.h"
 
 #define PLAN_NAMESPACES_MAX 32
 #define PLAN_FEATURES_MAX   256
 
-struct plan_namespace {
-	struct identity_namespace rule;
+struct plan_source { /* where a namespace may find its identifier */
 	struct event_field field;
-	bool is_trait;         /* from traits.<path>: a person's trait, so never read from a group event */
 	struct str first_step; /* of the path: an object whose text lacks it cannot hold a value there */
 };
 
-enum plan_filter { PLAN_EVERY, PLAN_TYPE, PLAN_NAME };
+struct plan_blocked {
+	struct str *items; /* sorted */
+	size_t count;
+	uint64_t lengths; /* bit n: a value of n bytes exists (63: or longer) */
+};
+
+struct plan_namespace {
+	struct identity_namespace rule;
+	struct plan_source *sources; /* in the order asked */
+	size_t source_count;
+	struct plan_blocked blocked; /* of this namespace */
+};
+
 struct plan_feature {
 	struct feature_def def; /* impl NULL: no such type here; the feature rests */
 	uint64_t key;           /* of its states in rows */
-	enum plan_filter filter;
-	enum event_type type;
-	struct event_field field;
+	uint32_t max_state;
+	struct feature_path field, key_field;
+	bool is_of_elements; /* an input for each element of `elements` */
+	struct event_field elements;
+	struct feature_filter filter;
 	bool wants_text; /* the type reads a number's text too */
+	bool tells;      /* a changed state is a changed value */
 };
 
 struct plan {
@@ -33,10 +49,11 @@ struct plan {
 	size_t namespace_count;
 	struct plan_feature *features; /* ordered by key */
 	size_t feature_count;
-	struct str *blocked;      /* sorted */
-	uint64_t blocked_lengths; /* bit n: a blocked value of n bytes exists (63: or longer) */
-	uint64_t seq;             /* position of the definition record */
-	uint64_t identity_seq;    /* since when the identity rules are as they are: their version */
+	struct feature_routes routes;
+	struct segment_plan *segments; /* NULL: none */
+	struct plan_blocked blocked;   /* in every namespace */
+	uint64_t seq;                  /* position of the definition record */
+	uint64_t identity_seq;         /* since when the identity rules are as they are: their version */
 };
 
 /* How far a feature type that is not registered may go. */
@@ -52,8 +69,13 @@ void plan_free(struct plan *plan);
 
 /* Index of the namespace in the plan, namespace_count when it is not one of them: its strength. */
 size_t plan_namespace_find(const struct plan *plan, struct str name);
+/* Does the feature's value change by time alone, without an event? Segments on it are looked at once a day too. */
+bool feature_ages(const struct plan_feature *feature);
 const struct plan_feature *plan_feature_find(const struct plan *plan, uint64_t key);
-bool plan_is_blocked(const struct plan *plan, struct str value);
+/* Is a (normalised) value of that namespace (an index) blocked, there or everywhere? */
+bool plan_is_blocked(const struct plan *plan, size_t namespace_, struct str value);
+/* The same for a whole identifier, "namespace:value". */
+bool plan_blocks(const struct plan *plan, struct str identifier);
 
 /* definitions.c: parses into the arena; with `is_lenient` unknown feature types get impl NULL. */
 MUST_USE int definitions_parse_text(struct str text, struct arena *arena, bool is_lenient, struct definitions *out);

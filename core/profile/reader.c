@@ -4,6 +4,8 @@
 
 #include "profile/erase.h"
 #include "profile/feature_eval.h"
+#include "profile/link_row.h"
+#include "profile/origin.h"
 #include "profile/trait.h"
 
 int people_reader_new(struct people *people, struct people_reader **out)
@@ -99,20 +101,20 @@ struct lookup {
 	size_t fragment_count;
 };
 
-static int parse_ref(const struct people *people, struct str ref, struct fragment_id *id,
+static int parse_ref(const struct people_reader *reader, struct str ref, struct fragment_id *id,
 		     char memory[ROW_IDENTIFIER_MAX], struct str *identifier)
 {
 	*identifier = STR_NONE;
 	if (str_starts(ref, STR("id:"))) return fragment_id_parse((struct str){ref.ptr + 3, ref.len - 3}, id);
-	int rc = identifier_normalize(ref, memory, identifier);
-	if (!rc) fragment_id_make(&people->key, *identifier, id);
+	int rc = identifier_normalize(reader->plan, ref, memory, identifier);
+	if (!rc) fragment_id_make(&reader->people->key, *identifier, id);
 	return rc;
 }
 
 static int load_view(struct lookup *lookup, struct row *fragment)
 {
 	struct people_reader *reader = lookup->reader;
-	struct row *view;
+	struct row *view = NULL;
 	bool is_alone = fragment_id_eq(&fragment->profile, &fragment->id) && !fragment->has_merged;
 	lookup->view = fragment;
 	if (is_alone) return OK;
@@ -166,11 +168,15 @@ static int fill_identifiers(const struct lookup *lookup, struct profile *out)
 
 static struct profile_trait shown_trait(const struct row_trait *trait, bool is_winner)
 {
+	struct trait_origin origin = {.form = STR_NONE, .question = STR_NONE};
+	if (trait->origin.len && origin_decode(trait->origin, &origin) != OK)
+		origin = (struct trait_origin){.form = STR_NONE, .question = STR_NONE};
 	return (struct profile_trait){.name = trait->name,
 				      .value = trait->value,
 				      .provenance = trait->provenance,
 				      .updated_at = trait->stamp->time,
 				      .source = trait->stamp->source,
+				      .origin = origin,
 				      .is_winner = is_winner};
 }
 
@@ -179,8 +185,10 @@ static int fill_winners(const struct lookup *lookup, struct profile *out)
 	const struct row *view = lookup->view;
 	out->traits = arena_array(lookup->arena, struct profile_trait, view->trait_count + 1);
 	if (!out->traits) return ERR_NOMEM;
-	for (size_t i = 0; i < view->trait_count; i = trait_next_name(view, i))
-		out->traits[out->trait_count++] = shown_trait(&view->traits[i], true);
+	for (size_t i = 0; i < view->trait_count; i = trait_next_name(view, i)) {
+		const struct row_trait *winner = trait_in_force(view, i, lookup->now);
+		if (winner) out->traits[out->trait_count++] = shown_trait(winner, true);
+	}
 	return OK;
 }
 
@@ -191,7 +199,7 @@ static bool is_same_trait(const struct row_trait *a, const struct row_trait *b)
 }
 
 /* By name; within a name the stronger class, then the newer value first. */
-static int order_shown(const void *a, const void *b)
+static int order_told(const void *a, const void *b)
 {
 	const struct row_trait *x = *(const struct row_trait *const *)a, *y = *(const struct row_trait *const *)b;
 	int order = str_cmp(x->name, y->name);
@@ -202,7 +210,31 @@ static int order_shown(const void *a, const void *b)
 	return order ? order : str_cmp(y->value, x->value);
 }
 
-/* The values of all fragments; the order puts each name's winner first. */
+/* Index of the winner: the newest value of the strongest class whose newest value has not expired; `count`: none. */
+static size_t find_in_force(const struct row_trait *const *values, size_t count, int64_t now)
+{
+	for (size_t i = 0; i < count; i++) {
+		bool is_newest = i == 0 || values[i]->provenance != values[i - 1]->provenance;
+		if (is_newest && !origin_is_expired(values[i]->origin, now)) return i;
+	}
+	return count;
+}
+
+/* All values of one name, as told: the winner goes first. */
+static void fill_name(const struct lookup *lookup, const struct row_trait *const *values, size_t count,
+		      struct profile *out)
+{
+	size_t winner = find_in_force(values, count, lookup->now);
+	if (winner < count) out->traits[out->trait_count++] = shown_trait(values[winner], true);
+	for (size_t i = 0; i < count; i++) {
+		if (i == winner || (i > 0 && is_same_trait(values[i], values[i - 1]))) continue;
+		struct profile_trait *shown = &out->traits[out->trait_count++];
+		*shown = shown_trait(values[i], false);
+		shown->is_expired = origin_is_expired(values[i]->origin, lookup->now);
+	}
+}
+
+/* The values of all fragments. */
 static int fill_all_traits(const struct lookup *lookup, struct profile *out)
 {
 	size_t room = 0, n = 0;
@@ -213,13 +245,17 @@ static int fill_all_traits(const struct lookup *lookup, struct profile *out)
 	for (size_t i = 0; i < lookup->fragment_count; i++)
 		for (size_t k = 0; k < lookup->fragments[i]->trait_count; k++)
 			all[n++] = &lookup->fragments[i]->traits[k];
-	qsort(all, n, sizeof(struct row_trait *), order_shown);
-	for (size_t i = 0; i < n; i++) {
-		bool is_winner = i == 0 || !str_eq(all[i]->name, all[i - 1]->name);
-		if (!is_winner && is_same_trait(all[i], all[i - 1])) continue;
-		out->traits[out->trait_count++] = shown_trait(all[i], is_winner);
+	qsort(all, n, sizeof(struct row_trait *), order_told);
+	for (size_t i = 0, end; i < n; i = end) {
+		for (end = i + 1; end < n && str_eq(all[end]->name, all[i]->name);) end++;
+		fill_name(lookup, all + i, end - i, out);
 	}
 	return OK;
+}
+
+static int order_texts(const void *a, const void *b)
+{
+	return str_cmp(*(const struct str *)a, *(const struct str *)b);
 }
 
 static int order_names(const void *a, const void *b)
@@ -249,6 +285,35 @@ static int fill_features(const struct lookup *lookup, struct profile *out)
 	return OK;
 }
 
+static int fill_consents(const struct lookup *lookup, struct profile *out)
+{
+	const struct consent_list *list = &lookup->view->consents;
+	out->consents = arena_array(lookup->arena, struct profile_consent, list->count + 1);
+	if (!out->consents) return ERR_NOMEM;
+	for (size_t i = 0; i < list->count; i++)
+		out->consents[i] =
+		    (struct profile_consent){list->items[i], consent_state_at(&list->items[i], lookup->now)};
+	out->consent_count = list->count;
+	return OK;
+}
+
+/* Names of what is defined: somebody may still be in a segment that is on its way out. */
+static int fill_segments(const struct lookup *lookup, struct profile *out)
+{
+	const struct row *view = lookup->view;
+	const struct plan *plan = lookup->reader->plan;
+	if (!plan || view->segment_count == 0) return OK;
+	out->segments = arena_array(lookup->arena, struct str, view->segment_count);
+	if (!out->segments) return ERR_NOMEM;
+	for (size_t i = 0; i < view->segment_count; i++) {
+		const struct segment *segment = segment_find(plan->segments, view->segments[i]);
+		int rc = segment ? arena_str(lookup->arena, segment->name, &out->segments[out->segment_count++]) : OK;
+		if (rc) return rc;
+	}
+	if (out->segment_count) qsort(out->segments, out->segment_count, sizeof *out->segments, order_texts);
+	return OK;
+}
+
 static int fill(struct lookup *lookup, struct row *fragment, struct profile *out)
 {
 	const struct row *view = lookup->view;
@@ -258,14 +323,15 @@ static int fill(struct lookup *lookup, struct row *fragment, struct profile *out
 				.last_seen = shown_time(view->last_seen),
 				.event_count = view->event_count,
 				.refused_traits = view->refused_traits};
-	int rc = OK;
-	if (lookup->parts & (PROFILE_IDENTIFIERS | PROFILE_LOSERS)) rc = load_fragments(lookup, fragment);
+	int rc = fill_segments(lookup, out);
+	if (!rc && lookup->parts & (PROFILE_IDENTIFIERS | PROFILE_LOSERS)) rc = load_fragments(lookup, fragment);
 	if (!rc && lookup->parts & PROFILE_IDENTIFIERS) rc = fill_identifiers(lookup, out);
 	if (!rc && lookup->parts & PROFILE_LOSERS)
 		rc = fill_all_traits(lookup, out);
 	else if (!rc && lookup->parts & PROFILE_TRAITS)
 		rc = fill_winners(lookup, out);
 	if (!rc && lookup->parts & PROFILE_FEATURES) rc = fill_features(lookup, out);
+	if (!rc && lookup->parts & PROFILE_CONSENTS) rc = fill_consents(lookup, out);
 	return rc;
 }
 
@@ -277,8 +343,8 @@ int people_get(struct people_reader *reader, struct str ref, unsigned parts, int
 	struct fragment_id id;
 	struct str identifier;
 	struct row *fragment;
-	int rc = parse_ref(reader->people, ref, &id, memory, &identifier);
-	bool with_cold = parts & (PROFILE_TRAITS | PROFILE_LOSERS);
+	int rc = parse_ref(reader, ref, &id, memory, &identifier);
+	bool with_cold = parts & (PROFILE_TRAITS | PROFILE_LOSERS | PROFILE_CONSENTS);
 	if (!rc) rc = reader_row(reader, &id, false, with_cold, arena, &fragment);
 	if (rc) return rc;
 	/* In a rebuild somebody erased is there by their hash until the erasure is reached. */
@@ -286,6 +352,41 @@ int people_get(struct people_reader *reader, struct str ref, unsigned parts, int
 		return identifier_is_hashed(fragment->identifier) ? ERR_NOT_FOUND : ERR_CORRUPT;
 	rc = load_view(&lookup, fragment);
 	return rc ? rc : fill(&lookup, fragment, out);
+}
+
+int people_resolve(struct people_reader *reader, struct str ref, struct arena *arena, struct str *identifier)
+{
+	char memory[ROW_IDENTIFIER_MAX];
+	struct fragment_id id;
+	struct row *fragment;
+	int rc = parse_ref(reader, ref, &id, memory, identifier);
+	if (!rc) rc = reader_row(reader, &id, false, false, arena, &fragment);
+	if (rc) return rc;
+	if (identifier->len && !str_eq(*identifier, fragment->identifier)) return ERR_CORRUPT;
+	*identifier = fragment->identifier;
+	return OK;
+}
+
+int people_profile_of(struct people_reader *reader, struct str identifier, struct arena *arena, struct fragment_id *out)
+{
+	struct fragment_id id;
+	struct row *fragment;
+	fragment_id_make(&reader->people->key, identifier, &id);
+	int rc = reader_row(reader, &id, false, false, arena, &fragment);
+	if (!rc) *out = fragment->profile;
+	return rc;
+}
+
+int people_find_act(struct people_reader *reader, enum people_act_kind kind, struct str a, struct str b, uint64_t seq,
+		    struct arena *arena, struct link_row *out)
+{
+	struct link key = {.rule = kind == PEOPLE_MERGE ? LINK_MERGE | LINK_TRUSTED : LINK_UNMERGE, .seq = seq}, link;
+	const struct hash_key *hash_key = &reader->people->key;
+	CHECK(reader->is_open);
+	fragment_id_make(hash_key, a, &key.fragment);
+	fragment_id_make(hash_key, b, &key.other);
+	int rc = link_get(reader->txn, reader->people->tables.links, &key, &link);
+	return rc ? rc : link_show(&link, a, arena, out);
 }
 
 int reader_members(struct people_reader *reader, const struct fragment_id *profile, struct arena *arena,

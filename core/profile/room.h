@@ -11,7 +11,10 @@
 struct tables {
 	store_db rows, links, outcomes, changes, meta;
 	store_db erased, suppressed; /* core/profile/block.h */
+	store_db consent_log, consent_payloads, consent_tokens;
 };
+
+struct segments;
 
 struct people {
 	const char *store_path; /* while it is opened */
@@ -26,6 +29,7 @@ struct people {
 	struct plan *previous_plan; /* to go back to when the transaction that changed it is aborted */
 	bool has_new_plan;
 	struct cache cache;
+	struct segments *segments;
 	struct event_view view;
 	struct identifiers identifiers; /* of the event being applied */
 	struct buf json;                /* scratch: a trait's value, a change's body */

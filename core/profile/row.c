@@ -2,15 +2,27 @@
 
 #include <stdlib.h>
 
+#include "profile/consent_row.h"
 #include "profile/wire.h"
 
-enum row_flag { ROW_HAS_PROFILE = 1, ROW_HAS_MERGED = 2, ROW_HAS_DECIDED = 4, ROW_FLAGS = 7 };
+#define TRAIT_HAS_ORIGIN 0x80 /* in the byte of its class */
+
+enum cold_tag { COLD_CONSENTS = 1 };
+enum row_flag {
+	ROW_HAS_PROFILE = 1,
+	ROW_HAS_MERGED = 2,
+	ROW_HAS_DECIDED = 4,
+	ROW_HAS_CUTS = 8,
+	ROW_HAS_SEGMENTS = 16,
+	ROW_FLAGS = 31
+};
 
 void row_init(struct row *row, const struct fragment_id *id, bool is_merged)
 {
 	*row = (struct row){.id = *id,
 			    .profile = *id,
 			    .is_merged = is_merged,
+			    .is_made = true,
 			    .is_cold_decoded = true,
 			    .is_cold_changed = true,
 			    .cold = STR_NONE,
@@ -64,6 +76,20 @@ static int decode_features(struct wire_in *in, struct arena *arena, struct row *
 	return OK;
 }
 
+static int decode_segments(struct wire_in *in, struct arena *arena, struct row *row)
+{
+	row->due = (int64_t)wire_u64(in);
+	size_t count = wire_count(in, sizeof(uint64_t));
+	row->segments = arena_alloc(arena, (count + 1) * sizeof *row->segments);
+	if (!row->segments) return ERR_NOMEM;
+	for (size_t i = 0; i < count; i++) {
+		row->segments[i] = wire_u64(in);
+		if (in->is_bad || (i > 0 && row->segments[i] <= row->segments[i - 1])) return ERR_CORRUPT;
+	}
+	row->segment_count = count;
+	return OK;
+}
+
 int row_decode_hot(struct str bytes, struct arena *arena, const struct fragment_id *id, bool is_merged, struct row *out)
 {
 	memset(out, 0, offsetof(struct row, decided));
@@ -73,6 +99,7 @@ int row_decode_hot(struct str bytes, struct arena *arena, const struct fragment_
 	out->members = NULL;
 	out->traits = NULL;
 	out->member_count = out->trait_count = out->trait_room = out->trait_bytes = 0;
+	out->consents = (struct consent_list){0};
 	struct wire_in in = wire_in(bytes);
 	out->identifier = wire_str(&in);
 	out->created_seq = wire_u64(&in);
@@ -83,12 +110,14 @@ int row_decode_hot(struct str bytes, struct arena *arena, const struct fragment_
 	uint8_t flags = wire_u8(&in);
 	if (flags & ~ROW_FLAGS) return ERR_CORRUPT;
 	out->has_merged = flags & ROW_HAS_MERGED;
+	out->has_cuts = flags & ROW_HAS_CUTS;
 	if (flags & ROW_HAS_PROFILE) wire_copy(&in, &out->profile, sizeof out->profile);
 	out->refused_traits = wire_varint(&in);
 	out->attempt_count = wire_varint(&in);
 	out->attempt_overflow = wire_varint(&in);
 	int rc = flags & ROW_HAS_DECIDED ? decode_decided(&in, out) : OK;
 	if (!rc) rc = decode_features(&in, arena, out);
+	if (!rc && flags & ROW_HAS_SEGMENTS) rc = decode_segments(&in, arena, out);
 	if (!rc && (in.is_bad || in.at != in.end)) rc = ERR_CORRUPT;
 	return rc;
 }
@@ -96,7 +125,8 @@ int row_decode_hot(struct str bytes, struct arena *arena, const struct fragment_
 size_t row_hot_max(const struct row *row)
 {
 	size_t size = 8 * WIRE_VARINT_MAX + row->identifier.len + 4 * sizeof(uint64_t) + 2 + sizeof row->profile +
-		      row->decided_count * sizeof(struct row_decided);
+		      row->decided_count * sizeof(struct row_decided) + WIRE_VARINT_MAX +
+		      (1 + row->segment_count) * sizeof(uint64_t);
 	for (size_t i = 0; i < row->feature_count; i++)
 		size += sizeof(uint64_t) + WIRE_VARINT_MAX + row->features[i].len;
 	return size;
@@ -115,7 +145,7 @@ static uint8_t *encode_decided(const struct row *row, uint8_t *at)
 
 size_t row_encode_hot(const struct row *row, uint8_t *out)
 {
-	bool has_profile = !fragment_id_eq(&row->profile, &row->id);
+	bool has_profile = !fragment_id_eq(&row->profile, &row->id), has_segments = row->segment_count || row->due;
 	uint8_t *at = wire_put_str(out, row->identifier);
 	at = wire_put_u64(at, row->created_seq);
 	at = wire_put_u64(at, (uint64_t)row->first_seen);
@@ -123,7 +153,8 @@ size_t row_encode_hot(const struct row *row, uint8_t *out)
 	at = wire_put_varint(at, row->event_count);
 	at = wire_put_u64(at, row->chain_head);
 	*at++ = (uint8_t)((has_profile ? ROW_HAS_PROFILE : 0) | (row->has_merged ? ROW_HAS_MERGED : 0) |
-			  (row->decided_count ? ROW_HAS_DECIDED : 0));
+			  (row->decided_count ? ROW_HAS_DECIDED : 0) | (row->has_cuts ? ROW_HAS_CUTS : 0) |
+			  (has_segments ? ROW_HAS_SEGMENTS : 0));
 	if (has_profile) at = wire_put(at, &row->profile, sizeof row->profile);
 	at = wire_put_varint(at, row->refused_traits);
 	at = wire_put_varint(at, row->attempt_count);
@@ -134,6 +165,11 @@ size_t row_encode_hot(const struct row *row, uint8_t *out)
 		at = wire_put_u64(at, row->features[i].key);
 		at = wire_put_varint(at, row->features[i].len);
 		at = wire_put(at, row->features[i].state, row->features[i].len);
+	}
+	if (has_segments) {
+		at = wire_put_u64(at, (uint64_t)row->due);
+		at = wire_put_varint(at, row->segment_count);
+		for (size_t i = 0; i < row->segment_count; i++) at = wire_put_u64(at, row->segments[i]);
 	}
 	return (size_t)(at - out);
 }
@@ -168,7 +204,8 @@ static int decode_stamps(struct wire_in *in, struct arena *arena, struct stamp *
 
 static size_t trait_size(const struct row_trait *trait)
 {
-	return 1 + 3 * WIRE_VARINT_MAX / 2 + trait->name.len + trait->value.len;
+	size_t origin = trait->origin.len ? WIRE_VARINT_MAX + trait->origin.len : 0;
+	return 1 + 3 * WIRE_VARINT_MAX / 2 + trait->name.len + trait->value.len + origin;
 }
 
 static int trait_order(const struct row_trait *a, const struct row_trait *b)
@@ -194,6 +231,9 @@ static int decode_traits(struct wire_in *in, struct arena *arena, struct row *ro
 		uint8_t provenance = wire_u8(in);
 		uint64_t stamp = wire_varint(in);
 		trait->value = wire_str(in);
+		trait->origin = provenance & TRAIT_HAS_ORIGIN ? wire_str(in) : STR_NONE;
+		if (provenance & TRAIT_HAS_ORIGIN && trait->origin.len == 0) return ERR_CORRUPT;
+		provenance &= (uint8_t)~TRAIT_HAS_ORIGIN;
 		if (in->is_bad || provenance >= PROVENANCE_COUNT || stamp >= stamp_count) return ERR_CORRUPT;
 		trait->provenance = (enum provenance)provenance;
 		trait->stamp = &stamps[stamp];
@@ -204,11 +244,28 @@ static int decode_traits(struct wire_in *in, struct arena *arena, struct row *ro
 	return OK;
 }
 
+static int decode_tagged(struct wire_in *in, struct arena *arena, struct row *row)
+{
+	uint32_t len;
+	for (uint8_t before = 0; !in->is_bad && in->at != in->end;) {
+		uint8_t tag = wire_u8(in);
+		wire_copy(in, &len, sizeof len);
+		const uint8_t *bytes = wire_take(in, len);
+		if (!bytes || tag <= before) return ERR_CORRUPT;
+		before = tag;
+		if (tag != COLD_CONSENTS) return ERR_FORMAT;
+		int rc = consents_decode(str_of(bytes, len), arena, &row->consents);
+		if (rc) return rc;
+	}
+	return OK;
+}
+
 int row_decode_cold(struct str bytes, struct arena *arena, struct row *row)
 {
 	struct wire_in in = wire_in(bytes);
 	int rc = decode_members(&in, arena, row);
 	if (!rc) rc = decode_traits(&in, arena, row);
+	if (!rc) rc = decode_tagged(&in, arena, row);
 	if (!rc && (in.is_bad || in.at != in.end)) rc = ERR_CORRUPT;
 	if (rc) return rc;
 	row->cold = bytes;
@@ -257,7 +314,18 @@ size_t row_cold_max(const struct row *row)
 		size += trait_size(&row->traits[i]) + sizeof(int64_t) + WIRE_VARINT_MAX + stamp->source.len +
 			stamp->message_id.len;
 	}
-	return size;
+	return size + 1 + sizeof(uint32_t) + consents_encoded_max(&row->consents);
+}
+
+/* Rows without any have no section: their bytes are as they always were. */
+static uint8_t *encode_consents(const struct row *row, uint8_t *at)
+{
+	if (row->consents.count == 0) return at;
+	*at++ = COLD_CONSENTS;
+	uint8_t *end = consents_encode(&row->consents, at + sizeof(uint32_t));
+	uint32_t len = (uint32_t)(end - at - (ptrdiff_t)sizeof len);
+	memcpy(at, &len, sizeof len);
+	return end;
 }
 
 int row_encode_cold(const struct row *row, struct arena *scratch, uint8_t *out, size_t *len)
@@ -282,10 +350,12 @@ int row_encode_cold(const struct row *row, struct arena *scratch, uint8_t *out, 
 	for (size_t i = 0; i < row->trait_count; i++) {
 		const struct row_trait *trait = &row->traits[i];
 		at = wire_put_str(at, trait->name);
-		*at++ = (uint8_t)trait->provenance;
+		*at++ = (uint8_t)(trait->provenance | (trait->origin.len ? TRAIT_HAS_ORIGIN : 0));
 		at = wire_put_varint(at, trait->stamp->index);
 		at = wire_put_str(at, trait->value);
+		if (trait->origin.len) at = wire_put_str(at, trait->origin);
 	}
+	at = encode_consents(row, at);
 	*len = (size_t)(at - out);
 	return OK;
 }
@@ -315,4 +385,5 @@ void row_merge_counts(struct row *into, const struct row *from)
 	if (from->created_seq < into->created_seq) into->created_seq = from->created_seq;
 	into->event_count += from->event_count;
 	into->refused_traits += from->refused_traits;
+	into->has_cuts |= from->has_cuts;
 }

@@ -7,15 +7,18 @@
  *   hot:  identifier str · created u64 · first seen i64 · last seen i64 · events varint · chain head u64 · flags u8 ·
  *         profile id 16 (only when it is not the row's own) · refused traits varint · attempts varint ·
  *         attempts not kept varint · [decided version varint · count u8 · {other 16, rule u8}…] ·
- *         features varint {key u64, state str}… ordered by key
+ *         features varint {key u64, state str}… ordered by key · [due i64 · segments varint · key u64… ordered]
  *   cold: members varint {id 16, created u64, identifier str}… strongest first ·
  *         stamps varint {time i64, source str, message id str}… ordered ·
- *         traits varint {name str, provenance u8, stamp varint, value str}… ordered by name, then class
+ *         traits varint {name str, provenance u8 (and 0x80: with origin), stamp varint, value str, [origin str]}… ordered by
+ *         name, then class ·
+ *         [{tag u8, length u32, bytes}…: what few rows have, ordered by tag; 1: consents (core/profile/consent_row.h)]
  *
  * Equal rows have equal bytes, whatever the order in which their content came. */
 #pragma once
 
 #include "base/arena.h"
+#include "profile/consent.h"
 #include "profile/people.h"
 
 #define ROW_DECIDED_MAX    8   /* link decisions remembered in the row */
@@ -34,6 +37,7 @@ struct stamp {
 
 struct row_trait {
 	struct str name, value; /* value: JSON text */
+	struct str origin;      /* core/profile/origin.h; empty: none */
 	struct stamp *stamp;
 	enum provenance provenance;
 };
@@ -60,6 +64,7 @@ struct row {
 	struct fragment_id id;
 	bool is_merged;
 	bool has_merged;      /* a fragment's: its profile has a merged row beside this one */
+	bool has_cuts;        /* it (or a member of the merged row) was unmerged from somebody: look into `links` */
 	bool is_cold_decoded; /* members and traits are filled in; else `cold` holds their bytes */
 	struct str cold;      /* the cold section as stored; meaningful until a trait or member changes */
 	bool is_cold_changed;
@@ -71,7 +76,13 @@ struct row {
 	uint64_t refused_traits;
 	uint64_t attempt_count; /* link attempts kept under this fragment, and those over the cap */
 	uint64_t attempt_overflow;
-	uint64_t decided_version; /* identity rules the decisions were made by */
+	/* Of the row that shows a profile: when time alone may change its segments (0: never), and their keys, ordered. */
+	int64_t due;
+	uint64_t *segments;
+	size_t segment_count;
+	bool is_made;                 /* not read from the store: what it says of segments is not what is stored */
+	uint64_t touched_features[4]; /* indexes in the plan that the event at hand added to */
+	uint64_t decided_version;     /* identity rules the decisions were made by */
 	uint8_t decided_count;
 	struct row_decided decided[ROW_DECIDED_MAX];
 	struct row_feature *features; /* ordered by key */
@@ -80,7 +91,8 @@ struct row {
 	size_t member_count;
 	struct row_trait *traits; /* ordered by name, then class */
 	size_t trait_count, trait_room;
-	size_t trait_bytes; /* what the traits take, encoded (from above) */
+	size_t trait_bytes;           /* what the traits take, encoded (from above) */
+	struct consent_list consents; /* cold */
 };
 
 void row_init(struct row *row, const struct fragment_id *id, bool is_merged);

@@ -252,7 +252,7 @@ int people_ref(struct people_reader *reader, struct str ref, struct arena *arena
 	struct str text;
 	struct row *row;
 	if (!str_starts(ref, STR("id:"))) {
-		int rc = identifier_normalize(ref, memory, &text);
+		int rc = identifier_normalize(reader->plan, ref, memory, &text);
 		if (rc) return rc;
 		fragment_id_make(&reader->people->key, text, id);
 		return arena_str(arena, identifier_namespace(text), namespace_);

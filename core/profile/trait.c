@@ -1,5 +1,7 @@
 #include "profile/trait.h"
 
+#include "profile/origin.h"
+
 #define STAMP_MAX (sizeof(int64_t) + 3 + 64 + EVENT_ID_MAX) /* encoded bytes, from above */
 
 static int compare_key(const struct row_trait *trait, struct str name, enum provenance provenance)
@@ -23,19 +25,26 @@ static size_t find(const struct row *row, struct str name, enum provenance prove
 	return low;
 }
 
-const struct row_trait *trait_winner(const struct row *row, struct str name)
-{
-	bool is_same;
-	size_t at = find(row, name, (enum provenance)0, &is_same);
-	if (at < row->trait_count && str_eq(row->traits[at].name, name)) return &row->traits[at];
-	return NULL;
-}
-
 size_t trait_next_name(const struct row *row, size_t i)
 {
 	size_t next = i + 1;
 	while (next < row->trait_count && str_eq(row->traits[next].name, row->traits[i].name)) next++;
 	return next;
+}
+
+const struct row_trait *trait_in_force(const struct row *row, size_t i, int64_t now)
+{
+	size_t end = trait_next_name(row, i);
+	while (i < end && row->traits[i].origin.len && origin_is_expired(row->traits[i].origin, now)) i++;
+	return i < end ? &row->traits[i] : NULL;
+}
+
+const struct row_trait *trait_winner(const struct row *row, struct str name, int64_t now)
+{
+	bool is_same;
+	size_t at = find(row, name, (enum provenance)0, &is_same);
+	if (at < row->trait_count && str_eq(row->traits[at].name, name)) return trait_in_force(row, at, now);
+	return NULL;
 }
 
 /* > 0: `a` is the newer value. */
@@ -44,12 +53,19 @@ static int compare_age(const struct row_trait *a, const struct row_trait *b)
 	if (a->stamp->time != b->stamp->time) return a->stamp->time < b->stamp->time ? -1 : 1;
 	int order = str_cmp(a->stamp->message_id, b->stamp->message_id);
 	if (!order) order = str_cmp(a->stamp->source, b->stamp->source);
-	return order ? order : str_cmp(a->value, b->value);
+	if (!order) order = str_cmp(a->value, b->value);
+	return order ? order : str_cmp(a->origin, b->origin);
 }
 
-static size_t trait_size(struct str name, struct str value)
+int trait_compare(const struct row_trait *a, const struct row_trait *b)
 {
-	return 16 + name.len + value.len;
+	return a->provenance != b->provenance ? (int)b->provenance - (int)a->provenance : compare_age(a, b);
+}
+
+/* As in row.c: whether a row is full must not depend on whether it came from the disk just now. */
+static size_t trait_size(const struct row_trait *trait)
+{
+	return 16 + trait->name.len + trait->value.len + (trait->origin.len ? 10 + trait->origin.len : 0);
 }
 
 /* Encoded size of the fragment, stamps counted once each. */
@@ -70,9 +86,9 @@ static bool has_room(const struct row *row, const struct row_trait *trait, const
 {
 	if (trait->name.len > TRAIT_NAME_MAX || trait->value.len > TRAIT_VALUE_MAX) return false;
 	if (!old && row->trait_count >= PEOPLE_TRAITS_MAX) return false;
-	size_t more = trait_size(trait->name, trait->value) + STAMP_MAX;
+	size_t more = trait_size(trait) + STAMP_MAX;
 	if (row->trait_bytes + row->trait_count * STAMP_MAX + more + 4096 < PEOPLE_FRAGMENT_BYTES_MAX) return true;
-	size_t less = old ? trait_size(old->name, old->value) : 0;
+	size_t less = old ? trait_size(old) : 0;
 	return fragment_size(row) + more - less <= PEOPLE_FRAGMENT_BYTES_MAX;
 }
 
@@ -82,6 +98,7 @@ static int make_gap(struct row *row, size_t at, struct arena *arena)
 		size_t room = row->trait_room ? row->trait_room * 2 : 8;
 		struct row_trait *traits = arena_alloc(arena, room * sizeof *traits);
 		if (!traits) return ERR_NOMEM;
+		CHECK(row->traits || row->trait_count == 0);
 		if (row->trait_count) memcpy(traits, row->traits, row->trait_count * sizeof *traits);
 		row->traits = traits;
 		row->trait_room = room;
@@ -105,8 +122,9 @@ int trait_put(struct row *row, const struct row_trait *trait, bool is_bounded, s
 	}
 	struct row_trait taken = *trait;
 	int rc = arena_str(arena, trait->value, &taken.value);
+	if (!rc && trait->origin.len) rc = arena_str(arena, trait->origin, &taken.origin);
 	if (!rc && old) {
-		row->trait_bytes -= trait_size(old->name, old->value);
+		row->trait_bytes -= trait_size(old);
 		taken.name = old->name;
 	} else if (!rc) {
 		rc = arena_str(arena, trait->name, &taken.name);
@@ -114,7 +132,7 @@ int trait_put(struct row *row, const struct row_trait *trait, bool is_bounded, s
 	}
 	if (rc) return rc;
 	row->traits[at] = taken;
-	row->trait_bytes += trait_size(taken.name, taken.value);
+	row->trait_bytes += trait_size(&taken);
 	row->is_cold_changed = true;
 	*out = TRAIT_TAKEN;
 	return OK;
@@ -128,6 +146,7 @@ int traits_merge(struct row *into, const struct row *from, struct arena *arena)
 	while (i < into->trait_count || k < from->trait_count) {
 		const struct row_trait *a = i < into->trait_count ? &into->traits[i] : NULL;
 		const struct row_trait *b = k < from->trait_count ? &from->traits[k] : NULL;
+		CHECK(a || b);
 		int order = !a ? 1 : !b ? -1 : compare_key(a, b->name, b->provenance);
 		merged[n++] = order < 0 || (order == 0 && compare_age(a, b) >= 0) ? *a : *b;
 		i += order <= 0;
@@ -137,7 +156,7 @@ int traits_merge(struct row *into, const struct row *from, struct arena *arena)
 	into->trait_count = n;
 	into->trait_room = room + 1;
 	into->trait_bytes = 0;
-	for (size_t t = 0; t < n; t++) into->trait_bytes += trait_size(merged[t].name, merged[t].value);
+	for (size_t t = 0; t < n; t++) into->trait_bytes += trait_size(&merged[t]);
 	into->is_cold_changed = true;
 	return OK;
 }

@@ -6,7 +6,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "stored integers are copied as they lie in memory");
 
-#define WIRE_VARINT_MAX 10
+#define WIRE_VARINT_MAX ((size_t)10)
 
 static inline uint8_t *wire_put(uint8_t *at, const void *data, size_t len)
 {

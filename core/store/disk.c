@@ -14,7 +14,7 @@
 int store_fsync_dir(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0) return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
+	if (fd < 0) return errno == ENOENT ? ERR_NOT_FOUND : errno == EACCES ? ERR_REFUSED : ERR_IO;
 	int rc = fsync(fd) == 0 ? OK : ERR_IO;
 	close(fd);
 	return rc;
@@ -35,11 +35,13 @@ static int fsync_parent(const char *path)
 
 int store_make_dir(const char *path)
 {
+	struct stat st;
 	if (mkdir(path, 0700) == 0) return fsync_parent(path);
 	if (errno == ENOSPC || errno == EDQUOT) return ERR_FULL;
-	struct stat st;
 	if (errno != EEXIST || stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return ERR_IO;
-	return OK;
+	/* Whoever made it may have died before it was on disk. In a parent that we may not even read, it was not us. */
+	int rc = fsync_parent(path);
+	return rc == ERR_REFUSED ? OK : rc;
 }
 
 int store_rename(const char *from, const char *to)

@@ -91,12 +91,12 @@ MUST_USE int store_swap_in(struct store_env *env, const char *path);
  * (ERR_REFUSED). Held until the process ends or store_unlock. */
 MUST_USE int store_lock(const char *path, int *fd);
 void store_unlock(int fd);
-MUST_USE int store_fsync_dir(const char *path);
+MUST_USE int store_fsync_dir(const char *path); /* ERR_REFUSED: it may not be read by us */
 /* Bytes the file system under `path` still gives to us. */
 MUST_USE int store_free_bytes(const char *path, uint64_t *out);
 MUST_USE int store_remove_env(
     const char *path); /* deletes an env's directory, fsyncs the parent; OK when there is none */
-/* Makes a directory (0700) when missing and fsyncs its parent. */
+/* Makes a directory (0700) when missing and fsyncs its parent in any case. */
 MUST_USE int store_make_dir(const char *path);
 /* Renames a directory whose env is closed and fsyncs the new parent: the way to make an env appear whole. */
 MUST_USE int store_rename(const char *from, const char *to);

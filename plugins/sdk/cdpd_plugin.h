@@ -20,10 +20,11 @@
 /* +1 when something changes or goes: must match the host's. */
 #define CDPD_ABI_MAJOR 1
 /* +1 when something is appended: the host's must be >= the plugin's. */
-#define CDPD_ABI_MINOR 0
+#define CDPD_ABI_MINOR 1
 /* 1.0  first version: source, enrich, enrich_async, feature, export.
  *      A host of 1.0 runs enrich, feature and export. It fills every entry of struct cdpd_host except those marked "not in
- *      1.0", which are NULL: ask with CDPD_HAS. */
+ *      1.0", which are NULL: ask with CDPD_HAS.
+ * 1.1  struct cdpd_feature_type: flags, options, state_max, check and the four calls that get compiled options; max_state may be 8192. */
 
 #if defined(__GNUC__)
 #define CDPD_EXPORT            __attribute__((visibility("default")))
@@ -140,13 +141,34 @@ struct cdpd_feature_input {
 	struct cdpd_str text;       /* STRING: decoded text; otherwise the value as JSON */
 };
 
+enum cdpd_feature_flag {
+	CDPD_FEATURE_KEYED =
+	    1 << 0, /* may be kept per key (`key:`): small states that never need a bound on their own */
+	CDPD_FEATURE_NO_TEXT = 1 << 1, /* does not look at the text of numbers: the host need not make it */
+	CDPD_FEATURE_TELLS =
+	    1 << 2, /* states that differ read differently, rare cases aside: the host need not compare readings */
+};
+
+/* The value of one option of a feature, as its type means it. */
+struct cdpd_param {
+	int64_t integer;      /* INT; DURATION: µs; SIZE: bytes; BOOL: 0 or 1; ENUM: index in `values` */
+	double number;        /* FLOAT; the others: the integer */
+	struct cdpd_str text; /* STRING, ENUM */
+};
+
+struct cdpd_params {
+	uint32_t size;
+	uint32_t count;
+	const struct cdpd_param *values;
+};
+
 /* Pure functions over a flat state of at most max_state bytes (8-byte aligned). `add` runs on the fold's thread; `merge` and
  * `read` are const in their sources and may run on any thread. No I/O, no clock, no globals: the same inputs always give the
  * same bytes. A feature has no instance and calls no host function. */
 struct cdpd_feature_type {
 	uint32_t size;
 	uint32_t state_version; /* +1 when the state's layout or meaning changes */
-	uint32_t max_state;     /* bytes; at most 1024 */
+	uint32_t max_state;     /* bytes; at most 8192 (hosts of 1.0: 1024) */
 	bool exact;             /* any order of adds and merges gives the same answer */
 	bool needs_field;
 	/* Returns the state's length. */
@@ -157,6 +179,25 @@ struct cdpd_feature_type {
 	int (*merge)(void *into, uint32_t *len, const void *other, uint32_t other_len);
 	/* The length of the JSON text; <0: it does not fit. */
 	int (*read)(const void *state, uint32_t len, int64_t now_us, char *json, uint32_t json_size);
+
+	/* Since 1.1. A type of 1.0 ends here: the host looks at `size`. */
+	uint32_t flags; /* enum cdpd_feature_flag */
+	/* What a feature of this type may say besides name, type, event, field, where, key and max_keys: every type but LIST and SECRET.
+	 * An option is part of a feature's identity: a changed one begins a new feature. The default of an option never changes within
+	 * a state_version, because only what differs from it is stored. */
+	struct cdpd_options options;
+	/* With options each of these replaces its namesake above, which may then be NULL. params->values[i] is item i of `options`. */
+	uint32_t (*init_with)(const struct cdpd_params *params, void *state);
+	int (*add_with)(const struct cdpd_params *params, void *state, uint32_t *len,
+			const struct cdpd_feature_input *input);
+	int (*merge_with)(const struct cdpd_params *params, void *into, uint32_t *len, const void *other,
+			  uint32_t other_len);
+	int (*read_with)(const struct cdpd_params *params, const void *state, uint32_t len, int64_t now_us, char *json,
+			 uint32_t json_size);
+	/* The longest state with these options, at most max_state. NULL: max_state. */
+	uint32_t (*state_max)(const struct cdpd_params *params);
+	/* What no single option can tell: NULL, or a static text of what is wrong ("window must be …"). NULL: nothing to check. */
+	const char *(*check)(const struct cdpd_params *params);
 };
 
 /* ── export ──────────────────────────────────────────────────────────────── */

@@ -63,6 +63,20 @@ static const struct line offsets[] = {
     AT(cdpd_feature_type, add, 24),
     AT(cdpd_feature_type, merge, 32),
     AT(cdpd_feature_type, read, 40),
+    AT(cdpd_feature_type, flags, 48),
+    AT(cdpd_feature_type, options, 56),
+    AT(cdpd_feature_type, init_with, 80),
+    AT(cdpd_feature_type, add_with, 88),
+    AT(cdpd_feature_type, merge_with, 96),
+    AT(cdpd_feature_type, read_with, 104),
+    AT(cdpd_feature_type, state_max, 112),
+    AT(cdpd_feature_type, check, 120),
+    AT(cdpd_param, integer, 0),
+    AT(cdpd_param, number, 8),
+    AT(cdpd_param, text, 16),
+    AT(cdpd_params, size, 0),
+    AT(cdpd_params, count, 4),
+    AT(cdpd_params, values, 8),
     AT(cdpd_record, size, 0),
     AT(cdpd_record, kind, 4),
     AT(cdpd_record, position, 8),
@@ -166,14 +180,16 @@ static const struct line offsets[] = {
 };
 
 static const struct line frozen[] = {
-    SIZE(cdpd_str, 16), SIZE(cdpd_options, 24), SIZE(cdpd_value, 32), SIZE(cdpd_paths, 16), SIZE(cdpd_http_header, 32),
+    SIZE(cdpd_str, 16),   SIZE(cdpd_options, 24),     SIZE(cdpd_value, 32),
+    SIZE(cdpd_paths, 16), SIZE(cdpd_http_header, 32), SIZE(cdpd_param, 32),
 };
 
 static const struct line growing[] = {
-    SIZE(cdpd_option, 56),       SIZE(cdpd_event_info, 32),    SIZE(cdpd_feature_input, 72),
-    SIZE(cdpd_feature_type, 48), SIZE(cdpd_record, 104),       SIZE(cdpd_request_info, 96),
-    SIZE(cdpd_http_request, 80), SIZE(cdpd_http_response, 56), SIZE(cdpd_cache_request, 56),
-    SIZE(cdpd_host, 328),        SIZE(cdpd_plugin, 152),
+    SIZE(cdpd_option, 56),        SIZE(cdpd_event_info, 32),    SIZE(cdpd_feature_input, 72),
+    SIZE(cdpd_feature_type, 48),  SIZE(cdpd_record, 104),       SIZE(cdpd_request_info, 96),
+    SIZE(cdpd_http_request, 80),  SIZE(cdpd_http_response, 56), SIZE(cdpd_cache_request, 56),
+    SIZE(cdpd_host, 328),         SIZE(cdpd_plugin, 152),       SIZE(cdpd_params, 16),
+    SIZE(cdpd_feature_type, 128),
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -204,16 +220,17 @@ static void test_numbers(void **state)
 {
 	(void)state;
 	const int is[] = {
-	    CDPD_RETRY,        CDPD_ACK,          CDPD_DROP,          CDPD_PENDING,         CDPD_OK,
-	    CDPD_ERR_NOMEM,    CDPD_ERR_INVALID,  CDPD_ERR_TOO_LARGE, CDPD_ERR_NOT_FOUND,   CDPD_ERR_DENIED,
-	    CDPD_ERR_BUSY,     CDPD_ERR_IO,       CDPD_ERR_TIMEOUT,   CDPD_ERR_UNSUPPORTED, CDPD_OPTION_STRING,
-	    CDPD_OPTION_INT,   CDPD_OPTION_FLOAT, CDPD_OPTION_BOOL,   CDPD_OPTION_DURATION, CDPD_OPTION_SIZE,
-	    CDPD_OPTION_ENUM,  CDPD_OPTION_LIST,  CDPD_OPTION_SECRET, CDPD_VALUE_NONE,      CDPD_VALUE_NUMBER,
-	    CDPD_VALUE_STRING, CDPD_VALUE_BOOL,   CDPD_VALUE_JSON,    CDPD_LOG_ERROR,       CDPD_LOG_WARN,
-	    CDPD_LOG_INFO,     CDPD_LOG_DEBUG,    CDPD_CAP_SOURCE,    CDPD_CAP_ENRICH,      CDPD_CAP_ENRICH_ASYNC,
-	    CDPD_CAP_FEATURE,  CDPD_CAP_EXPORT,   CDPD_ENRICH_DROP,   CDPD_RECORD_EVENT};
-	const int was[] = {0, 1, 2, 3, 0, -1, -2, -3, -4, -5, -6, -7, -8, -9, 1, 2, 3,  4, 5, 6,
-			   7, 8, 9, 0, 1, 2,  3,  4,  0,  1,  2,  3,  1,  2,  4, 8, 16, 1, 1};
+	    CDPD_RETRY,           CDPD_ACK,          CDPD_DROP,          CDPD_PENDING,         CDPD_OK,
+	    CDPD_ERR_NOMEM,       CDPD_ERR_INVALID,  CDPD_ERR_TOO_LARGE, CDPD_ERR_NOT_FOUND,   CDPD_ERR_DENIED,
+	    CDPD_ERR_BUSY,        CDPD_ERR_IO,       CDPD_ERR_TIMEOUT,   CDPD_ERR_UNSUPPORTED, CDPD_OPTION_STRING,
+	    CDPD_OPTION_INT,      CDPD_OPTION_FLOAT, CDPD_OPTION_BOOL,   CDPD_OPTION_DURATION, CDPD_OPTION_SIZE,
+	    CDPD_OPTION_ENUM,     CDPD_OPTION_LIST,  CDPD_OPTION_SECRET, CDPD_VALUE_NONE,      CDPD_VALUE_NUMBER,
+	    CDPD_VALUE_STRING,    CDPD_VALUE_BOOL,   CDPD_VALUE_JSON,    CDPD_LOG_ERROR,       CDPD_LOG_WARN,
+	    CDPD_LOG_INFO,        CDPD_LOG_DEBUG,    CDPD_CAP_SOURCE,    CDPD_CAP_ENRICH,      CDPD_CAP_ENRICH_ASYNC,
+	    CDPD_CAP_FEATURE,     CDPD_CAP_EXPORT,   CDPD_ENRICH_DROP,   CDPD_RECORD_EVENT,    CDPD_FEATURE_KEYED,
+	    CDPD_FEATURE_NO_TEXT, CDPD_FEATURE_TELLS};
+	const int was[] = {0, 1, 2, 3, 0, -1, -2, -3, -4, -5, -6, -7, -8, -9, 1, 2,  3, 4, 5, 6, 7,
+			   8, 9, 0, 1, 2, 3,  4,  0,  1,  2,  3,  1,  2,  4,  8, 16, 1, 1, 1, 2, 4};
 	assert_int_equal(COUNT(is), COUNT(was));
 	for (size_t i = 0; i < COUNT(is); i++) assert_int_equal(is[i], was[i]);
 	assert_int_equal(sizeof(enum cdpd_verdict), 4);

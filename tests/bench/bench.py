@@ -139,6 +139,18 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {fo
                      fragments == 2 or (rate >= 0.5 * limit and rate >= 40_000))
             shutil.rmtree(self.folder / f"fold{fragments}", ignore_errors=True)
 
+    def features(self):
+        """What features cost: the same fold with none and with twenty that all see every event."""
+        rates = {}
+        for which in ("none", ROOT / "tests" / "bench" / "features.yaml"):
+            folder = self.folder / "features"
+            folder.mkdir()
+            rates[which] = self.program("bench_fold", "--profiles", self.users, "--dedup", self.users * 2, "--seconds", 5 if self.quick else 30, "--fragments", 1,
+                                        "--dir", folder, "--features", which)["events_per_s"]
+            shutil.rmtree(folder, ignore_errors=True)
+        none, twenty = rates.values()
+        self.row("events/s folded, 20 features that see every event", "0.5 ×", f"{twenty:,.0f}", f"{none:,.0f} without features", f"{twenty / none:.2f} ×", twenty >= 0.5 * none)
+
     def program(self, name, *arguments):
         run = subprocess.run([str(self.build / "tests" / "bench" / name), *map(str, arguments)], capture_output=True, text=True)
         if run.returncode:
@@ -247,7 +259,7 @@ def main():
     parser.add_argument("figures", nargs="*")
     parser.add_argument("--quick", action="store_true", help="small and short: shows that the benches run, not how fast cdpd is")
     options = parser.parse_args()
-    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold"]
+    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features"]
     base = os.environ.get("CDPD_BENCH_DIR")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=base or ROOT / "build") as folder:
         bench = Bench(options.build, folder, options.quick)

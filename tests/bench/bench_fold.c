@@ -2,7 +2,7 @@
 /* bench_fold: events folded per second, sustained, with N existing profiles and D remembered message ids, beside the best
  * raw LMDB loop that stores the same facts. Ingest is idle: the journal is filled beforehand.
  *
- *   bench_fold --profiles N --dedup D --seconds S --fragments 1|2 --dir DIR
+ *   bench_fold --profiles N --dedup D --seconds S --fragments 1|2 --dir DIR [--segments 0…10] [--features none|FILE]
  *
  * The last line printed is JSON. */
 #include <fcntl.h>
@@ -29,8 +29,8 @@
 #define RAW_CHANGE  128
 
 struct options {
-	uint64_t profiles, dedup, seconds, fragments;
-	const char *dir;
+	uint64_t profiles, dedup, seconds, fragments, segments;
+	const char *dir, *features; /* NULL: four */
 };
 
 struct bench {
@@ -94,14 +94,51 @@ static void say(const char *what, int64_t since)
 /* ── preparing ───────────────────────────────────────────────────────────── */
 
 static struct conf_namespace namespaces[] = {
-    {{"user_id", 7}, {"userId", 6}, 1, true},
-    {{"anonymous_id", 12}, {"anonymousId", 11}, 50, false},
+    {.name = {"user_id", 7},
+     .from = (struct str[]){{"userId", 6}},
+     .from_count = 1,
+     .max_per_profile = 1,
+     .is_known = true},
+    {.name = {"anonymous_id", 12},
+     .from = (struct str[]){{"anonymousId", 11}},
+     .from_count = 1,
+     .max_per_profile = 50,
+     .is_known = false},
 };
+static struct str completed = {"Order Completed", 15};
 static struct conf_feature features[] = {
-    {{"events", 6}, {"count", 5}, {"", 0}, {"", 0}},
-    {{"orders", 6}, {"count", 5}, {"Order Completed", 15}, {"", 0}},
-    {{"revenue", 7}, {"sum", 3}, {"Order Completed", 15}, {"properties.total", 16}},
-    {{"last_page", 9}, {"last", 4}, {"", 0}, {"context.page.path", 17}},
+    {.name = {"events", 6}, .type = {"count", 5}},
+    {.name = {"orders", 6}, .type = {"count", 5}, .events = &completed, .event_count = 1},
+    {.name = {"revenue", 7},
+     .type = {"sum", 3},
+     .events = &completed,
+     .event_count = 1,
+     .field = {"properties.total", 16}},
+    {.name = {"last_page", 9}, .type = {"last", 4}, .field = {"context.page.path", 17}},
+};
+
+#define LEAF(name, op, source, value) \
+	"{\"name\":\"" name "\",\"op\":\"" op "\",\"source\":\"" source "\",\"value\":" value "}"
+#define WHEN(name_, when) \
+	{ \
+		.name = STR(name_), .condition = STR(when) \
+	}
+/* Of each kind some; most are looked at with every event of the benchmark. */
+static struct conf_segment segments[] = {
+    WHEN("active", LEAF("last_seen", "within", "field", "2592000000000")),
+    WHEN("buyers", LEAF("orders", "at_least", "feature", "1")),
+    WHEN("regulars",
+	 "{\"all\":[" LEAF("orders", "greater", "feature", "3") "," LEAF("revenue", "greater", "feature", "500") "]}"),
+    WHEN("lapsed", "{\"all\":[" LEAF("orders", "greater", "feature", "0") "," LEAF("last_seen", "not_within", "field",
+										   "2592000000000") "]}"),
+    WHEN("engaged", LEAF("events", "at_least", "feature", "10")),
+    WHEN("readers", LEAF("last_page", "contains", "feature", "\"a\"")),
+    WHEN("newcomers", "{\"all\":[" LEAF("first_seen", "within", "field",
+					"604800000000") ","
+							"{\"not\":" LEAF("buyers", "is", "segment", "true") "}]}"),
+    WHEN("gold", LEAF("plan", "is", "trait", "\"gold\"")),
+    WHEN("known", LEAF("user_id", "exists", "identifier", "true")),
+    WHEN("one", LEAF("user_id", "is", "identifier", "\"u42\"")),
 };
 
 static void configure(struct bench *bench)
@@ -120,8 +157,21 @@ static void configure(struct bench *bench)
 	    .max_fragments = 50,
 	    .features = features,
 	    .feature_count = COUNT_OF(features),
+	    .segments = segments,
+	    .segment_count = bench->options.segments,
 	    .changes_retention_us = 7 * US_PER_DAY,
 	};
+	if (!bench->options.features) return;
+	bench->config.feature_count = 0;
+	if (strcmp(bench->options.features, "none") == 0) return;
+	const struct config *other;
+	char *errors;
+	if (config_load(bench->options.features, NULL, 0, &other, &errors)) {
+		(void)fprintf(stderr, "bench_fold: %s\n", errors);
+		exit(1);
+	}
+	bench->config.features = other->features;
+	bench->config.feature_count = other->feature_count;
 }
 
 struct request {
@@ -629,21 +679,26 @@ static bool read_options(int argc, char **argv, struct options *out)
 			rc = str_to_u64(value, &out->seconds);
 		else if (str_eq(name, STR("--fragments")))
 			rc = str_to_u64(value, &out->fragments);
+		else if (str_eq(name, STR("--segments")))
+			rc = str_to_u64(value, &out->segments);
 		else if (str_eq(name, STR("--dir")))
 			out->dir = argv[i + 1];
+		else if (str_eq(name, STR("--features")))
+			out->features = argv[i + 1];
 		else
 			return false;
 		if (rc) return false;
 	}
-	return argc % 2 && out->dir && out->profiles && out->dedup && out->seconds && out->fragments - 1 < 2;
+	return argc % 2 && out->dir && out->profiles && out->dedup && out->seconds && out->fragments - 1 < 2 &&
+	       out->segments <= COUNT_OF(segments);
 }
 
 int main(int argc, char **argv)
 {
 	static struct bench bench = {.random_state = 42};
 	if (!read_options(argc, argv, &bench.options)) {
-		(void)fprintf(stderr,
-			      "usage: bench_fold --profiles N --dedup D --seconds S --fragments 1|2 --dir DIR\n");
+		(void)fprintf(stderr, "usage: bench_fold --profiles N --dedup D --seconds S --fragments 1|2 "
+				      "--segments 0…10 --dir DIR\n");
 		return 2;
 	}
 	log_setup(LOG_FORMAT_LOGFMT, LOG_LEVEL_WARN);

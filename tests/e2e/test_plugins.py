@@ -1,5 +1,7 @@
 """Plugins in the real daemon: the exporter loses nothing, a crashing one is contained, a bad one is refused."""
 
+import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -98,7 +100,8 @@ def test_a_feature_that_crashes_costs_one_event_not_the_daemon(stopped):
     stopped.start()
     stopped.track("u1", "A", "before", properties={"value": "fine"})
     stopped.settled()
-    stopped.track("u1", "A", "poison", properties={"value": "crash-now"})
+    with contextlib.suppress(OSError, http.client.HTTPException):  # the crash may overtake the answer
+        stopped.track("u1", "A", "poison", properties={"value": "crash-now"})
     deaths = 0
     while deaths < 2:  # the second may come before it says where it listens
         stopped.process.wait(20)

@@ -174,17 +174,29 @@ def test_cdpctl_shows_people_and_traces(cdpd):
     assert cdpd.ctl("profile", "user_id:nobody", check=False).returncode != 0
 
 
-def test_the_quickstart_day(cdpd):
-    """The script that the quickstart plays, with this daemon's credentials."""
-    script = (ROOT / "packaging" / "quickstart_day.py").read_text().replace("demo-write-key", WRITE_KEY).replace("demo-read-token", READ_TOKEN)
+def test_the_quickstart_day(stopped):
+    """What packaging/quickstart.sh plays, with its own configuration."""
+    stopped.config_file = ROOT / "conf" / "quickstart.yaml"
+    overrides = {"listen.http": "127.0.0.1:0", "store.path": stopped.data, "tokens_file": ROOT / "conf" / "quickstart-tokens.yaml",
+                 "destinations.0.options.directory": stopped.folder / "export", "journal.disk_free_min": "1MiB", "journal.ballast": "1MiB"}
+    stopped.start(*[word for key, value in overrides.items() for word in ("--set", f"{key}={value}")])
+
+    def read(path):
+        return stopped.get(path, token="demo-admin-token").json
+
     for _ in range(2):  # twice: the second time changes nothing
-        run = subprocess.run([sys.executable, "-", cdpd.url], input=script, capture_output=True, text=True, timeout=120)
+        run = subprocess.run([sys.executable, str(ROOT / "packaging" / "quickstart_day.py"), stopped.url], capture_output=True, text=True, timeout=120)
         assert run.returncode == 0, run.stderr + run.stdout
-    anna = cdpd.profile("user_id:anna").json
-    assert anna["features"]["orders"] == 2
+    anna = read("/v1/profiles/user_id:anna")
+    assert anna["features"]["orders"] == 2 and len(anna["features"]["favourites"]["values"]) == 3
     assert anna["traits"]["plan"]["value"] == "premium"
+    assert anna["traits"]["size"]["provenance"] == "declared" and anna["traits"]["welcome.passed"]["value"] is True
     assert {i["namespace"] for i in anna["identifiers"]} == {"user_id", "email", "anonymous_id"}
-    assert cdpd.settled()["events"]["duplicate"] == 298
+    assert [c["state"] for c in anna["consents"]] == ["granted"]
+    assert {"buyers", "mailable", "community"} <= set(anna["segments"])
+    assert len(read("/v1/segments/mailable/members")["members"]) == 9
+    events = read("/v1/admin/status")["events"]
+    assert events["applied"] == events["duplicate"] > 298 and events["pending"] == 0
 
 
 def test_openapi_and_unknown_routes(cdpd):

@@ -1,7 +1,8 @@
 // rooms: ingest
-/* The dialect decoders: the first byte picks dialect and route, the rest is the body. Whatever it is, the books must balance, each record must
+/* The dialect decoders: the first byte picks dialect and route, a tracking plan and privacy rules, the rest is the body. Whatever it is, the books must balance, each record must
  * read back as an event that keeps the promises of validation, and everything told must be UTF-8. */
 #include "base/encode.h"
+#include "config/tracking_plan.h"
 #include "ingest/internal.h"
 
 static struct str keys[] = {{"k", 1}};
@@ -57,6 +58,23 @@ uint64_t journal_epoch(const struct journal *journal)
 	return 1;
 }
 
+/* What was to be dropped is not there, what was to be replaced is. */
+static void check_private(const struct cdpd_event *event)
+{
+	static char text[(1 << 20) + BUF_SLACK];
+	static struct json_reader *reader;
+	struct json root, value;
+	struct str id = event->user_id;
+	const char *why;
+	CHECK(id.len == 0 || (id.len == PSEUDONYM_SIZE && str_starts(id, STR("p_"))) || str_trim(id).len == 0);
+	if (!reader) CHECK(json_reader_new(&reader) == OK);
+	if (event->properties.len == 0 || event->properties.len > 1 << 20) return;
+	memcpy(text, event->properties.ptr, event->properties.len);
+	CHECK(json_parse(reader, str_of(text, event->properties.len), &root, &why) == OK);
+	CHECK(!json_get(root, STR("a"), &value));
+	CHECK(!json_get_path(root, STR("b.c"), &value));
+}
+
 static void check_event(const struct cdpd_event *event)
 {
 	CHECK(event->type >= EVENT_TRACK && event->type <= EVENT_ALIAS);
@@ -85,6 +103,7 @@ static void settle(void)
 	for (size_t i = 0; i < queued->entry_count; i++) {
 		CHECK(event_decode(queued->entries[i].payload, &arena, &event) == OK);
 		check_event(&event);
+		if (source.rules) check_private(&event);
 	}
 	arena_fini(&arena);
 	queued->status = OK;
@@ -102,12 +121,46 @@ static void on_done(void *ctx, const struct ingest_result *result)
 		CHECK(utf8_is_valid(result->rejections[i].message_id) && utf8_is_valid(result->rejections[i].pointer));
 }
 
+static const struct tracking_plan *plan;
+static const struct privacy_rules *rules;
+
+static void make_definitions(struct ingest *ingest)
+{
+	static struct arena arena;
+	static struct str dropped[] = {{"properties.a", 12}, {"properties.b[].c", 16}, {"traits.a", 8}};
+	static struct str replaced[] = {{"userId", 6}, {"traits.email", 12}, {"properties.d", 12}};
+	const struct conf_privacy privacy = {.drop = dropped,
+					     .drop_count = COUNT_OF(dropped),
+					     .pseudonymize = replaced,
+					     .pseudonymize_count = COUNT_OF(replaced),
+					     .truncate_ip = TRUNCATE_TRUE};
+	struct node *node;
+	struct str error;
+	struct complaints complaints;
+	struct reading reading = {.arena = &arena, .complaints = &complaints};
+	arena_init(&arena, 4096, 0);
+	complaints_init(&complaints, "fuzz");
+	CHECK(privacy_compile(&arena, &privacy, NULL, &rules) == OK);
+	CHECK(
+	    tree_parse(
+		&arena,
+		STR("{unplanned: flag, events: [{event: A, schema: {required: [a], properties: {a: {type: string}, b: "
+		    "{items: {}}}, additionalProperties: false}}, {type: identify, mode: reject, schema: {properties: "
+		    "{email: "
+		    "{format: email}}}}]}"),
+		"fuzz", &node, &error) == OK);
+	tracking_plan_load(&reading, node, &plan);
+	CHECK(plan);
+	ingest->key.is_loaded = true;
+}
+
 static struct ingest_worker *worker_of_process(void)
 {
 	static struct ingest *ingest;
 	static struct ingest_worker *worker;
 	if (worker) return worker;
 	CHECK(ingest_new(NULL, &config, &ingest) == OK);
+	make_definitions(ingest);
 	CHECK(ingest_worker_new(ingest, NULL, NULL, &worker) == OK);
 	return worker;
 }
@@ -131,8 +184,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .body = str_of(body, size - 1),
 	    .received_at_us = INT64_C(1795294200000000),
 	};
+	struct ingest_worker *worker = worker_of_process();
+	source.rules = data[0] & 0x20 ? rules : NULL;
+	config.tracking_plan = data[0] & 0x40 ? plan : NULL;
 	answers = 0;
-	if (ingest_submit(worker_of_process(), &request, on_done, NULL)) settle();
+	if (ingest_submit(worker, &request, on_done, NULL)) settle();
 	CHECK(answers == 1);
 	return 0;
 }

@@ -52,7 +52,7 @@ static void test_wrong_contents(void **state)
 	put_bytes("text.so", "#!/bin/sh\necho this is no shared object\n", 39, 0755);
 	put_bytes("empty.so", "", 0, 0755);
 	refused("wrong_abi", "ABI 2.0");
-	refused("newer_minor", "ABI 1.1");
+	refused("newer_minor", "ABI 1.2");
 	refused("missing_symbol", "does not export the symbol cdpd_plugin");
 	refused("no_callback", "claims enrich without the callback");
 	refused("bad_default", "'retries' must be 0 to 10");
@@ -242,6 +242,59 @@ static void test_larger_items_are_walked(void **state)
 	assert_string_equal(plugin_option(&t.options, 1)->name, "b");
 }
 
+/* ── feature types ───────────────────────────────────────────────────────── */
+
+static void bad_type(const struct cdpd_feature_type *type, const char *why)
+{
+	struct cdpd_plugin t = sound();
+	t.caps |= CDPD_CAP_FEATURE;
+	t.feature = type;
+	bad_table(&t, why);
+}
+
+static const struct cdpd_plugin *load_so(const char *name)
+{
+	const struct plugin *plugin;
+	struct str error = STR_NONE;
+	put_so(SO, name);
+	assert_int_equal(plugin_load(&arena, str_from(folder), str_from(name), &plugin, &error), OK);
+	return plugin_info(plugin);
+}
+
+/* A table that ends where 1.0 ended is taken, and nothing behind its end is read. */
+static void test_a_feature_of_1_0_is_taken(void **state)
+{
+	(void)state;
+	const struct cdpd_feature_type *type = load_so("feature_1_0")->feature;
+	assert_int_equal(type->size, 48);
+	assert_false(plugin_feature_has_options(type));
+	uint8_t bytes[1];
+	char json[8];
+	assert_int_equal(type->init(bytes), 1);
+	assert_int_equal(type->read(bytes, 1, 0, json, sizeof json), 5);
+}
+
+static void test_feature_tables(void **state)
+{
+	(void)state;
+	const struct cdpd_feature_type *good = load_so("threshold")->feature;
+	assert_true(plugin_feature_has_options(good));
+	struct cdpd_feature_type t = *good;
+	t.size = 47;
+	bad_type(&t, "smaller than that of 1.0");
+	t.size = 64;
+	bad_type(&t, "between two versions");
+	t = *good, t.merge_with = NULL;
+	bad_type(&t, "lacks init, add, merge or read with options");
+	t = *good, t.max_state = 8193;
+	bad_type(&t, "1 to 8192 bytes");
+	struct cdpd_option option = {.name = "key", .type = CDPD_OPTION_INT, .default_text = "1", .help = "h"};
+	t = *good, t.options = (struct cdpd_options){sizeof option, 1, &option};
+	bad_type(&t, "'key' has the name of something every feature has");
+	option.name = "a", option.type = CDPD_OPTION_LIST;
+	bad_type(&t, "no list and no secret");
+}
+
 /* ── looking into files ──────────────────────────────────────────────────── */
 
 static int inspect(const char *from, const char *name, struct buf *out)
@@ -265,6 +318,10 @@ static void test_inspection_tells_options(void **state)
 	buf_fini(&out);
 	assert_int_equal(inspect(SO, "crasher", &out), OK);
 	assert_has(buf_str(&out), "feature state: version 1, at most 8 bytes, exact");
+	buf_fini(&out);
+	assert_int_equal(inspect(SO, "threshold", &out), OK);
+	assert_has(buf_str(&out), "options of a feature:");
+	assert_has(buf_str(&out), "inputs from here on count");
 	buf_fini(&out);
 }
 
@@ -346,6 +403,8 @@ int main(void)
 	    TEST(test_table_paths),
 	    TEST(test_table_options),
 	    TEST(test_larger_items_are_walked),
+	    TEST(test_a_feature_of_1_0_is_taken),
+	    TEST(test_feature_tables),
 	    TEST(test_inspection_tells_options),
 	    TEST(test_inspection_survives_the_file),
 	    TEST(test_the_sandbox_holds),

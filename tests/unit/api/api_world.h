@@ -16,6 +16,7 @@
 
 #define READER "reader-token-0123456789"
 #define ADMIN  "admin-token-0123456789"
+#define MERGER "secret-of-merger"
 #define WRITER "web-key"
 
 struct world {
@@ -50,6 +51,7 @@ static const char WORLD_CONFIG[] = "store: {path: %s/data}\n"
 static const char WORLD_TOKENS[] =
     "tokens:\n"
     "  - {name: reader, token: " READER ", scopes: [\"profiles:read\", \"changes:read\"]}\n"
+    "  - {name: merger, token: " MERGER ", scopes: [merge]}\n"
     "  - {name: admin, token: " ADMIN ", scopes: [admin]}\n";
 
 static inline void world_on_commit(void *ctx, uint64_t applied, uint64_t last_change)
@@ -89,6 +91,8 @@ static inline void world_fold(struct world *world)
 	world->is_folding = true;
 }
 
+static uint32_t world_heartbeat_ms; /* of the next world's streams */
+
 /* `wait`: the bound of ?min_position=. The fold is not started yet. */
 static inline void world_start(struct world *world, const char *wait)
 {
@@ -101,7 +105,8 @@ static inline void world_start(struct world *world, const char *wait)
 					    .people = world->people,
 					    .fold = world->fold,
 					    .ingest = world->ingest,
-					    .config = world->config};
+					    .config = world->config,
+					    .heartbeat_ms = world_heartbeat_ms};
 	assert_int_equal(router_new(&world->router), OK);
 	assert_int_equal(api_new(&options, &world->api), OK);
 	assert_int_equal(api_register(world->api, world->router), OK);

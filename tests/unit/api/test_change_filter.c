@@ -34,7 +34,9 @@ static struct change_filter parse(struct str kinds, struct str traits, struct st
 static bool passes(const struct change_filter *filter, enum change_kind kind, struct str body, struct str *shown)
 {
 	struct change change = {.kind = kind, .body = body};
-	return change_filter_passes(filter, &change, json, &text, &arena, shown);
+	bool does;
+	assert_int_equal(change_filter_look(filter, &change, json, &text, &arena, &does, shown), OK);
+	return does;
 }
 
 static const struct str TRAITS =
@@ -86,6 +88,25 @@ static void kind_and_name_must_both_hold(void **state)
 	assert_false(passes(&filter, CHANGE_FEATURE, STR("{\"features\":{\"orders\":3}}"), &shown));
 }
 
+/* What was not looked at for want of memory must not count as passed over: the stream ends there and is resumed. */
+static void no_memory_is_no_answer(void **state)
+{
+	(void)state;
+	struct change_filter filter = parse(STR_NONE, STR("plan,city"), STR_NONE);
+	struct change change = {.kind = CHANGE_TRAIT, .body = TRAITS};
+	struct arena none;
+	struct buf little;
+	struct str shown;
+	bool does;
+	arena_init(&none, 64, 32);
+	assert_int_equal(change_filter_look(&filter, &change, json, &text, &none, &does, &shown), ERR_NOMEM);
+	buf_init(&little, TRAITS.len - 1);
+	assert_int_equal(change_filter_look(&filter, &change, json, &little, &arena, &does, &shown), ERR_TOO_LARGE);
+	assert_false(does);
+	buf_fini(&little);
+	arena_fini(&none);
+}
+
 static void unknown_kinds_and_endless_lists_are_refused(void **state)
 {
 	(void)state;
@@ -112,6 +133,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(kinds_are_a_comma_list, setup, teardown),
 	    cmocka_unit_test_setup_teardown(names_show_only_what_was_asked_for, setup, teardown),
 	    cmocka_unit_test_setup_teardown(kind_and_name_must_both_hold, setup, teardown),
+	    cmocka_unit_test_setup_teardown(no_memory_is_no_answer, setup, teardown),
 	    cmocka_unit_test_setup_teardown(unknown_kinds_and_endless_lists_are_refused, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

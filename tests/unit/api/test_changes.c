@@ -1,4 +1,5 @@
 #include "api/api_world.h"
+#include "api/feed.h"
 
 static struct world world;
 
@@ -10,8 +11,15 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup_with_short_heartbeat(void **state)
+{
+	world_heartbeat_ms = 50;
+	return setup(state);
+}
+
 static int teardown(void **state)
 {
+	world_heartbeat_ms = 0;
 	(void)state;
 	world_stop(&world);
 	return 0;
@@ -259,6 +267,81 @@ static void a_head_request_opens_no_stream(void **state)
 	reply_free(&reply);
 }
 
+/* A proxy must see bytes now and then, and a client whose filter passes nothing must get on: once its position has moved, the comment
+ * brings an id. */
+static void silent_streams_beat(void **state)
+{
+	(void)state;
+	struct stream stream;
+	char line[4096], first[64];
+	stream_open_plain(&stream, "/v1/changes?kind=merged", NULL);
+	next_message(&stream);
+	memcpy(first, stream.id, sizeof first);
+	do next_line(&stream, line, sizeof line);
+	while (!*line);
+	assert_string_equal(line, ": heartbeat");
+	next_line(&stream, line, sizeof line);
+	assert_string_equal(line, ""); /* nothing new: no id */
+	identify("somebody", "plan", "free");
+	do next_message(&stream);
+	while (strcmp(stream.id, first) == 0);
+	assert_string_equal(stream.event, "");
+	stream_close(&stream);
+	assert_refused("/v1/changes", stream.id, 200);
+}
+
+static void a_cursor_behind_retention_is_gone(void **state)
+{
+	(void)state;
+	struct stream stream;
+	char path[256];
+	for (int i = 0; i < 3; i++) identify(i == 0 ? "u0" : i == 1 ? "u1" : "u2", "plan", "free");
+	stream_open_plain(&stream, "/v1/changes?since=start", NULL);
+	next_change(&stream);
+	stream_close(&stream);
+	assert_refused("/v1/changes", stream.id, 200);
+	/* What the fold does when they are old, done here while it stands. */
+	fold_stop(world.fold);
+	world.is_folding = false;
+	assert_int_equal(people_begin(world.people), OK);
+	assert_int_equal(people_trim(world.people, 0, INT64_MAX, 1000), OK);
+	assert_int_equal(people_commit(world.people, people_applied(world.people), clock_wall_us()), OK);
+	(void)snprintf(path, sizeof path, "/v1/changes?since=%s", stream.id);
+	struct reply reply = ask(&world, "GET", path, READER, NULL);
+	assert_int_equal(reply.status, 410);
+	assert_true(has_text(reply.body, "\"code\":\"gone\""));
+	assert_false(has_text(reply.head, "Retry-After")); /* asking again is in vain */
+	reply_free(&reply);
+	assert_refused("/v1/changes?since=start", NULL, 200);
+	assert_refused("/v1/changes", NULL, 200);
+}
+
+/* Wherever the memory ends: an id whose change is not behind it would lose that change for ever. */
+static void a_message_is_whole_or_not_at_all(void **state)
+{
+	(void)state;
+	const struct str line = STR("{\"a\":1}");
+	size_t whole = 0, failures = 0;
+	for (size_t cap = 5; whole == 0; cap++) {
+		struct buf out;
+		buf_init(&out, cap);
+		assert_int_equal(buf_append_str(&out, STR("older")), OK);
+		int rc = feed_message_begin(&out, world.api, POSITION_CHANGES, 7, "trait");
+		if (rc == OK) rc = buf_append_str(&out, line);
+		rc = feed_message_end(&out, rc, 5);
+		if (rc == OK) {
+			whole = out.len;
+			assert_memory_equal(buf_ptr(&out) + whole - 2, "\n\n", 2);
+		} else {
+			failures++;
+			assert_int_equal(rc, ERR_TOO_LARGE);
+			assert_int_equal(out.len, 5);
+		}
+		buf_fini(&out);
+	}
+	assert_int_equal(failures, whole - 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +351,9 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(cursors_that_are_none_are_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(lazy_consumers_delay_nobody, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_head_request_opens_no_stream, setup, teardown),
+	    cmocka_unit_test_setup_teardown(silent_streams_beat, setup_with_short_heartbeat, teardown),
+	    cmocka_unit_test_setup_teardown(a_cursor_behind_retention_is_gone, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_message_is_whole_or_not_at_all, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

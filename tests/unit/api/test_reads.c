@@ -1,5 +1,8 @@
 #include "api/api_world.h"
 
+#include <semaphore.h>
+
+#include "api/internal.h"
 #include "base/json.h"
 
 static struct world world;
@@ -363,6 +366,67 @@ static void a_reload_swaps_tokens(void **state)
 		       "not_found");
 }
 
+struct stuck_job {
+	struct read_job job;
+	sem_t *entered, *gate;
+};
+
+static void get_stuck(struct read_job *job, struct read_thread *thread)
+{
+	struct stuck_job *stuck = (struct stuck_job *)job;
+	(void)thread;
+	sem_post(stuck->entered);
+	sem_wait(stuck->gate);
+}
+
+static void ignore_done(struct read_job *job)
+{
+	(void)job;
+}
+
+/* Reads that pile up are refused at once and told when to come back; what needs no read thread goes on. */
+static void a_full_read_queue_says_when_to_come_back(void **state)
+{
+	(void)state;
+	static struct stuck_job jobs[READ_THREADS + READ_QUEUE_MAX];
+	struct read_owner owner;
+	struct loop *loop;
+	sem_t entered, gate;
+	char retry_after[128], position[128];
+	track(&world, "{\"batch\":[{\"type\":\"page\",\"userId\":\"u\"}]}", position);
+	struct reply reply = ask_after(&world, "/v1/profiles/user_id:u/events", READER, position);
+	assert_int_equal(reply.status, 200);
+	reply_free(&reply);
+	assert_int_equal(loop_new(&loop), OK);
+	assert_int_equal(sem_init(&entered, 0, 0), 0);
+	assert_int_equal(sem_init(&gate, 0, 0), 0);
+	read_owner_init(&owner, loop);
+	for (size_t i = 0; i < COUNT_OF(jobs); i++) {
+		jobs[i] = (struct stuck_job){
+		    .job = {.work = get_stuck, .done = ignore_done}, .entered = &entered, .gate = &gate};
+		assert_int_equal(read_pool_submit(world.api->pool, &owner, &jobs[i].job), OK);
+		if (i < READ_THREADS) sem_wait(&entered); /* both threads are held before the queue fills */
+	}
+	const char *const paths[] = {"/v1/profiles/user_id:u/events", "/v1/profiles/user_id:u/history"};
+	for (size_t i = 0; i < COUNT_OF(paths); i++) {
+		reply = ask(&world, "GET", paths[i], READER, NULL);
+		reply_header(&reply, "Retry-After", retry_after);
+		assert_string_equal(retry_after, "1");
+		assert_problem(reply, 429, "overloaded");
+	}
+	reply = ask(&world, "GET", "/v1/profiles/user_id:u", READER, NULL);
+	assert_int_equal(reply.status, 200);
+	reply_free(&reply);
+	for (size_t i = 0; i < COUNT_OF(jobs); i++) sem_post(&gate);
+	read_owner_settle(world.api->pool, &owner);
+	reply = ask(&world, "GET", paths[0], READER, NULL);
+	assert_int_equal(reply.status, 200);
+	reply_free(&reply);
+	loop_free(loop);
+	sem_destroy(&entered);
+	sem_destroy(&gate);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -378,6 +442,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(no_scoped_route_answers_without_its_scope, setup, teardown),
 	    cmocka_unit_test_setup_teardown(public_routes_need_no_token, setup, teardown),
 	    cmocka_unit_test_setup_teardown(readyz_tells_of_draining, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_full_read_queue_says_when_to_come_back, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_reload_swaps_tokens, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,12 +4,13 @@
 #include "api/openapi.h"
 
 struct seen {
-	size_t count, ingest, scoped;
+	size_t count, ingest, scoped, person;
 };
 
 /* Whatever is public is named here; everything else must say which scope or key it takes. */
-static const char *const PUBLIC[] = {"/healthz", "/readyz", "/metrics", "/openapi.yaml", "/v1/projects/{key}/settings",
-				     "/v1/m"};
+static const char *const PUBLIC[] = {
+    "/healthz", "/readyz",    "/metrics",        "/openapi.yaml", "/v1/projects/{key}/settings",
+    "/v1/m",    "/r/{token}", "/v1/forms/{name}"};
 
 static bool is_public(const char *path)
 {
@@ -32,6 +33,11 @@ static void check_route(void *ctx, const struct route *route)
 	if (strcmp(route->scope, "write_key") == 0) {
 		seen->ingest++;
 		assert_int_equal(route->cors, CORS_INGEST);
+	} else if (strcmp(route->scope, "person") == 0) {
+		seen->person++;
+		assert_int_equal(route->cors, CORS_PERSON);
+	} else if (strcmp(route->scope, "amp") == 0) {
+		assert_int_equal(route->cors, CORS_NONE); /* its own rules: core/api/amp.c */
 	} else if (!*route->scope) {
 		if (!is_public(route->path)) fail_msg("%s has no scope", route->path);
 	} else {
@@ -40,10 +46,13 @@ static void check_route(void *ctx, const struct route *route)
 			fail_msg("%s: unknown scope %s", route->path, route->scope);
 		assert_int_equal(route->cors, CORS_NONE);
 		/* api.md: who may see what. */
+		bool is_act =
+		    strcmp(route->path, "/v1/profiles/merge") == 0 || strcmp(route->path, "/v1/profiles/unmerge") == 0;
 		if (strncmp(route->path, "/v1/profiles", 12) == 0) {
 			bool is_export = strstr(route->path, "/export") != NULL;
 			enum scope expected = route->methods == HTTP_DELETE ? SCOPE_ERASE
 					      : is_export                   ? SCOPE_EXPORT
+					      : is_act                      ? SCOPE_MERGE
 									    : SCOPE_PROFILES_READ;
 			assert_int_equal(scope, expected);
 		}
@@ -67,6 +76,7 @@ static void every_route_is_documented_and_names_who_may_use_it(void **state)
 	router_each(router, check_route, &seen);
 	assert_true(seen.ingest >= 8);
 	assert_true(seen.scoped >= 16);
+	assert_true(seen.person >= 4);
 	router_free(router);
 }
 

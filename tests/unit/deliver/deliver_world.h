@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +18,10 @@
 
 #include "base/clock.h"
 #include "deliver/internal.h"
+#include "store/test_dir.h"
 
 struct world {
-	char path[256];
+	struct test_dir dir;
 	struct config config;
 	struct conf_namespace namespaces[1];
 	struct conf_instance destinations[20];
@@ -33,25 +33,17 @@ struct world {
 	uint64_t sent;
 };
 
-static inline int world_unlink(const char *path, const struct stat *info, int kind, struct FTW *where)
-{
-	(void)info;
-	(void)kind;
-	(void)where;
-	return remove(path);
-}
-
 static inline void world_init(struct world *w)
 {
-	const char *base = getenv("TMPDIR");
 	memset(w, 0, sizeof *w);
-	(void)snprintf(w->path, sizeof w->path, "%s/cdpd-deliver-XXXXXX", base ? base : "/tmp");
-	CHECK(mkdtemp(w->path));
+	w->dir = test_dir_make();
 	arena_init(&w->arena, 4096, 0);
-	w->namespaces[0] = (struct conf_namespace){STR("user_id"), STR("userId"), 1, true};
+	static struct str user_id[] = {{"userId", 6}};
+	w->namespaces[0] = (struct conf_namespace){
+	    .name = STR("user_id"), .from = user_id, .from_count = 1, .max_per_profile = 1, .is_known = true};
 	w->config = (struct config){
 	    .file = STR("test.yaml"),
-	    .store_path = str_from(w->path),
+	    .store_path = str_from(w->dir.path),
 	    .plugin_path = STR(SO),
 	    .journal = {.segment_bytes = 64 << 20,
 			.segment_age_us = US_PER_DAY,
@@ -71,7 +63,7 @@ static inline void world_init(struct world *w)
 static inline void world_fini(struct world *w)
 {
 	arena_fini(&w->arena);
-	(void)nftw(w->path, world_unlink, 16, FTW_DEPTH | FTW_PHYS);
+	test_dir_remove(&w->dir);
 }
 
 /* A destination of the plugin flaky; its lines go to world_file(name). */
@@ -80,7 +72,7 @@ static inline void world_add(struct world *w, const char *name, const char *mode
 	size_t i = w->config.destination_count++;
 	CHECK(i < COUNT_OF(w->destinations));
 	struct str file;
-	CHECK(arena_printf(&w->arena, &file, "%s/%s.txt", w->path, name) == OK);
+	CHECK(arena_printf(&w->arena, &file, "%s/%s.txt", w->dir.path, name) == OK);
 	w->nodes[i][0] = (struct node){.kind = NODE_SCALAR, .key = STR("file"), .text = file, .next = &w->nodes[i][1]};
 	w->nodes[i][1] = (struct node){.kind = NODE_SCALAR, .key = STR("mode"), .text = str_from(mode)};
 	w->options[i] = (struct node){.kind = NODE_MAP, .children = w->nodes[i], .child_count = 2};
@@ -92,9 +84,9 @@ static inline void world_add(struct world *w, const char *name, const char *mode
 
 static inline void world_open(struct world *w)
 {
-	CHECK(journal_open(w->path, &w->config.journal, &w->journal) == OK);
+	CHECK(journal_open(w->dir.path, &w->config.journal, &w->journal) == OK);
 	CHECK(journal_start(w->journal) == OK);
-	CHECK(people_open(w->path, &w->people) == OK);
+	CHECK(people_open(w->dir.path, &w->people) == OK);
 	struct buf text;
 	buf_init(&text, 1 << 20);
 	CHECK(definitions_write(&w->config, &text) == OK);
@@ -240,7 +232,7 @@ static inline char *world_file(struct world *w, const char *name)
 {
 	static char text[1 << 20];
 	char path[400];
-	(void)snprintf(path, sizeof path, "%s/%s.txt", w->path, name);
+	(void)snprintf(path, sizeof path, "%s/%s.txt", w->dir.path, name);
 	FILE *file = fopen(path, "r");
 	size_t len = file ? fread(text, 1, sizeof text - 1, file) : 0;
 	text[len] = '\0';

@@ -104,6 +104,25 @@ static void test_at_least_once_with_the_same_delivery_id(void **state)
 	assert_string_equal(one, two);
 }
 
+/* Rows of destinations that consent never held back are as they always were. */
+static void test_what_consent_kept_back_is_counted_for_ever(void **state)
+{
+	(void)state;
+	const struct cursor_row rows[] = {{.next_seq = 1, .delivered = 2, .last_success_us = 3},
+					  {.next_seq = 4, .delivered = 5, .last_success_us = 6, .denied = 7}};
+	struct cursor_row row;
+	assert_int_equal(world_new(&w), OK);
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		assert_int_equal(cursors_put(w.deliver->shared.cursors, STR("gated"), &rows[i]), OK);
+		assert_int_equal(cursors_get(w.deliver->shared.cursors, STR("gated"), &row), OK);
+		assert_int_equal(row.next_seq, rows[i].next_seq);
+		assert_int_equal(row.delivered, rows[i].delivered);
+		assert_int_equal(row.last_success_us, rows[i].last_success_us);
+		assert_int_equal(row.denied, rows[i].denied);
+	}
+	world_stop(&w);
+}
+
 static void test_retries_lose_nothing(void **state)
 {
 	(void)state;
@@ -180,7 +199,7 @@ static void test_a_dead_destination_delays_nobody(void **state)
 	world_add(&w, "hung", "hang");
 	world_add(&w, "alive", "ack");
 	char down[400];
-	(void)snprintf(down, sizeof down, "%s/dead.txt.down", w.path);
+	(void)snprintf(down, sizeof down, "%s/dead.txt.down", w.dir.path);
 	FILE *file = fopen(down, "w");
 	assert_non_null(file);
 	(void)fclose(file);
@@ -264,10 +283,10 @@ static void test_another_epoch_is_refused(void **state)
 	(void)state;
 	struct cursors *cursors;
 	uint64_t epoch = journal_epoch(w.journal), next = journal_next_seq(w.journal);
-	assert_int_equal(cursors_open(str_from(w.path), epoch ^ 1, next, &cursors), OK);
+	assert_int_equal(cursors_open(str_from(w.dir.path), epoch ^ 1, next, &cursors), OK);
 	cursors_close(cursors);
 	assert_int_equal(world_new(&w), ERR_FOREIGN);
-	assert_int_equal(cursors_open(str_from(w.path), epoch ^ 1, next, &cursors),
+	assert_int_equal(cursors_open(str_from(w.dir.path), epoch ^ 1, next, &cursors),
 			 OK); /* and nothing was changed by it */
 	cursors_close(cursors);
 }
@@ -324,7 +343,7 @@ static void test_a_plugin_that_cannot_be_created_is_tried_again(void **state)
 {
 	(void)state;
 	char directory[400];
-	(void)snprintf(directory, sizeof directory, "%s/later/out", w.path);
+	(void)snprintf(directory, sizeof directory, "%s/later/out", w.dir.path);
 	w.config.plugin_path = STR(PLUGINS);
 	w.nodes[0][0] = (struct node){.kind = NODE_SCALAR, .key = STR("directory"), .text = str_from(directory)};
 	w.options[0] = (struct node){.kind = NODE_MAP, .children = w.nodes[0], .child_count = 1};
@@ -335,7 +354,7 @@ static void test_a_plugin_that_cannot_be_created_is_tried_again(void **state)
 	world_send_many(&w, 4);
 	while (!world_status(&w, "files").is_failing) sleep_ms(1);
 	char parent[400];
-	(void)snprintf(parent, sizeof parent, "%s/later", w.path);
+	(void)snprintf(parent, sizeof parent, "%s/later", w.dir.path);
 	assert_int_equal(mkdir(parent, 0700), 0);
 	world_drain(&w, "files");
 	assert_int_equal(world_status(&w, "files").delivered, 4);
@@ -350,7 +369,7 @@ static void test_records_name_the_person_as_she_is_now(void **state)
 	struct profile profile;
 	uint64_t applied;
 	char id[FRAGMENT_ID_TEXT_SIZE], directory[400];
-	(void)snprintf(directory, sizeof directory, "%s/out", w.path);
+	(void)snprintf(directory, sizeof directory, "%s/out", w.dir.path);
 	w.config.plugin_path = STR(PLUGINS);
 	w.nodes[0][0] = (struct node){.kind = NODE_SCALAR, .key = STR("directory"), .text = str_from(directory)};
 	w.options[0] = (struct node){.kind = NODE_MAP, .children = w.nodes[0], .child_count = 1};
@@ -403,6 +422,7 @@ int main(void)
 	    TEST(test_nothing_ahead_of_the_fold),
 	    TEST(test_the_cursor_survives_a_restart),
 	    TEST(test_at_least_once_with_the_same_delivery_id),
+	    TEST(test_what_consent_kept_back_is_counted_for_ever),
 	    TEST(test_retries_lose_nothing),
 	    TEST(test_only_the_unsettled_record_comes_again),
 	    TEST(test_drops_are_counted_and_passed),

@@ -39,6 +39,7 @@ static struct cdpd_event full_event(void)
 	    .enrichment = STR("{\"e\":5}"),
 	    .ip = STR("192.0.2.7"),
 	    .user_agent = STR("Agent/1.0"),
+	    .country = STR("DE"),
 	    .awaits = awaits,
 	    .await_count = COUNT_OF(awaits),
 	};
@@ -51,7 +52,7 @@ static void assert_same(const struct cdpd_event *a, const struct cdpd_event *b)
 	SAME_TEXT(source_id), SAME_TEXT(message_id), SAME_TEXT(event), SAME_TEXT(name), SAME_TEXT(category);
 	SAME_TEXT(user_id), SAME_TEXT(anonymous_id), SAME_TEXT(previous_id), SAME_TEXT(group_id);
 	SAME_TEXT(properties), SAME_TEXT(traits), SAME_TEXT(context), SAME_TEXT(extra), SAME_TEXT(enrichment);
-	SAME_TEXT(ip), SAME_TEXT(user_agent);
+	SAME_TEXT(ip), SAME_TEXT(user_agent), SAME_TEXT(country);
 	SAME(source_kind), SAME(rights), SAME(canonical_hash), SAME(type), SAME(event_time_us), SAME(client_time_us);
 	SAME(sent_at_us), SAME(received_at_us), SAME(correction_us), SAME(utc_offset_min), SAME(flags);
 	SAME(await_count);
@@ -84,7 +85,7 @@ static void an_empty_event_comes_back(void **state)
 #define EMPTY(field) event.field = STR_NONE
 	EMPTY(source_id), EMPTY(message_id), EMPTY(event), EMPTY(name), EMPTY(category), EMPTY(user_id);
 	EMPTY(anonymous_id), EMPTY(previous_id), EMPTY(group_id), EMPTY(properties), EMPTY(traits), EMPTY(context);
-	EMPTY(extra), EMPTY(enrichment), EMPTY(ip), EMPTY(user_agent);
+	EMPTY(extra), EMPTY(enrichment), EMPTY(ip), EMPTY(user_agent), EMPTY(country);
 #undef EMPTY
 	arena_init(&arena, 4096, 0);
 	assert_int_equal(event_encode(&event, &arena, &payload), OK);

@@ -35,9 +35,13 @@ static inline void world_init(struct world *world)
 {
 	memset(world, 0, sizeof *world);
 	temp_dir_make(world->path);
-	world->namespaces[0] = (struct conf_namespace){STR("user_id"), STR("userId"), 1, true};
-	world->namespaces[1] = (struct conf_namespace){STR("anonymous_id"), STR("anonymousId"), 50, false};
-	world->features[0] = (struct conf_feature){STR("events"), STR("count"), STR_NONE, STR_NONE};
+	static struct str user_id[] = {{"userId", 6}}, anonymous_id[] = {{"anonymousId", 11}};
+	world->namespaces[0] = (struct conf_namespace){
+	    .name = STR("user_id"), .from = user_id, .from_count = 1, .max_per_profile = 1, .is_known = true};
+	world->namespaces[1] = (struct conf_namespace){
+	    .name = STR("anonymous_id"), .from = anonymous_id, .from_count = 1, .max_per_profile = 50};
+	world->features[0] =
+	    (struct conf_feature){.name = STR("events"), .type = STR("count"), .field = STR_NONE, .key = STR_NONE};
 	world->config = (struct config){
 	    .store_path = str_from(world->path),
 	    .journal = {.segment_bytes = 64 << 20,

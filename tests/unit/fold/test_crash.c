@@ -282,7 +282,7 @@ static void use_trap(struct world *world, struct str type)
 	is_registered = true;
 	if (!forbidden) forbidden = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(forbidden != MAP_FAILED);
-	world->features[1] = (struct conf_feature){STR("notes"), type, STR_NONE, STR("properties.note")};
+	world->features[1] = (struct conf_feature){.name = STR("notes"), .type = type, .field = STR("properties.note")};
 	world->config.feature_count = 2;
 }
 

@@ -181,7 +181,9 @@ static void definitions_are_records_and_appended_when_they_change(void **state)
 	world_settle(world);
 	assert_int_equal(fold_reload(world->fold, &world->config), OK);
 	assert_int_equal(journal_next_seq(world->journal), 3); /* nothing changed */
-	world->features[1] = (struct conf_feature){STR("orders"), STR("count"), STR("Order Completed"), STR_NONE};
+	struct str completed = STR("Order Completed");
+	world->features[1] =
+	    (struct conf_feature){.name = STR("orders"), .type = STR("count"), .events = &completed, .event_count = 1};
 	world->config.feature_count = 2;
 	assert_int_equal(fold_reload(world->fold, &world->config), OK);
 	assert_int_equal(journal_next_seq(world->journal), 4);
@@ -245,7 +247,7 @@ static void a_definition_nobody_can_fold_stops_the_fold(void **state)
 
 static void kinds_of_a_newer_version_stop_the_fold(void **state)
 {
-	static const enum record_kind kinds[] = {RECORD_RESOLUTION, RECORD_MERGE, RECORD_UNMERGE};
+	static const enum record_kind kinds[] = {RECORD_RESOLUTION};
 	for (size_t i = 0; i < COUNT_OF(kinds); i++) {
 		struct world world;
 		(void)state;
@@ -266,6 +268,44 @@ static void kinds_of_a_newer_version_stop_the_fold(void **state)
 		}
 		world_fini(&world);
 	}
+}
+
+static void acts_are_folded_and_folded_again(void **state)
+{
+	struct world *world = *state;
+	char profiles[TEMP_DIR_SIZE + 16];
+	struct arena arena;
+	struct str payload;
+	uint64_t applied = 0;
+	struct people_reader *reader;
+	struct link_row row;
+	assert_int_equal(world_open(world), OK);
+	arena_init(&arena, 4096, 0);
+	(void)world_send(world, 1, 1);
+	(void)world_send(world, 2, 2);
+	struct people_act act = {STR("user_id:u1"), STR("user_id:u2"), STR("ops"), STR("a \0 inside")};
+	assert_int_equal(payload_write_act(&arena, &act, &payload), OK);
+	uint64_t seq = world_send_record(world, RECORD_MERGE, payload);
+	world_start(world);
+	for (int round = 0; round < 2; round++) {
+		world_settle(world);
+		assert_int_equal(world->fatal, 0);
+		assert_int_equal(people_reader_new(world->people, &reader), OK);
+		assert_int_equal(people_read_begin(reader, &applied), OK);
+		assert_int_equal(people_find_act(reader, PEOPLE_MERGE, act.a, act.b, seq, &arena, &row), OK);
+		assert_true(str_eq(row.reason, STR("unique_conflict")) && str_eq(row.note, act.note));
+		people_read_end(reader);
+		people_reader_free(reader);
+		if (round) break;
+		/* The checkpoint is lost: the journal says the same again. */
+		world_close(world);
+		(void)snprintf(profiles, sizeof profiles, "%s/profiles", world->path);
+		temp_dir_remove(profiles);
+		assert_int_equal(world_open(world), OK);
+		world_start(world);
+	}
+	arena_fini(&arena);
+	world_close(world);
 }
 
 static void copy_folder(const char *from, const char *to)
@@ -401,6 +441,7 @@ int main(void)
 	    TEST(a_definition_that_repeats_a_pending_one_changes_nothing),
 	    TEST(a_definition_nobody_can_fold_stops_the_fold),
 	    cmocka_unit_test(kinds_of_a_newer_version_stop_the_fold),
+	    TEST(acts_are_folded_and_folded_again),
 	    TEST(a_checkpoint_ahead_of_the_journal_is_refused),
 	    TEST(a_foreign_epoch_is_refused),
 	    TEST(a_held_clock_keeps_ids_until_it_is_confirmed),

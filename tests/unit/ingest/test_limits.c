@@ -136,6 +136,82 @@ static void test_addresses_are_limited_by_the_configuration(void **state)
 	test_config.limits.events_per_second_per_ip = 0;
 }
 
+static void limit_address(struct ingest_request *request, const char *ip)
+{
+	test_config.limits.events_per_second_per_ip = 1;
+	request->client_ip = str_from(ip);
+}
+
+/* How many requests were answered before the first that is told to wait. */
+static int count_until_limited(const struct ingest_request *request, enum problem wanted)
+{
+	for (int i = 0; i < 100000; i++) {
+		ask(request);
+		if (room.problem == PROBLEM_RATE_LIMITED) return i;
+		assert_int_equal(room.problem, wanted);
+		assert_int_equal(room.limit, 1);
+	}
+	fail_msg("never told to wait");
+	return 0;
+}
+
+static void test_a_refused_request_costs_an_event(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *ip, *key, *body, *origin;
+		enum problem problem;
+	} rubbish[] = {
+	    {"198.51.100.1", "nobody-knows-it", "{\"type\":\"page\",\"userId\":\"a\"}", "", PROBLEM_UNKNOWN_KEY},
+	    {"198.51.100.2", "", "{\"type\":\"page\",\"userId\":\"a\"}", "", PROBLEM_UNKNOWN_KEY},
+	    {"198.51.100.3", "server-key", "{\"type\":", "", PROBLEM_INVALID_JSON},
+	    {"198.51.100.4", "server-key", "{\"batch\":[]}", "", PROBLEM_NONE},
+	    {"198.51.100.5", "shop-key", "{}", "https://evil.example", PROBLEM_FORBIDDEN},
+	};
+	for (size_t i = 0; i < COUNT_OF(rubbish); i++) {
+		bool is_batch = rubbish[i].problem == PROBLEM_NONE;
+		struct ingest_request request =
+		    request_of(is_batch ? DIALECT_SEGMENT_BATCH : DIALECT_SEGMENT_ONE, str_from(rubbish[i].body));
+		request.authorization = STR_NONE;
+		request.write_key_header = str_from(rubbish[i].key);
+		request.origin = str_from(rubbish[i].origin);
+		limit_address(&request, rubbish[i].ip);
+		assert_true(count_until_limited(&request, rubbish[i].problem) > 0);
+	}
+	test_config.limits.events_per_second_per_ip = 0;
+}
+
+static void test_an_address_in_debt_is_told_before_anything_is_read(void **state)
+{
+	(void)state;
+	struct ingest_request request = request_of(DIALECT_SEGMENT_BATCH, many_pages());
+	limit_address(&request, "198.51.100.9");
+	ask(&request);
+	assert_int_equal(room.accepted, 1000);
+	uint64_t appends = tape.appends;
+	request.body = str_of(request.body.ptr, 3); /* no JSON */
+	request.authorization = STR("Basic rubbish");
+	for (int i = 0; i < 10; i++) {
+		ask(&request);
+		assert_int_equal(room.problem, PROBLEM_RATE_LIMITED);
+		/* Waiting is not made longer by asking again. */
+		assert_in_range(room.retry_after_s, 1, 1001);
+	}
+	assert_int_equal(tape.appends, appends);
+	test_config.limits.events_per_second_per_ip = 0;
+}
+
+static void test_a_refused_request_of_a_known_key_costs_the_key_too(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 100000; i++) {
+		ask_as("limited-key", DIALECT_SEGMENT_ONE, STR("{"));
+		if (room.problem == PROBLEM_RATE_LIMITED) return;
+		assert_int_equal(room.problem, PROBLEM_INVALID_JSON);
+	}
+	fail_msg("never told to wait");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -147,6 +223,11 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_a_limited_key_is_told_to_wait_and_nothing_is_recorded, room_setup,
 					    room_teardown),
 	    cmocka_unit_test_setup_teardown(test_addresses_are_limited_by_the_configuration, room_setup, room_teardown),
+	    cmocka_unit_test_setup_teardown(test_a_refused_request_costs_an_event, room_setup, room_teardown),
+	    cmocka_unit_test_setup_teardown(test_an_address_in_debt_is_told_before_anything_is_read, room_setup,
+					    room_teardown),
+	    cmocka_unit_test_setup_teardown(test_a_refused_request_of_a_known_key_costs_the_key_too, room_setup,
+					    room_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,7 +51,7 @@ static void test_what_the_journal_refuses_at_once(void **state)
 static void test_what_the_journal_could_not_commit(void **state)
 {
 	(void)state;
-	static const int failures[] = {ERR_FULL, ERR_PANIC, ERR_CLOSED, ERR_IO};
+	static const int failures[] = {ERR_FULL, ERR_NOMEM, ERR_PANIC, ERR_CLOSED, ERR_IO};
 	for (size_t i = 0; i < COUNT_OF(failures); i++) {
 		assert_non_null(submit(PAGE));
 		settle(failures[i]);

@@ -3,9 +3,24 @@
 #include <sys/stat.h>
 
 #include "store/disk_faults.h"
+#include "store/store.h"
+
+static atomic_int no_memory_for; /* that many transactions */
+
+int __wrap_store_begin(struct store_env *env, bool writes, struct store_txn **out);
+int __real_store_begin(struct store_env *env, bool writes, struct store_txn **out);
+
+int __wrap_store_begin(struct store_env *env, bool writes, struct store_txn **out)
+{
+	if (!writes || atomic_load(&no_memory_for) == 0) return __real_store_begin(env, writes, out);
+	(void)atomic_fetch_sub(&no_memory_for, 1);
+	*out = NULL;
+	return ERR_NOMEM;
+}
 
 static int set_up(void **state)
 {
+	atomic_store(&no_memory_for, 0);
 	disk_faults_clear();
 	return world_set_up(state);
 }
@@ -83,6 +98,21 @@ static void urgent_records_get_the_ballast(void **state)
 	disk_faults_clear();
 	EVENTUALLY(ballast_bytes() >= (off_t)world.conf.ballast_bytes); /* made again when there is room */
 	assert_int_equal(submit("urgent", true), OK);
+}
+
+/* It is the memory that is wanting: the disk is neither said to be full, nor given the ballast. */
+static void no_memory_is_not_a_full_disk(void **state)
+{
+	(void)state;
+	world_start(&world);
+	atomic_store(&no_memory_for, 2);
+	assert_int_equal(submit("lost", false), ERR_NOMEM);
+	assert_int_equal(submit("urgent", true), ERR_NOMEM);
+	assert_int_equal(atomic_load(&no_memory_for), 0);
+	assert_null(journal_refusal(world.journal));
+	assert_true(ballast_bytes() >= (off_t)world.conf.ballast_bytes);
+	assert_int_equal(submit("one", false), OK);
+	assert_true(journal_next_seq(world.journal) == 2);
 }
 
 static void the_ballast_is_given_up_when_asked(void **state)
@@ -191,6 +221,7 @@ int main(void)
 	    TEST(a_full_budget_refuses_and_resumes),
 	    TEST(no_space_is_answered_and_passes),
 	    TEST(urgent_records_get_the_ballast),
+	    TEST(no_memory_is_not_a_full_disk),
 	    TEST(the_ballast_is_given_up_when_asked),
 	    TEST(of_a_mixed_commit_the_urgent_part_survives),
 	    TEST(after_a_failed_fsync_nothing_is_acknowledged),

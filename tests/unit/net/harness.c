@@ -188,6 +188,7 @@ void server_defaults(struct server *server)
 					      .connections_per_ip = 1,
 					      .requests_per_connection = 100000,
 					      .body_bytes = BODY_CAP,
+					      .reply_bytes = (size_t)1 << 30,
 					      .header_timeout_ms = 60000,
 					      .body_timeout_ms = 60000,
 					      .body_min_rate = 1024,

@@ -1,5 +1,5 @@
 /* Timers, caps, drain and reload against a real server. Short timeouts are only ever waited for, never raced. */
-#include "net/harness.h"
+#include "net/one_server.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -13,15 +13,6 @@
 
 #define HELLO   "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
 #define REFUSED "cdpd_http_refused_total"
-
-static struct server server;
-
-static int setup(void **state)
-{
-	(void)state;
-	server_defaults(&server);
-	return 0;
-}
 
 /* A connection that is closed in silence. */
 static void expect_silence(struct client *client)
@@ -151,6 +142,75 @@ static void bounds_the_bodies_of_all_connections(void **state)
 	for (size_t i = 0; i < count; i++) client_close(&clients[i]);
 	assert_true(hold_body(&clients[0], SIZE - 1));
 	client_close(&clients[0]);
+	server_stop(&server);
+}
+
+static size_t count_refused_readers(struct client *clients, size_t count)
+{
+	size_t refused = 0;
+	for (size_t i = 0; i < count; i++) {
+		client_fill(&clients[i], sizeof "HTTP/1.1 429" - 1);
+		refused += memcmp(clients[i].data, "HTTP/1.1 429", sizeof "HTTP/1.1 429" - 1) == 0;
+	}
+	return refused;
+}
+
+/* Each asks for more than the sockets hold and reads only how it starts. */
+static void bounds_the_answers_that_wait_for_clients(void **state)
+{
+	enum { MOST = 24, BUDGET = 50000000 };
+	struct client clients[MOST], reader;
+	(void)state;
+	server.config.limits.reply_bytes = BUDGET;
+	server_start(&server);
+	int64_t before = metric_now(REFUSED, "reason=\"overloaded\"");
+	for (size_t i = 0; i < MOST; i++) {
+		client_open(&clients[i], &server);
+		SEND(&clients[i], "GET /big?n=20000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+	}
+	assert_int_equal(count_refused_readers(clients, MOST), MOST - 3); /* the third passes the budget */
+	assert_int_equal(metric_now(REFUSED, "reason=\"overloaded\""), before + MOST - 3);
+	/* Small answers are not concerned, and what is read makes room. */
+	client_open(&reader, &server);
+	SEND(&reader, HELLO "HEAD /big?n=20000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+	client_expect(&reader, 200);
+	struct response head = client_read(&reader, false);
+	assert_int_equal(head.status, 200);
+	response_free(&head);
+	for (size_t i = 0; i < MOST; i++) {
+		struct response got = client_read(&clients[i], true);
+		if (got.status == 200) assert_int_equal(got.body_len, 20000000);
+		if (got.status == 429) assert_true(response_has(&got, "Retry-After: 1"));
+		response_free(&got);
+		client_close(&clients[i]);
+	}
+	SEND(&reader, "GET /big?n=20000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+	client_expect(&reader, 200);
+	client_close(&reader);
+	server_stop(&server);
+}
+
+/* Who left gives its part back too. */
+static void forgets_the_answers_of_who_left(void **state)
+{
+	struct client client;
+	(void)state;
+	server.config.limits.reply_bytes = 1;
+	server_start(&server);
+	for (int i = 0; i < 5; i++) {
+		struct response got;
+		do {
+			client_open(&client, &server);
+			SEND(&client, "GET /big?n=20000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+			client_fill(&client, sizeof "HTTP/1.1 429" - 1);
+			bool is_served = memcmp(client.data, "HTTP/1.1 200", sizeof "HTTP/1.1 200" - 1) == 0;
+			if (is_served) break;
+			got = client_read(&client, true); /* the one before is not missed yet */
+			response_free(&got);
+			client_close(&client);
+		} while (true);
+		client_reset(&client);
+	}
 	server_stop(&server);
 }
 
@@ -360,19 +420,21 @@ static void takes_over_new_settings(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup(ends_a_head_that_drips, setup),
-	    cmocka_unit_test_setup(closes_silent_connections, setup),
-	    cmocka_unit_test_setup(asks_bodies_for_a_minimum_rate, setup),
-	    cmocka_unit_test_setup(bounds_the_bodies_of_all_connections, setup),
-	    cmocka_unit_test_setup(gives_up_on_who_does_not_read, setup),
-	    cmocka_unit_test_setup(limits_requests_of_a_connection, setup),
-	    cmocka_unit_test_setup(limits_connections, setup),
-	    cmocka_unit_test_setup(waits_when_files_run_out, setup),
-	    cmocka_unit_test_setup(drains, setup),
-	    cmocka_unit_test_setup(drains_only_so_long, setup),
-	    cmocka_unit_test_setup(takes_no_connections_while_draining, setup),
-	    cmocka_unit_test_setup(stops_with_everything_open, setup),
-	    cmocka_unit_test_setup(takes_over_new_settings, setup),
+	    cmocka_unit_test_setup(ends_a_head_that_drips, server_setup),
+	    cmocka_unit_test_setup(closes_silent_connections, server_setup),
+	    cmocka_unit_test_setup(asks_bodies_for_a_minimum_rate, server_setup),
+	    cmocka_unit_test_setup(bounds_the_bodies_of_all_connections, server_setup),
+	    cmocka_unit_test_setup(bounds_the_answers_that_wait_for_clients, server_setup),
+	    cmocka_unit_test_setup(forgets_the_answers_of_who_left, server_setup),
+	    cmocka_unit_test_setup(gives_up_on_who_does_not_read, server_setup),
+	    cmocka_unit_test_setup(limits_requests_of_a_connection, server_setup),
+	    cmocka_unit_test_setup(limits_connections, server_setup),
+	    cmocka_unit_test_setup(waits_when_files_run_out, server_setup),
+	    cmocka_unit_test_setup(drains, server_setup),
+	    cmocka_unit_test_setup(drains_only_so_long, server_setup),
+	    cmocka_unit_test_setup(takes_no_connections_while_draining, server_setup),
+	    cmocka_unit_test_setup(stops_with_everything_open, server_setup),
+	    cmocka_unit_test_setup(takes_over_new_settings, server_setup),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,28 +1,11 @@
 /* Requests and answers against a real server with raw sockets. */
-#include "net/harness.h"
+#include "net/one_server.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-static struct server server;
-
-static int setup(void **state)
-{
-	(void)state;
-	server_defaults(&server);
-	server_start(&server);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	server_stop(&server);
-	return 0;
-}
 
 #define HELLO "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -743,5 +726,5 @@ int main(void)
 	    cmocka_unit_test(serves_on_every_thread),
 	    cmocka_unit_test(listens_on_ipv6),
 	};
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, server_setup_started, server_teardown);
 }

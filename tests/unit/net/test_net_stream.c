@@ -1,27 +1,10 @@
 /* Streamed answers against a real server. */
-#include "net/harness.h"
+#include "net/one_server.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define HELLO "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
-
-static struct server server;
-
-static int setup(void **state)
-{
-	(void)state;
-	server_defaults(&server);
-	server_start(&server);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	server_stop(&server);
-	return 0;
-}
 
 static void write_two(void *ctx)
 {
@@ -134,6 +117,35 @@ static void bounds_what_waits_for_a_slow_reader(void **state)
 	client_close(&client);
 }
 
+/* With no budget left a stream still gets what a client that keeps reading needs, and no more. */
+static void ends_streams_that_wait_when_all_read_too_slowly(void **state)
+{
+	struct client client;
+	struct flood flood = {0};
+	const int small = 64 * 1024;
+	(void)state;
+	server.config.limits.reply_bytes = 1;
+	server_start(&server);
+	client_open(&client, &server);
+	assert_int_equal(setsockopt(client.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+	SEND(&client, "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n");
+	(void)stream_wait();
+	for (int rounds = 0; rounds < 1000; rounds++) {
+		size_t before = flood.written;
+		server_on_loop(&server, write_until_full, &flood);
+		assert_int_equal(flood.status, ERR_BUSY);
+		assert_true(flood.written - before <= HTTP_STREAM_BUFFER / 2);
+		if (flood.written == before) break;
+	}
+	assert_true(flood.written > 0);
+	server_on_loop(&server, end, NULL);
+	struct response got = client_read(&client, true);
+	assert_int_equal(got.body_len, flood.written);
+	response_free(&got);
+	client_close(&client);
+	server_stop(&server);
+}
+
 static void tells_when_the_client_leaves(void **state)
 {
 	struct client client;
@@ -166,11 +178,12 @@ static void tells_when_the_server_drains(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(streams_chunks_and_goes_on, setup, teardown),
-	    cmocka_unit_test_setup_teardown(streams_plain_bytes_to_http_1_0, setup, teardown),
-	    cmocka_unit_test_setup_teardown(bounds_what_waits_for_a_slow_reader, setup, teardown),
-	    cmocka_unit_test_setup_teardown(tells_when_the_client_leaves, setup, teardown),
-	    cmocka_unit_test_setup_teardown(tells_when_the_server_drains, setup, teardown),
+	    cmocka_unit_test_setup_teardown(streams_chunks_and_goes_on, server_setup_started, server_teardown),
+	    cmocka_unit_test_setup_teardown(streams_plain_bytes_to_http_1_0, server_setup_started, server_teardown),
+	    cmocka_unit_test_setup_teardown(bounds_what_waits_for_a_slow_reader, server_setup_started, server_teardown),
+	    cmocka_unit_test_setup(ends_streams_that_wait_when_all_read_too_slowly, server_setup),
+	    cmocka_unit_test_setup_teardown(tells_when_the_client_leaves, server_setup_started, server_teardown),
+	    cmocka_unit_test_setup_teardown(tells_when_the_server_drains, server_setup_started, server_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

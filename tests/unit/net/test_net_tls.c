@@ -1,5 +1,5 @@
 /* TLS against a real server, with certificates made here. */
-#include "net/harness.h"
+#include "net/one_server.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -11,7 +11,6 @@
 
 #define HELLO "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
 
-static struct server server;
 static char folder[] = "/tmp/cdpd-tls-XXXXXX";
 static char first_cert[64], first_key[64], second_cert[64], second_key[64];
 
@@ -66,20 +65,12 @@ static int group_teardown(void **state)
 
 static int setup(void **state)
 {
-	(void)state;
-	server_defaults(&server);
+	(void)server_setup(state);
 	server.config.tls_certificate = str_from(first_cert);
 	server.config.tls_key = str_from(first_key);
 	server.listeners[0].is_tls = true;
 	server_start(&server);
 	assert_memory_equal(net_url(server.net, 0), "https://", 8);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	server_stop(&server);
 	return 0;
 }
 
@@ -321,14 +312,14 @@ static void drains_politely(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(speaks_both_versions, setup, teardown),
-	    cmocka_unit_test_setup_teardown(refuses_old_versions_and_unknown_protocols, setup, teardown),
-	    cmocka_unit_test_setup_teardown(takes_only_1_3_when_told, setup, teardown),
-	    cmocka_unit_test_setup_teardown(carries_large_answers, setup, teardown),
-	    cmocka_unit_test_setup_teardown(reads_what_openssl_holds, setup, teardown),
-	    cmocka_unit_test_setup_teardown(uploads_over_tls, setup, teardown),
-	    cmocka_unit_test_setup_teardown(swaps_certificates, setup, teardown),
-	    cmocka_unit_test_setup_teardown(drains_politely, setup, teardown),
+	    cmocka_unit_test_setup_teardown(speaks_both_versions, setup, server_teardown),
+	    cmocka_unit_test_setup_teardown(refuses_old_versions_and_unknown_protocols, setup, server_teardown),
+	    cmocka_unit_test_setup_teardown(takes_only_1_3_when_told, setup, server_teardown),
+	    cmocka_unit_test_setup_teardown(carries_large_answers, setup, server_teardown),
+	    cmocka_unit_test_setup_teardown(reads_what_openssl_holds, setup, server_teardown),
+	    cmocka_unit_test_setup_teardown(uploads_over_tls, setup, server_teardown),
+	    cmocka_unit_test_setup_teardown(swaps_certificates, setup, server_teardown),
+	    cmocka_unit_test_setup_teardown(drains_politely, setup, server_teardown),
 	};
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

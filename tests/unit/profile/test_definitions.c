@@ -6,13 +6,22 @@
 #include "profile/plan.h"
 
 static struct conf_namespace namespaces[] = {
-    {{"user_id", 7}, {"userId", 6}, 1, true},
-    {{"anonymous_id", 12}, {"anonymousId", 11}, 4, false},
+    {.name = {"user_id", 7},
+     .from = (struct str[]){{"userId", 6}},
+     .from_count = 1,
+     .max_per_profile = 1,
+     .is_known = true},
+    {.name = {"anonymous_id", 12},
+     .from = (struct str[]){{"anonymousId", 11}},
+     .from_count = 1,
+     .max_per_profile = 4,
+     .is_known = false},
 };
 static struct str blocked[] = {{"null", 4}, {"0", 1}, {"null", 4}};
+static struct str completed = {"Order \"Completed\"", 17};
 static struct conf_feature features[] = {
-    {.name = {"orders", 6}, .type = {"count", 5}, .event = {"Order \"Completed\"", 17}, .field = {"", 0}},
-    {.name = {"amount", 6}, .type = {"sum", 3}, .event = {"", 0}, .field = {"properties.total", 16}},
+    {.name = {"orders", 6}, .type = {"count", 5}, .events = &completed, .event_count = 1, .field = {"", 0}},
+    {.name = {"amount", 6}, .type = {"sum", 3}, .field = {"properties.total", 16}},
 };
 
 static struct config config_of(void)
@@ -81,7 +90,7 @@ static void test_parse(void **state)
 	assert_int_equal(definitions.blocked_count, 2);
 	assert_int_equal(definitions.max_fragments, 50);
 	assert_int_equal(definitions.feature_count, 2);
-	assert_true(str_eq(definitions.features[1].event, STR("Order \"Completed\"")));
+	assert_true(str_eq(definitions.features[1].events[0], STR("Order \"Completed\"")));
 	assert_ptr_equal(definitions.features[0].impl, feature_type_find(STR("sum")));
 	assert_int_equal(definitions.dedup_window_us, 5);
 	assert_int_equal(definitions.dedup_max_ids, 20);
@@ -121,6 +130,18 @@ static void test_refused(void **state)
 	assert_parse("\"blocked\":[\"0\"", "\"blocked\":[0", ERR_INVALID);
 }
 
+/* States lie under keys made of definitions: another key would lose what was counted before an upgrade. */
+static void test_keys_are_for_ever(void **state)
+{
+	(void)state;
+	struct plan *plan;
+	assert_int_equal(plan_succeed(NULL, str_from(expected), 1, &plan), OK);
+	assert_int_equal(plan->feature_count, 2);
+	assert_int_equal(plan->features[0].key, UINT64_C(0x20af4dcaf84c5d12));
+	assert_int_equal(plan->features[1].key, UINT64_C(0x941c6953f77470ca));
+	plan_free(plan);
+}
+
 /* The same name twice never becomes active. */
 static void test_twice(void **state)
 {
@@ -137,8 +158,8 @@ static void test_twice(void **state)
 	assert_int_equal(plan_succeed(plan, str_from(expected), 9, &next), OK);
 	assert_int_equal(next->identity_seq, 1);
 	assert_int_equal(next->features[0].key, plan->features[0].key);
-	assert_true(plan_is_blocked(plan, STR("NULL")) && plan_is_blocked(plan, STR("0")) &&
-		    !plan_is_blocked(plan, STR("nul")));
+	assert_true(plan_is_blocked(plan, 0, STR("NULL")) && plan_is_blocked(plan, 0, STR("0")) &&
+		    !plan_is_blocked(plan, 0, STR("nul")));
 	plan_free(next);
 	plan_free(plan);
 }
@@ -146,10 +167,8 @@ static void test_twice(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_canonical),
-	    cmocka_unit_test(test_parse),
-	    cmocka_unit_test(test_refused),
-	    cmocka_unit_test(test_twice),
+	    cmocka_unit_test(test_canonical),         cmocka_unit_test(test_parse), cmocka_unit_test(test_refused),
+	    cmocka_unit_test(test_keys_are_for_ever), cmocka_unit_test(test_twice),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

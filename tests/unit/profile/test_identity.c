@@ -281,7 +281,7 @@ static void test_many_attempts(void **state)
 	view_end(&world);
 	/* The other side keeps what this one has no room for. */
 	assert_text(view_links(&world, "anonymous_id:a299"),
-		    "301 user_id:u1 anonymous_id:a299 same_event namespace_limit\n");
+		    "301 user_id:u1 anonymous_id:a299 same_event too_many_attempts\n");
 	world_close(&world);
 }
 
@@ -315,6 +315,60 @@ static void test_rules_change(void **state)
 	world_close(&world);
 }
 
+static const char *const normalized_definitions =
+    "{\"dedup\":{\"max_ids\":1000,\"window_us\":604800000000},\"features\":[],"
+    "\"identity\":{\"blocked\":[\"null\"],\"max_fragments\":6,\"namespaces\":["
+    "{\"from\":\"userId\",\"is_known\":true,\"max_per_profile\":1,\"name\":\"user_id\"},"
+    "{\"blocked\":[\"nobody@b.c\"],\"from\":[\"traits.email\",\"properties.email\"],\"is_known\":true,"
+    "\"max_per_profile\":5,\"name\":\"email\",\"normalize\":\"email\"},"
+    "{\"blocked\":[\"+49 30 0000000\"],\"from\":[\"traits.phone\"],\"is_known\":true,\"max_per_profile\":5,"
+    "\"name\":\"phone\",\"normalize\":\"phone\"},"
+    "{\"from\":\"anonymousId\",\"is_known\":false,\"max_per_profile\":4,\"name\":\"anonymous_id\"}]}}";
+
+static void test_normalized(void **state)
+{
+	(void)state;
+	struct world world;
+	world_open_empty(&world);
+	world_define(&world, normalized_definitions);
+	one(&world, identify("u1", "", "{\"email\":\" Foo@Bar.COM\"}"));
+	assert_text(view_identifiers(&world, "user_id:u1"), "user_id:u1 email:foo@bar.com");
+	assert_text(view_identifiers(&world, "email:FOO@bar.com"), "user_id:u1 email:foo@bar.com");
+	assert_text(view_traits(&world, "user_id:u1"), "email=\" Foo@Bar.COM\""); /* as it was told */
+	one(&world, identify("u2", "", "{\"email\":\"not an address\"}"));
+	assert_text(view_identifiers(&world, "user_id:u2"), "user_id:u2");
+	assert_text(view_traits(&world, "user_id:u2"), "email=\"not an address\"");
+
+	/* The first place that holds one counts. */
+	struct cdpd_event event = identify("u3", "", "{\"email\":\"none yet\"}");
+	event.properties = STR("{\"email\":\"Three@b.c\"}");
+	one(&world, event);
+	assert_text(view_identifiers(&world, "user_id:u3"), "user_id:u3 email:three@b.c");
+
+	one(&world, identify("u4", "", "{\"phone\":\"030 901820\"}")); /* of no country: a trait */
+	assert_text(view_identifiers(&world, "user_id:u4"), "user_id:u4");
+	assert_text(view_traits(&world, "user_id:u4"), "phone=\"030 901820\"");
+	event = identify("u4", "", "{\"phone\":\"030 901820\"}");
+	event.country = STR("DE");
+	event.enrichment = STR("{\"geo\":{\"country\":\"FR\"}}"); /* what the operator says goes before a guess */
+	one(&world, event);
+	assert_text(view_identifiers(&world, "phone:0049 30 901820"), "user_id:u4 phone:+4930901820");
+	event = identify("u5", "", "{\"phone\":\"06 12 34 56 78\"}");
+	event.enrichment = STR("{\"geo\":{\"country\":\"FR\"}}");
+	one(&world, event);
+	assert_text(view_identifiers(&world, "phone:+33 6 12 34 56 78"), "user_id:u5 phone:+33612345678");
+	assert_text(view_identifiers(&world, "phone:0612345678"), "not found");
+
+	/* Blocked in their namespace alone, however written. */
+	one(&world, identify("u6", "", "{\"email\":\"Nobody@B.C\",\"phone\":\"0049 (30) 000 0000\"}"));
+	assert_text(view_identifiers(&world, "user_id:u6"), "user_id:u6");
+	assert_text(view_links(&world, "user_id:u6"), "8 user_id:u6 email:nobody@b.c same_event blocked_value\n"
+						      "8 user_id:u6 phone:+49300000000 same_event blocked_value\n");
+	one(&world, track("nobody@b.c", ""));
+	assert_text(view_identifiers(&world, "user_id:nobody@b.c"), "user_id:nobody@b.c");
+	world_close(&world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -323,7 +377,7 @@ int main(void)
 	    cmocka_unit_test(test_known_with_known), cmocka_unit_test(test_namespace_limit),
 	    cmocka_unit_test(test_max_fragments),    cmocka_unit_test(test_blocked),
 	    cmocka_unit_test(test_email_forms),      cmocka_unit_test(test_many_attempts),
-	    cmocka_unit_test(test_rules_change),
+	    cmocka_unit_test(test_rules_change),     cmocka_unit_test(test_normalized),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

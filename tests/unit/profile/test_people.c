@@ -42,6 +42,16 @@ static struct str long_traits(struct arena *arena, struct random *random)
 	return out;
 }
 
+/* A form's answers, some of which expire, and traits of the same name that others observe. */
+static void answer(struct cdpd_event *event, struct arena *arena, struct random *random)
+{
+	event->event = STR("Form Answered");
+	event->properties = text(
+	    arena, "{\"form\":\"f%u\",\"version\":1,\"provenance\":{\"plan\":{\"question\":\"q\",\"expiresIn\":%u}}}",
+	    next(random, 3), next(random, 3));
+	event->traits = text(arena, "{\"plan\":\"d%u\",\"t%u\":true}", next(random, 5), next(random, 4));
+}
+
 static struct cdpd_event random_event(struct arena *arena, struct random *random, uint32_t people)
 {
 	static const enum event_type types[] = {EVENT_TRACK, EVENT_TRACK, EVENT_IDENTIFY,
@@ -63,6 +73,7 @@ static struct cdpd_event random_event(struct arena *arena, struct random *random
 	case EVENT_TRACK:
 		event.event = next(random, 2) ? STR("Order Completed") : STR("Clicked");
 		event.properties = text(arena, "{\"total\":%u.%02u}", next(random, 1000), next(random, 100));
+		if (event.flags & EVENT_DECLARED) answer(&event, arena, random);
 		break;
 	case EVENT_IDENTIFY:
 		event.traits = next(random, 3) ? text(arena, "{\"plan\":\"p%u\",\"email\":\"e%u@x.y\"}",

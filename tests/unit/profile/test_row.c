@@ -83,6 +83,10 @@ static struct row *random_row(struct arena *arena, uint64_t seed, bool is_merged
 		row->members[i].id.bytes[15] = (uint8_t)i;
 	}
 	row->member_count = members;
+	row->due = seed % 4 == 1 ? (int64_t)seed * 1000 : 0;
+	row->segment_count = seed % 3 ? seed % 7 : 0;
+	row->segments = arena_array(arena, uint64_t, 8);
+	for (size_t i = 0; i < row->segment_count; i++) row->segments[i] = (i + 1) << 60 | roll(&state, 1000);
 	struct stamp *stamps = arena_array(arena, struct stamp, 4);
 	for (int i = 0; i < 4; i++) /* 1 and 2 are equal: they are one when stored */
 		stamps[i] =

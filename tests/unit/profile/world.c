@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/encode.h"
 #include "profile/change_row.h"
+#include "profile/consent_fold.h"
 
 const char *const world_definitions =
     "{\"dedup\":{\"max_ids\":1000,\"window_us\":604800000000},"
@@ -98,6 +100,7 @@ struct cdpd_event world_event(enum event_type type, const char *user, const char
 	    .enrichment = STR_NONE,
 	    .ip = STR_NONE,
 	    .user_agent = STR_NONE,
+	    .country = STR_NONE,
 	};
 }
 
@@ -108,8 +111,8 @@ void world_apply(struct world *world, const struct cdpd_event *event, struct app
 	uint64_t seq = ++world->seq;
 	if (copy.message_id.len == 0)
 		copy.message_id = (struct str){id, (size_t)snprintf(id, sizeof id, "m%06llu", (unsigned long long)seq)};
-	if (copy.event_time_us == 0) copy.event_time_us = WORLD_T0 + (int64_t)seq;
-	assert_int_equal(people_apply(world->people, &copy, seq, WORLD_T0 + (int64_t)seq, out), OK);
+	if (copy.event_time_us == 0) copy.event_time_us = WORLD_T0 + world->ahead + (int64_t)seq;
+	assert_int_equal(people_apply(world->people, &copy, seq, WORLD_T0 + world->ahead + (int64_t)seq, out), OK);
 	struct outcome outcome = {.verdict = out->verdict, .reason = out->reason, .previous_seq = out->previous_seq};
 	memcpy(outcome.fragment, out->fragment.bytes, sizeof outcome.fragment);
 	assert_int_equal(people_put_outcome(world->people, seq, &outcome), OK);
@@ -122,7 +125,8 @@ void world_begin(struct world *world)
 
 void world_commit(struct world *world)
 {
-	assert_int_equal(people_commit(world->people, world->seq + 1, WORLD_T0 + (int64_t)world->seq), OK);
+	assert_int_equal(people_commit(world->people, world->seq + 1, WORLD_T0 + world->ahead + (int64_t)world->seq),
+			 OK);
 }
 
 struct apply_result world_one(struct world *world, const struct cdpd_event *event)
@@ -354,9 +358,19 @@ static void dump_content(FILE *file, const struct row *row)
 		(unsigned long long)row->refused_traits);
 	for (size_t i = 0; i < row->trait_count; i++) {
 		const struct row_trait *trait = &row->traits[i];
-		fprintf(file, "  trait %.*s/%d=%.*s at %lld by %.*s in %.*s\n", STR_ARG(trait->name), trait->provenance,
-			STR_ARG(trait->value), (long long)trait->stamp->time, STR_ARG(trait->stamp->source),
-			STR_ARG(trait->stamp->message_id));
+		char origin[2 * 256];
+		hex_encode(trait->origin.ptr, trait->origin.len, origin);
+		fprintf(file, "  trait %.*s/%d=%.*s at %lld by %.*s in %.*s from %s\n", STR_ARG(trait->name),
+			trait->provenance, STR_ARG(trait->value), (long long)trait->stamp->time,
+			STR_ARG(trait->stamp->source), STR_ARG(trait->stamp->message_id), origin);
+	}
+	for (size_t i = 0; i < row->consents.count; i++) {
+		const struct consent *consent = &row->consents.items[i];
+		fprintf(file, "  consent %.*s/%.*s %s %s at %lld until %lld by %llu log %llu %.*s %.*s\n",
+			STR_ARG(consent->purpose), STR_ARG(consent->channel), consent_state_name(consent->state),
+			lawful_basis_name(consent->basis), (long long)consent->time, (long long)consent->expires,
+			(unsigned long long)consent->position, (unsigned long long)consent->log,
+			STR_ARG(consent->source), STR_ARG(consent->message_id));
 	}
 	for (size_t i = 0; i < row->feature_count; i++) {
 		fprintf(file, "  feature %016llx ", (unsigned long long)row->features[i].key);
@@ -368,9 +382,10 @@ static void dump_content(FILE *file, const struct row *row)
 static void dump_fragment(FILE *file, struct world *world, const struct all *all, const struct row *row)
 {
 	const struct row *profile = find_row(all->fragments, all->fragment_count, &row->profile);
-	fprintf(file, "%.*s created %llu head %llu profile %.*s attempts %llu+%llu", STR_ARG(row->identifier),
-		(unsigned long long)row->created_seq, (unsigned long long)row->chain_head, STR_ARG(profile->identifier),
-		(unsigned long long)row->attempt_count, (unsigned long long)row->attempt_overflow);
+	fprintf(file, "%.*s%s created %llu head %llu profile %.*s attempts %llu+%llu", STR_ARG(row->identifier),
+		row->has_cuts ? " cut" : "", (unsigned long long)row->created_seq, (unsigned long long)row->chain_head,
+		STR_ARG(profile->identifier), (unsigned long long)row->attempt_count,
+		(unsigned long long)row->attempt_overflow);
 	dump_content(file, row);
 	for (size_t i = 0; i < row->decided_count; i++) {
 		const struct row *other = find_row(all->fragments, all->fragment_count, &row->decided[i].other);
@@ -401,12 +416,13 @@ static void dump_links(FILE *file, struct world *world)
 		struct str line;
 		assert_int_equal(link_decode(key, value, &link), OK);
 		assert_int_equal(reader_row(reader, &link.fragment, false, false, &world->arena, &row), OK);
-		assert_int_equal(arena_printf(&world->arena, &line, "link %.*s %.*s %d v%llu %d %s at %llu %lld\n",
-					      STR_ARG(row->identifier), STR_ARG(link.other_identifier), link.rule,
-					      (unsigned long long)link.version, link.is_initiator,
-					      link_reason_name(link.reason), (unsigned long long)link.seq,
-					      (long long)link.t),
-				 OK);
+		assert_int_equal(
+		    arena_printf(&world->arena, &line, "link %.*s %.*s %d v%llu %d%d%d.%d %s at %llu %lld %.*s %.*s\n",
+				 STR_ARG(row->identifier), STR_ARG(link.other_identifier), link.rule,
+				 (unsigned long long)link.version, link.is_initiator, link.is_one_sided, link.was_one,
+				 link.ordinal, link_reason_name(link.reason), (unsigned long long)link.seq,
+				 (long long)link.t, STR_ARG(link.actor), STR_ARG(link.note)),
+		    OK);
 		assert_true(count < COUNT_OF(lines));
 		lines[count++] = (char *)(uintptr_t)line.ptr;
 	}
@@ -461,6 +477,7 @@ static struct str encode_row(struct world *world, const struct row *row)
 static void check_merged(struct world *world, const struct all *all, const struct row *merged)
 {
 	struct row *rows[64], *made;
+	struct joins *joins;
 	const struct plan *plan = world->reader->plan;
 	assert_true(merged->member_count > 1 && merged->member_count <= plan->definitions.max_fragments);
 	for (size_t i = 0; i < merged->member_count; i++) {
@@ -482,7 +499,13 @@ static void check_merged(struct world *world, const struct all *all, const struc
 		assert_true(count <= plan->namespaces[n].rule.max_per_profile);
 	}
 	assert_true(fragment_id_eq(&rows[0]->id, &merged->id));
-	assert_int_equal(merged_row_make(plan, rows, merged->member_count, &world->arena, &made), OK);
+	assert_int_equal(consent_joins(world->reader->txn, world->people->tables.links, rows, merged->member_count,
+				       &world->arena, &joins),
+			 OK);
+	assert_int_equal(merged_row_make(plan, rows, merged->member_count, joins, &world->arena, &made), OK);
+	made->segments = merged->segments; /* what time and definitions made of them is test_segments' to check */
+	made->segment_count = merged->segment_count;
+	made->due = merged->due;
 	assert_true(str_eq(encode_row(world, made), encode_row(world, merged)));
 }
 
@@ -510,7 +533,7 @@ static uint64_t count_links(struct world *world, const struct row *row)
 	     rc = store_cursor_move(cursor, STORE_NEXT, &key, &value)) {
 		assert_int_equal(link_decode(key, value, &link), OK);
 		if (!fragment_id_eq(&link.fragment, &row->id)) break;
-		count++;
+		count += !link_is_act(link.rule);
 	}
 	store_cursor_close(cursor);
 	return count;

@@ -22,6 +22,7 @@ struct world {
 	struct people_reader *reader;
 	struct arena arena; /* of what reads return and events are made of */
 	uint64_t seq;       /* of the last event */
+	int64_t ahead;      /* records' time is WORLD_T0 + seq + this */
 	uint64_t applied;   /* by the last view_begin */
 };
 

@@ -12,6 +12,17 @@
 #include "store/test_dir.h"
 
 static struct test_dir dir;
+static ino_t synced; /* the last directory */
+
+int __wrap_fsync(int fd);
+int __real_fsync(int fd);
+
+int __wrap_fsync(int fd)
+{
+	struct stat st;
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) synced = st.st_ino;
+	return __real_fsync(fd);
+}
 
 static int set_up(void **state)
 {
@@ -207,6 +218,22 @@ static void directories_are_made_renamed_and_removed(void **state)
 	assert_int_equal(store_free_bytes(to.text, &bytes), ERR_IO);
 }
 
+/* Its maker may have died between mkdir and fsync: the next start must not build on it. */
+static void a_directory_that_exists_is_made_durable_too(void **state)
+{
+	(void)state;
+	struct stat st;
+	struct test_path parent = test_dir_path(&dir, "parent"), child = test_dir_path(&dir, "parent/child");
+	assert_int_equal(mkdir(parent.text, 0700), 0);
+	assert_int_equal(mkdir(child.text, 0700), 0);
+	assert_int_equal(stat(parent.text, &st), 0);
+	synced = 0;
+	assert_int_equal(store_make_dir(child.text), OK);
+	assert_true(synced == st.st_ino);
+	assert_int_equal(rmdir(child.text), 0);
+	assert_int_equal(rmdir(parent.text), 0);
+}
+
 static void a_long_reader_shows_in_the_gauge(void **state)
 {
 	(void)state;
@@ -244,6 +271,7 @@ int main(void)
 	    TEST(children_inherit_no_descriptor),
 	    TEST(the_second_daemon_is_locked_out),
 	    TEST(directories_are_made_renamed_and_removed),
+	    TEST(a_directory_that_exists_is_made_durable_too),
 	    TEST(a_long_reader_shows_in_the_gauge),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

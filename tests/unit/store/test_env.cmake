@@ -1,0 +1,2 @@
+# The test counts what is synced.
+target_link_options(${target} PRIVATE -Wl,--wrap=fsync)
