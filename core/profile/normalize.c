@@ -147,9 +147,23 @@ static struct str normalize_phone(struct str raw, struct str country, char out[E
 
 /* ── any ─────────────────────────────────────────────────────────────────── */
 
+#define PSEUDONYM_LEN 66 /* as made by core/ingest/privacy_key.h */
+
+static bool is_pseudonym(struct str raw)
+{
+	if (raw.len != PSEUDONYM_LEN || !str_starts(raw, STR("p_"))) return false;
+	for (size_t i = 2; i < raw.len; i++)
+		if (!is_among(raw.ptr[i], STR("0123456789abcdef"))) return false;
+	return true;
+}
+
 struct str normalize(enum normalization normalization, struct str raw, struct str country,
 		     char out[EVENT_IDENTIFIER_MAX])
 {
+	if (normalization != NORMALIZE_NONE && is_pseudonym(raw)) {
+		memcpy(out, raw.ptr, raw.len);
+		return (struct str){out, raw.len};
+	}
 	switch (normalization) {
 	case NORMALIZE_EMAIL: return normalize_email(raw, out);
 	case NORMALIZE_PHONE: return normalize_phone(raw, country, out);

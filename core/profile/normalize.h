@@ -8,6 +8,8 @@
  *   phone  E.164: '+', country calling code, national number. From "+…", "00…" or a national number of the event's country;
  *          spaces, dots, hyphens, slashes and brackets are dropped. What has no country, or is no number, is no identifier
  *
+ * A pseudonym ("p_" and 64 hex digits: docs/privacy.md) is the one spelling of what it stands for, in any namespace.
+ *
  * Pure functions of their arguments: what they say is part of who is who, on a replay too. */
 #pragma once
 

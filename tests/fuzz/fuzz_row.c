@@ -95,7 +95,7 @@ static void try_sections(struct str hot, struct str cold)
 	struct row row;
 	int rc = row_decode_hot(hot, &arena, &ID, false, &row);
 	if (rc == OK) rc = row_decode_cold(cold, &arena, &row);
-	CHECK(rc == OK || rc == ERR_CORRUPT);
+	CHECK(rc == OK || rc == ERR_CORRUPT || rc == ERR_FORMAT); /* a part of a newer cdpd */
 	if (rc == OK) write_again(&row);
 }
 

@@ -37,6 +37,16 @@ static void test_email(void **state)
 	is(NORMALIZE_EMAIL, "", longest + 1, longest + 1);
 }
 
+static void test_pseudonyms(void **state)
+{
+	static const char pseudonym[] = "p_9e973bd36d5590915e59566b132f355c7e7affce1480e551c0b7131e38d392a7";
+	(void)state;
+	is(NORMALIZE_EMAIL, "", pseudonym, pseudonym);
+	is(NORMALIZE_PHONE, "", pseudonym, pseudonym);
+	is(NORMALIZE_EMAIL, "", "p_9e973bd36d5590915e59566b132f355c7e7affce1480e551c0b7131e38d392aX", "");
+	is(NORMALIZE_EMAIL, "", "p_9e97", "");
+}
+
 static void test_phone(void **state)
 {
 	(void)state;
@@ -107,10 +117,8 @@ static void test_codes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_email),
-	    cmocka_unit_test(test_phone),
-	    cmocka_unit_test(test_none),
-	    cmocka_unit_test(test_codes),
+	    cmocka_unit_test(test_email), cmocka_unit_test(test_pseudonyms), cmocka_unit_test(test_phone),
+	    cmocka_unit_test(test_none),  cmocka_unit_test(test_codes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
