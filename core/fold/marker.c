@@ -55,9 +55,9 @@ bool marker_suspect(const struct marker *marker, uint64_t *seq)
 	return marker->page->suspect_to - marker->page->suspect_from == 1;
 }
 
-bool marker_is_guilty(const struct marker *marker)
+bool marker_is_guilty(const struct marker *marker, bool is_event)
 {
-	return marker->page->crashes >= MARKER_CRASHES_MAX || marker->page->deaths >= MARKER_DEATHS_MAX;
+	return marker->page->crashes >= MARKER_CRASHES_MAX || (is_event && marker->page->deaths >= MARKER_DEATHS_MAX);
 }
 
 struct str marker_plugin(const struct marker *marker)

@@ -6,7 +6,7 @@
  *
  *   a fatal signal of the fold's own thread   the record in hand is suspect; after two in a row it is guilty
  *   a fatal signal elsewhere, or SIGBUS       says nothing (a disk error behind a memory map is a SIGBUS)
- *   neither seen: kill -9, out of memory      five in a row make guilty: two random kills may well strike the same record
+ *   neither seen: kill -9, out of memory      five in a row make an event guilty: two random kills may well strike the same one
  *
  * A death with many records in hand makes the fold careful: it takes those again in transactions of a 64th, and so on
  * until one record is in hand alone. The fold's thread owns it. */
@@ -51,7 +51,8 @@ static inline void marker_end(struct marker *marker)
 }
 /* A single record that the process died at. */
 bool marker_suspect(const struct marker *marker, uint64_t *seq);
-bool marker_is_guilty(const struct marker *marker);    /* the suspect */
+/* The suspect. Five kills in a row cost an event, but never what somebody asked for, such as an erasure. */
+bool marker_is_guilty(const struct marker *marker, bool is_event);
 struct str marker_plugin(const struct marker *marker); /* the suspect's; borrowed from the page */
 /* Records that a transaction with `next` in it may hold. */
 static inline uint64_t marker_step(const struct marker *marker, uint64_t next)

@@ -202,7 +202,7 @@ static int quarantine(struct fold *fold, uint64_t seq)
 static int fold_suspect(struct fold *fold, const struct record *record)
 {
 	int rc = worker_commit(fold);
-	if (!rc && marker_is_guilty(&fold->marker)) rc = quarantine(fold, record->seq);
+	if (!rc && marker_is_guilty(&fold->marker, record->kind == RECORD_EVENT)) rc = quarantine(fold, record->seq);
 	if (!rc) rc = fold_record(fold, record);
 	return rc ? rc : worker_commit(fold);
 }

@@ -69,17 +69,17 @@ static void two_crashes_in_a_row_make_guilty(void **state)
 	crash(&first);
 	struct marker second = reopened(*state);
 	assert_suspect(&second, 42);
-	assert_false(marker_is_guilty(&second));
+	assert_false(marker_is_guilty(&second, false));
 	marker_begin(&second, 42, 43);
 	crash(&second);
 	struct marker third = reopened(*state);
 	assert_suspect(&third, 42);
-	assert_true(marker_is_guilty(&third));
+	assert_true(marker_is_guilty(&third, false));
 	marker_begin(&third, 7, 8); /* elsewhere: counted from one again */
 	crash(&third);
 	struct marker fourth = reopened(*state);
 	assert_suspect(&fourth, 7);
-	assert_false(marker_is_guilty(&fourth));
+	assert_false(marker_is_guilty(&fourth, true));
 	marker_close(&first);
 	marker_close(&second);
 	marker_close(&third);
@@ -93,7 +93,8 @@ static void kills_need_five(void **state)
 		marker_begin(&dying, 42, 43);
 		struct marker next = reopened(*state);
 		assert_suspect(&next, 42);
-		assert_int_equal(marker_is_guilty(&next), death == MARKER_DEATHS_MAX);
+		assert_int_equal(marker_is_guilty(&next, true), death == MARKER_DEATHS_MAX);
+		assert_false(marker_is_guilty(&next, false)); /* an erasure, say */
 		marker_close(&next);
 		marker_close(&dying);
 	}
