@@ -4,7 +4,7 @@
 #include "profile/wire.h"
 
 /* The two references of a StoredMerge, whether text or bytes: protobuf writes both alike. */
-enum { FIELD_A = 1, FIELD_B = 2, WIRE_BYTES = 2 };
+enum { FIELD_A = 1, FIELD_B = 2, FIELD_REASON = 3, WIRE_BYTES = 2 };
 
 struct rewriting {
 	struct people_reader *reader;
@@ -23,6 +23,8 @@ static int put_field(struct rewriting *r, uint64_t tag, struct str text)
 		if (rc) return rc;
 	}
 	if (is_hit) r->is_replaced = true;
+	/* Fields come in order: who it is about is known by now, and so is that the words may tell of them. */
+	if (tag >> 3 == FIELD_REASON && r->is_replaced) return OK;
 	r->at = wire_put_varint(r->at, tag);
 	r->at = wire_put_str(r->at, hashed);
 	return OK;

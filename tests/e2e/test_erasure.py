@@ -9,7 +9,7 @@ import time
 import urllib.parse
 
 import pytest
-from cdpd import ADMIN_TOKEN, CONFIG, READ_TOKEN, Daemon
+from cdpd import ADMIN_TOKEN, CONFIG, READ_TOKEN, SERVER_KEY, Daemon
 
 CANARY = "canary-7f3a9c"
 
@@ -89,6 +89,71 @@ def test_an_erased_person_is_nowhere_in_the_raw_files(cdpd):
     assert status["balanced"] and status["events"]["erased"] == 6, status["events"]
     cdpd.stop()
     assert where(cdpd.data) == []
+
+
+EVERYTHING = """
+consent:
+  purposes:
+    - {{name: newsletter, channels: [email]}}
+forms:
+  - {{name: fit, version: 1, questions: [{{id: why, type: text, text: Why?, max_length: 200}}]}}
+segments:
+  - {{name: buyers, when: {{feature: orders, at_least: 1}}}}
+  - {{name: mailable, when: {{consent: newsletter/email, is: granted}}}}
+"""
+
+
+def test_consents_answers_segments_and_merges_of_the_erased_go_too(tmp_path):
+    """The other person of a merge stays, with what is hers."""
+    daemon = Daemon(tmp_path, extra=EVERYTHING).start()
+    try:
+        plant(daemon)
+        for user in ("alice", "bob"):
+            daemon.post("/v1/consents", {"person": f"user_id:{user}", "purpose": "newsletter", "channel": "email", "state": "granted",
+                                         "proof": {"text": f"yes, {CANARY}" if user == "alice" else "yes"}}, key=SERVER_KEY)
+        answer = daemon.post("/v1/forms/fit/responses", {"userId": "alice", "answers": {"why": f"because {CANARY}"}}, key=SERVER_KEY)
+        assert answer.status == 200, answer
+        daemon.track("bob", "Order Completed", properties={"total": 3})
+        daemon.post("/v1/track", {"anonymousId": "old-phone", "event": "Seen", "messageId": "p1"})
+        daemon.settled()
+        body = json.dumps({"a": "user_id:alice", "b": "anonymous_id:old-phone", "reason": f"a call from {CANARY}"}).encode()
+        assert daemon.request("POST", "/v1/profiles/merge", body, {"Authorization": f"Bearer {ADMIN_TOKEN}"}).status == 200
+        alice = daemon.profile("user_id:alice").json
+        assert set(alice["segments"]) == {"buyers", "mailable"} and alice["traits"]["fit.why"]["provenance"] == "declared"
+        assert daemon.get("/v1/segments/buyers").json["members"] == 2
+        before = people(daemon, ["user_id:bob"])
+
+        erase_and_wait(daemon, "user_id:alice")
+        assert where(daemon.data) == []
+        for ref in ("user_id:alice", "anonymous_id:old-phone"):
+            assert daemon.profile(ref).status == 404
+        assert people(daemon, ["user_id:bob"]) == before
+        for name in ("buyers", "mailable"):
+            assert daemon.get(f"/v1/segments/{name}").json["members"] == 1
+            assert len(daemon.get(f"/v1/segments/{name}/members").json["members"]) == 1
+        assert daemon.get("/v1/admin/consents/verify").json["intact"] is True
+        assert daemon.get("/v1/consents/check?person=user_id:alice&purpose=newsletter&channel=email").json["allowed"] is False
+        daemon.stop()
+        daemon.start()  # and what is left is sound
+        assert people(daemon, ["user_id:bob"]) == before and where(daemon.data) == []
+    finally:
+        daemon.stop()
+
+
+def test_who_an_erased_identifier_had_joined_stays_one_person(cdpd):
+    """Also when something else is unmerged later, which decides every link again."""
+    for n, fields in enumerate([{"userId": "carol", "anonymousId": "c-phone"}, {"userId": "carol", "anonymousId": "c-laptop"},
+                                {"userId": "carol", "anonymousId": "c-tablet"}]):
+        cdpd.post("/v1/track", {"event": "Seen", "messageId": f"c{n}", **fields})
+    cdpd.settled()
+    erase_and_wait(cdpd, "user_id:carol", scope="identifier")
+    left = {"c-phone", "c-laptop", "c-tablet"}
+    assert {i["value"] for i in cdpd.profile("anonymous_id:c-phone").json["identifiers"]} == left
+    body = json.dumps({"a": "anonymous_id:c-phone", "b": "anonymous_id:c-tablet", "reason": "sold"}).encode()
+    answer = cdpd.request("POST", "/v1/profiles/unmerge", body, {"Authorization": f"Bearer {ADMIN_TOKEN}"})
+    assert answer.status == 200, answer
+    groups = {frozenset(i["value"] for i in cdpd.profile(f"anonymous_id:{value}").json["identifiers"]) for value in left}
+    assert len(groups) == 2 and sum(map(len, groups)) == 3
 
 
 def test_asking_twice_gives_the_same_receipt(cdpd):
