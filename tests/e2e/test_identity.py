@@ -4,7 +4,7 @@ import json
 import subprocess
 import time
 
-from cdpd import ADMIN_TOKEN, CONFIG, READ_TOKEN, SERVER_KEY, Daemon
+from cdpd import ADMIN_TOKEN, CONFIG, READ_TOKEN, SERVER_KEY, Daemon, running
 
 
 def act(cdpd, verb, a, b, reason="", dry=False, token=ADMIN_TOKEN):
@@ -217,3 +217,41 @@ def test_bad_namespaces_are_refused_at_load(tmp_path):
         cdpd = Daemon(tmp_path, CONFIG + f"identity:\n  namespaces:\n    - {line}\n")
         run = subprocess.run(cdpd.command("-n"), capture_output=True, text=True, timeout=60)
         assert run.returncode != 0 and complaint in run.stderr and "cdpd.yaml:" in run.stderr, run.stderr
+
+
+CONSENTS_AND_SEGMENTS = """
+consent:
+  purposes:
+    - {{name: newsletter, channels: [email]}}
+segments:
+  - {{name: mailable, when: {{consent: newsletter/email, is: granted}}}}
+  - {{name: readers, when: {{feature: events, at_least: 2}}}}
+  - {{name: known, when: {{identifier: user_id, exists: true}}}}
+"""
+
+
+def consent(daemon, person, state):
+    answer = daemon.post("/v1/consents", {"person": person, "purpose": "newsletter", "channel": "email", "state": state}, key=SERVER_KEY)
+    assert answer.status == 200, answer
+
+
+def test_an_unmerge_gives_each_their_consents_and_segments_back():
+    """deny (anonymous), link, grant (signed in) is granted; cut apart, each has what each said."""
+    with running(extra=CONSENTS_AND_SEGMENTS) as cdpd:
+        consent(cdpd, "anonymous_id:a1", "denied")
+        cdpd.post("/v1/identify", {"anonymousId": "a1", "userId": "u1", "messageId": "i1"})
+        cdpd.settled()
+        assert [c["state"] for c in cdpd.profile("user_id:u1").json["consents"]] == ["denied"]
+        consent(cdpd, "user_id:u1", "granted")
+        cdpd.settled()
+        joined = cdpd.profile("anonymous_id:a1").json
+        assert [c["state"] for c in joined["consents"]] == ["granted"] and joined["segments"] == ["known", "mailable", "readers"]
+        assert act(cdpd, "unmerge", "user_id:u1", "anonymous_id:a1").status == 200
+        visitor, user = cdpd.profile("anonymous_id:a1").json, cdpd.profile("user_id:u1").json
+        assert [c["state"] for c in visitor["consents"]] == ["denied"] and visitor["segments"] == []
+        assert [c["state"] for c in user["consents"]] == ["granted"] and user["segments"] == ["known", "mailable", "readers"]
+        assert {name: cdpd.get(f"/v1/segments/{name}").json["members"] for name in ("known", "mailable", "readers")} == {"known": 1, "mailable": 1, "readers": 1}
+        assert act(cdpd, "merge", "user_id:u1", "anonymous_id:a1").status == 200
+        again = cdpd.profile("anonymous_id:a1").json  # both words are older than this link: the more careful one holds
+        assert again["id"] == user["id"] and again["segments"] == ["known", "readers"]
+        assert [c["state"] for c in again["consents"]] == ["denied"]
