@@ -48,8 +48,8 @@ class Bench:
     # ── processes ──────────────────────────────────────────────────────────
 
     @contextlib.contextmanager
-    def cdpd(self, name):
-        daemon = Daemon(self, name)
+    def cdpd(self, name, extra=""):
+        daemon = Daemon(self, name, extra)
         try:
             yield daemon.start()
         finally:
@@ -140,16 +140,34 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {fo
             shutil.rmtree(self.folder / f"fold{fragments}", ignore_errors=True)
 
     def features(self):
-        """What features cost: the same fold with none and with twenty that all see every event."""
-        rates = {}
-        for which in ("none", ROOT / "tests" / "bench" / "features.yaml"):
+        """What features and segments cost: the same fold with none, with twenty features that all see every event, and with ten segments on them."""
+        rates = []
+        for which, segments in (("none", 0), (ROOT / "tests" / "bench" / "features.yaml", 0), (ROOT / "tests" / "bench" / "features.yaml", 10)):
             folder = self.folder / "features"
             folder.mkdir()
-            rates[which] = self.program("bench_fold", "--profiles", self.users, "--dedup", self.users * 2, "--seconds", 5 if self.quick else 30, "--fragments", 1,
-                                        "--dir", folder, "--features", which)["events_per_s"]
+            rates.append(self.program("bench_fold", "--profiles", self.users, "--dedup", self.users * 2, "--seconds", 5 if self.quick else 20, "--fragments", 1,
+                                      "--dir", folder, "--features", which, "--segments", segments)["events_per_s"])
             shutil.rmtree(folder, ignore_errors=True)
-        none, twenty = rates.values()
-        self.row("events/s folded, 20 features that see every event", "0.5 ×", f"{twenty:,.0f}", f"{none:,.0f} without features", f"{twenty / none:.2f} ×", twenty >= 0.5 * none)
+        none, twenty, both = rates
+        self.row("events/s folded, 20 features that see every event", "reported", f"{twenty:,.0f}", f"{none:,.0f} without", f"{twenty / none:.2f} ×", True)
+        self.row("… and 10 segments on them", "0.5 ×", f"{both:,.0f}", f"{none:,.0f} without", f"{both / none:.2f} ×", both >= 0.5 * none)
+
+    def read(self):
+        folder = self.folder / "read"
+        folder.mkdir()
+        result = self.program("bench_profile", "--profiles", self.users // 5, "--fragments", 5, "--seconds", 2, "--dir", folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        self.row("profile read in process, 5 fragments, p99", "2 ms", f"{result['get_p99_us'] / 1000:.3f} ms (mean {result['us_per_get']:.1f} µs)", "", "", result["get_p99_us"] < 2000)
+
+    def due(self):
+        """Everybody waits in the due-time queue, nobody is due: what does that cost at rest?"""
+        with self.cdpd("due", "segments:\n  - {{name: active, when: {{field: last_seen, within: 30d}}}}\n") as daemon:
+            self.fill(daemon)
+            time.sleep(2)
+            before = daemon.cpu()
+            time.sleep(10)
+            used = (daemon.cpu() - before) / 10
+        self.row(f"processor time at rest, {self.users:,} waiting in the due-time queue", "1 %", f"{used * 100:.2f} %", "", "", used < 0.01)
 
     def program(self, name, *arguments):
         run = subprocess.run([str(self.build / "tests" / "bench" / name), *map(str, arguments)], capture_output=True, text=True)
@@ -196,11 +214,11 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {fo
 
 
 class Daemon:
-    def __init__(self, bench, name):
+    def __init__(self, bench, name, extra):
         self.bench = bench
         self.folder = bench.folder / name
         self.folder.mkdir()
-        (self.folder / "cdpd.yaml").write_text(CONFIG.format(data=self.folder / "data", folder=self.folder, build=bench.build))
+        (self.folder / "cdpd.yaml").write_text((CONFIG + extra).format(data=self.folder / "data", folder=self.folder, build=bench.build))
         tokens = self.folder / "tokens.yaml"
         tokens.write_text(f"tokens:\n  - {{name: bench, token: {TOKEN}, scopes: [\"profiles:read\", admin]}}\n")
         tokens.chmod(0o600)
@@ -229,6 +247,10 @@ class Daemon:
     def wait_folded(self):
         while self.pending():
             time.sleep(0.2)
+
+    def cpu(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self, field="RssAnon"):
         text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
@@ -259,7 +281,7 @@ def main():
     parser.add_argument("figures", nargs="*")
     parser.add_argument("--quick", action="store_true", help="small and short: shows that the benches run, not how fast cdpd is")
     options = parser.parse_args()
-    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features"]
+    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due"]
     base = os.environ.get("CDPD_BENCH_DIR")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=base or ROOT / "build") as folder:
         bench = Bench(options.build, folder, options.quick)

@@ -1,7 +1,7 @@
 // rooms: profile
 /* bench_profile: events folded into people per second by the profile room alone (no journal, no dedup), LMDB commits included.
  *
- *   bench_profile [--profiles N] [--seconds S] [--pages CAP] [--fragments 1|2] [--dir DIR] [--gets N]
+ *   bench_profile [--profiles N] [--seconds S] [--pages CAP] [--fragments N] [--dir DIR] [--gets N]
  *
  * Loads N profiles, then applies random events of about 600 bytes in transactions capped by dirty pages, then reads
  * random profiles. The last line printed is JSON. */
@@ -44,6 +44,7 @@ struct bench {
 	uint64_t random, gets;
 	uint64_t transactions;
 	double cpu_apply;
+	uint64_t device; /* of the next event: which of the person's anonymous ids */
 };
 
 static uint64_t next(struct bench *bench)
@@ -118,7 +119,8 @@ static struct cdpd_event make_event(struct bench *bench, struct texts *texts, ui
 	event.user_id = put(texts->user, sizeof texts->user, "user-%" PRIu64, user, 0);
 	if (bench->fragments > 1)
 		event.anonymous_id =
-		    put(texts->anonymous, sizeof texts->anonymous, "6f1c8a2e-0000-4000-8000-%012" PRIx64, user, 0);
+		    put(texts->anonymous, sizeof texts->anonymous, "6f1c8a2e-0000-4000-8000-%010" PRIx64 "%02" PRIx64,
+			user, bench->device % (bench->fragments - 1));
 	event.message_id =
 	    put(texts->message, sizeof texts->message, "ajs-next-%016" PRIx64 "-%08" PRIx64, next(bench), bench->seq);
 	return event;
@@ -127,6 +129,7 @@ static struct cdpd_event make_event(struct bench *bench, struct texts *texts, ui
 static struct cdpd_event random_event(struct bench *bench, struct texts *texts)
 {
 	uint64_t dice = next(bench) % 10;
+	bench->device = next(bench);
 	struct cdpd_event event =
 	    make_event(bench, texts, next(bench) % bench->profiles, dice < 2 ? EVENT_PAGE : EVENT_TRACK);
 	if (event.type == EVENT_TRACK) event.event = dice < 5 ? STR("Order Completed") : STR("Product Viewed");
@@ -142,10 +145,14 @@ static struct cdpd_event random_event(struct bench *bench, struct texts *texts)
 static void load(struct bench *bench)
 {
 	struct texts texts;
+	uint64_t devices = bench->fragments > 1 ? bench->fragments - 1 : 1;
 	double start = now_s(CLOCK_MONOTONIC);
+	bench->device = 0;
 	for (uint64_t user = 0; user < bench->profiles;) {
 		must(people_begin(bench->people), "begin");
-		for (; user < bench->profiles && people_pages(bench->people) < 60000; user++) {
+		for (; user < bench->profiles && people_pages(bench->people) < 60000;
+		     user += ++bench->device >= devices) {
+			if (bench->device >= devices) bench->device = 0;
 			struct cdpd_event event = make_event(bench, &texts, user, EVENT_IDENTIFY);
 			event.traits = put(texts.traits, sizeof texts.traits,
 					   "{\"plan\":\"plan-%" PRIu64 "\",\"country\":\"DE\",\"age\":%" PRIu64 "}",
@@ -185,8 +192,16 @@ static uint64_t fold(struct bench *bench)
 	return count;
 }
 
+static int order_times(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return x < y ? -1 : x > y;
+}
+
 static void get(struct bench *bench)
 {
+	double *took = calloc(bench->gets + 1, sizeof *took);
+	if (!took) must(ERR_NOMEM, "times");
 	struct people_reader *reader;
 	struct arena arena;
 	uint64_t applied;
@@ -197,12 +212,17 @@ static void get(struct bench *bench)
 	for (uint64_t i = 0; i < bench->gets; i++) {
 		struct profile profile;
 		struct str text = put(ref, sizeof ref, "user_id:user-%" PRIu64, next(bench) % bench->profiles, 0);
+		double begun = now_s(CLOCK_MONOTONIC);
 		must(people_read_begin(reader, &applied), "read begin");
 		must(people_get(reader, text, PROFILE_ALL, 0, &arena, &profile), "get");
 		people_read_end(reader);
 		arena_reset(&arena);
+		took[i] = now_s(CLOCK_MONOTONIC) - begun;
 	}
-	printf(",\"us_per_get\":%.2f}\n", (now_s(CLOCK_MONOTONIC) - start) * 1e6 / (double)bench->gets);
+	double each = (now_s(CLOCK_MONOTONIC) - start) * 1e6 / (double)bench->gets;
+	qsort(took, bench->gets, sizeof *took, order_times);
+	printf(",\"us_per_get\":%.2f,\"get_p99_us\":%.2f}\n", each, took[bench->gets * 99 / 100] * 1e6);
+	free(took);
 	people_reader_free(reader);
 	arena_fini(&arena);
 }
