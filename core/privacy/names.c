@@ -34,7 +34,7 @@ int names_hash(struct people_reader *reader, const struct record *record, struct
 	       struct str *payload)
 {
 	struct wire_in in = wire_in(record->payload);
-	size_t room = record->payload.len + 4 * 128; /* a hash is longer than a short value */
+	size_t room = record->payload.len + (size_t)4 * 128; /* a hash is longer than a short value */
 	uint8_t *bytes = arena_alloc(arena, room);
 	struct rewriting r = {.reader = reader, .seq = record->seq, .arena = arena, .at = bytes};
 	*is_replaced = false;

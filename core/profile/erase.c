@@ -65,7 +65,7 @@ static int collect(struct erasing *erasing)
 			continue;
 		}
 		if (!rc) rc = component_of(erasing->people, slot, &component);
-		for (size_t k = 0; k < component.count && !rc; k++) rc = add(erasing, &component.members[k].id);
+		for (size_t k = 0; !rc && k < component.count; k++) rc = add(erasing, &component.members[k].id);
 	}
 	return rc;
 }

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "profile/wire.h"
 
-_Static_assert(2 * (ORIGIN_NAME_MAX + 1) + 2 * WIRE_VARINT_MAX <= ORIGIN_MAX, "the longest origin fits");
+_Static_assert((size_t)2 * (ORIGIN_NAME_MAX + 1) + 2 * WIRE_VARINT_MAX <= ORIGIN_MAX, "the longest origin fits");
 
 #define EXPIRES_IN_MAX (INT64_C(36500) * 86400) /* seconds */
 

@@ -181,7 +181,7 @@ int people_suppress(struct people *people, const struct people_suppression *act,
 	struct component component;
 	CHECK(people->txn);
 	if (act->is_lifted) return lift(people, &act->owner);
-	char *members = arena_alloc(&people->cache.arena, MEMBERS_MAX * 16);
+	char *members = arena_alloc(&people->cache.arena, (size_t)MEMBERS_MAX * 16);
 	if (!members) return ERR_NOMEM;
 	int rc = owner_get(people, &act->owner, &owner);
 	if (rc && rc != ERR_NOT_FOUND) return rc;
