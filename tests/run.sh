@@ -69,7 +69,7 @@ if has_suite e2e; then
 	run_suite e2e /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e tests/unit --junitxml="$RESULTS/e2e.xml"
 fi
 if has_suite fuzz; then
-	run_suite fuzz tests/fuzz/run.sh 10
+	run_suite fuzz tests/fuzz/run.sh quick
 fi
 
 /usr/bin/python3 tests/summary.py "$RESULTS"

@@ -117,10 +117,19 @@ static const struct node *expand(struct reading *r, const struct table *table, c
 	return map;
 }
 
+/* Texts are never NULL pointers, not even those of an item that is refused as a whole: others are compared with it. */
+static void clear_texts(const struct table *table, char *item)
+{
+	const struct str none = STR_NONE;
+	for (size_t i = 0; i < table->count; i++)
+		if (table->keys[i].type == KEY_TEXT) memcpy(item + table->keys[i].offset, &none, sizeof none);
+}
+
 static void read_item(struct reading *r, const struct table *table, const struct node *node, const char *where,
 		      void *item)
 {
 	node = expand(r, table, node);
+	clear_texts(table, item);
 	if (node->kind != NODE_MAP) {
 		complain(r->complaints, node->line, "%s must be a map (lines of 'key: value')", where);
 		return;
@@ -134,7 +143,7 @@ static struct str text_of(const struct key *key, const char *item)
 {
 	struct str text;
 	memcpy(&text, item + key->offset, sizeof text);
-	return text.ptr ? text : STR_NONE;
+	return text;
 }
 
 static void check_unique(struct reading *r, const struct key *key, const struct key *list, const struct node *node,

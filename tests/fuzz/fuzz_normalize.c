@@ -7,6 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_form(enum normalization normalization, struct str value)
 {
+	if (value.len == 66 && str_starts(value, STR("p_"))) return; /* a pseudonym stands as it is */
 	if (normalization == NORMALIZE_EMAIL) {
 		CHECK(memchr(value.ptr, '@', value.len) && !memchr(value.ptr, ' ', value.len));
 		for (size_t i = 0; i < value.len; i++) CHECK(value.ptr[i] < 'A' || value.ptr[i] > 'Z');
