@@ -20,5 +20,6 @@ for source in tests/fuzz/fuzz_*.c; do
 	mkdir -p "$work"
 	quietly "$name ($EFFORT)" "build/fuzz/fuzz/$name" "${LIMITS[@]}" -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \
 		-artifact_prefix="build/fuzz/crashes/$name-" "$work" "tests/fuzz/corpus/${name#fuzz_}"
+	if [ "$EFFORT" = quick ]; then rm -rf "$work"; fi
 done
 echo ok
