@@ -108,3 +108,30 @@ int str_to_i64(struct str text, int64_t *out)
 	*out = is_negative ? (int64_t)(0 - magnitude) : (int64_t)magnitude;
 	return OK;
 }
+
+static size_t skip_digits(struct str text, size_t at)
+{
+	while (at < text.len && text.ptr[at] >= '0' && text.ptr[at] <= '9') at++;
+	return at;
+}
+
+bool str_is_number(struct str text)
+{
+	size_t at = text.len > 0 && text.ptr[0] == '-';
+	size_t whole = skip_digits(text, at);
+	if (whole == at || (text.ptr[at] == '0' && whole > at + 1)) return false;
+	at = whole;
+	if (at < text.len && text.ptr[at] == '.') {
+		size_t fraction = skip_digits(text, at + 1);
+		if (fraction == at + 1) return false;
+		at = fraction;
+	}
+	if (at < text.len && (text.ptr[at] == 'e' || text.ptr[at] == 'E')) {
+		at++;
+		if (at < text.len && (text.ptr[at] == '+' || text.ptr[at] == '-')) at++;
+		size_t exponent = skip_digits(text, at);
+		if (exponent == at) return false;
+		at = exponent;
+	}
+	return at == text.len;
+}

@@ -44,3 +44,4 @@ const char *str_nearest(struct str word, const char *const *candidates, size_t c
 /* Strict decimal: digits only, no sign, no spaces, within uint64_t. */
 MUST_USE int str_to_u64(struct str text, uint64_t *out);
 MUST_USE int str_to_i64(struct str text, int64_t *out); /* one leading '-' allowed */
+bool str_is_number(struct str text);                    /* as JSON spells numbers: "007" is none */

@@ -87,31 +87,11 @@ static void unknown(struct writer *w, int line, const char *what, struct str wor
 
 /* ── operands ──────────────────────────────────────────────────────────────── */
 
-static size_t skip_digits(struct str text, size_t at)
-{
-	while (at < text.len && text.ptr[at] >= '0' && text.ptr[at] <= '9') at++;
-	return at;
-}
+#define NUMBER_MAX 40 /* bytes of one */
 
-/* A number as JSON spells it. */
 static bool is_number(struct str text)
 {
-	size_t at = text.len > 0 && text.ptr[0] == '-', whole = skip_digits(text, at);
-	if (whole == at || text.len > 40 || (text.ptr[at] == '0' && whole > at + 1)) return false;
-	at = whole;
-	if (at < text.len && text.ptr[at] == '.') {
-		size_t fraction = skip_digits(text, at + 1);
-		if (fraction == at + 1) return false;
-		at = fraction;
-	}
-	if (at < text.len && (text.ptr[at] == 'e' || text.ptr[at] == 'E')) {
-		at++;
-		if (at < text.len && (text.ptr[at] == '+' || text.ptr[at] == '-')) at++;
-		size_t exponent = skip_digits(text, at);
-		if (exponent == at) return false;
-		at = exponent;
-	}
-	return at == text.len;
+	return text.len <= NUMBER_MAX && str_is_number(text);
 }
 
 static void write_number(struct json_out *out, struct str text)

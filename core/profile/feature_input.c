@@ -2,40 +2,12 @@
 
 #include <stdlib.h>
 
-static size_t skip_digits(struct str text, size_t at)
-{
-	while (at < text.len && text.ptr[at] >= '0' && text.ptr[at] <= '9') at++;
-	return at;
-}
-
-/* Is the text a number as JSON spells it? ("007" is a label.) */
-static bool is_number(struct str text)
-{
-	size_t at = text.len > 0 && text.ptr[0] == '-';
-	size_t whole = skip_digits(text, at);
-	if (whole == at || (text.ptr[at] == '0' && whole > at + 1)) return false;
-	at = whole;
-	if (at < text.len && text.ptr[at] == '.') {
-		size_t fraction = skip_digits(text, at + 1);
-		if (fraction == at + 1) return false;
-		at = fraction;
-	}
-	if (at < text.len && (text.ptr[at] == 'e' || text.ptr[at] == 'E')) {
-		at++;
-		if (at < text.len && (text.ptr[at] == '+' || text.ptr[at] == '-')) at++;
-		size_t exponent = skip_digits(text, at);
-		if (exponent == at) return false;
-		at = exponent;
-	}
-	return at == text.len;
-}
-
 static void set_string(struct str text, struct cdpd_feature_input *input)
 {
 	char copy[40];
 	input->kind = CDPD_VALUE_STRING;
 	input->text = (struct cdpd_str){text.ptr, text.len};
-	if (text.len >= sizeof copy || !is_number(text)) return;
+	if (text.len >= sizeof copy || !str_is_number(text)) return; /* "007" is a label */
 	memcpy(copy, text.ptr, text.len);
 	copy[text.len] = '\0';
 	input->number = strtod(copy, NULL);

@@ -89,9 +89,20 @@ static void numbers_are_strict(void **state)
 	assert_true(i == INT64_MAX);
 }
 
+static void test_is_number(void **state)
+{
+	static const char *const numbers[] = {"0", "-0", "7", "-12", "0.5", "1e9", "1E+9", "2.50e-3", "10"};
+	static const char *const others[] = {"",   "-",  "007", "1.",  ".5",  "1e",    "1e+",
+					     "+1", "1 ", " 1",  "0x1", "NaN", "1.5.2", "--1"};
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(numbers); i++) assert_true(str_is_number(str_from(numbers[i])));
+	for (size_t i = 0; i < COUNT_OF(others); i++) assert_false(str_is_number(str_from(others[i])));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_is_number),
 	    cmocka_unit_test(status_has_a_phrase_for_every_code),
 	    cmocka_unit_test(cmp_orders_by_bytes_then_length),
 	    cmocka_unit_test(nocase_knows_ascii_only),
