@@ -10,6 +10,7 @@
 
 #include "api/api.h"
 #include "config/form.h"
+#include "enrich/enrichers.h"
 #include "plugin/plugin.h"
 
 struct daemon {
@@ -23,6 +24,7 @@ struct daemon {
 	struct people *people;
 	struct fold *fold;
 	struct deliver *deliver;
+	struct enrichers *enrichers;
 	struct ingest *ingest;
 	struct privacy *privacy;
 	struct router *router;
@@ -49,6 +51,7 @@ static void on_fold_commit(void *ctx, uint64_t applied, uint64_t last_change)
 {
 	struct daemon *daemon = ctx;
 	deliver_wake(daemon->deliver);
+	enrichers_wake(daemon->enrichers);
 	api_on_commit(daemon->api, applied, last_change);
 }
 
@@ -119,6 +122,26 @@ static int make_deliver(struct daemon *d)
 static void free_deliver(struct daemon *d)
 {
 	deliver_free(d->deliver);
+}
+
+static int make_enrichers(struct daemon *d)
+{
+	return enrichers_new(d->journal, d->people, NULL, d->config, &d->enrichers);
+}
+
+static void free_enrichers(struct daemon *d)
+{
+	enrichers_free(d->enrichers);
+}
+
+static int start_enrichers(struct daemon *d)
+{
+	return enrichers_start(d->enrichers);
+}
+
+static void stop_enrichers(struct daemon *d)
+{
+	enrichers_stop(d->enrichers);
 }
 
 static int make_privacy(struct daemon *d)
@@ -251,12 +274,14 @@ static const struct step {
     {"fold", make_fold, free_fold},
     {"erasures", make_privacy, free_privacy},
     {"destinations", make_deliver, free_deliver},
+    {"asynchronous enrichers", make_enrichers, free_enrichers},
     {"api", make_api, free_api},
     {"listeners", bind_net, free_net},
     {"journal's answers", NULL, stop_journal},
     {"fold thread", start_fold, stop_fold},
     {"erasing thread", start_privacy, stop_privacy},
     {"destination threads", start_deliver, stop_deliver},
+    {"enricher threads", start_enrichers, stop_enrichers},
     {"io threads", start_net, stop_net},
 };
 
@@ -286,6 +311,7 @@ static int load(const struct daemon_source *source, const struct config **out)
 	int rc = config_load(source->config_file, source->overrides, source->override_count, out, &errors);
 	if (!rc) {
 		rc = plugin_check_config(*out, &errors);
+		if (!rc) rc = plugin_register_async(*out, async_plugin_register, &errors);
 		if (!rc) rc = plugin_register_features(*out, feature_type_register, &errors);
 		if (!rc) rc = features_check_config(*out, &errors);
 		if (!rc) rc = api_check_config(*out, &errors);
@@ -344,6 +370,7 @@ static void reload(struct daemon *d)
 	journal_set_conf(d->journal, &next->journal);
 	rc = fold_reload(d->fold, next);
 	if (!rc) rc = deliver_reload(d->deliver, next);
+	if (!rc) rc = enrichers_reload(d->enrichers, next);
 	if (rc) log_error(LOG_MAIN, "reload is not complete, restart to make it so (%s)", status_str(rc));
 	log_setup(next->log_format, next->log_level);
 	config_unref(d->config);

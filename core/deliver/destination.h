@@ -40,6 +40,7 @@ struct batch { /* records between gathering and settling */
 	struct export_record records[HANDOVER_RECORDS_MAX];
 	uint64_t seqs[HANDOVER_RECORDS_MAX];
 	uint8_t fragments[HANDOVER_RECORDS_MAX][16];
+	uint64_t resolutions[HANDOVER_RECORDS_MAX]; /* newest answer of an asynchronous enricher, 0: none */
 	bool is_settled[HANDOVER_RECORDS_MAX];
 	bool is_withheld[HANDOVER_RECORDS_MAX]; /* erased since: never handed over */
 	bool is_denied[HANDOVER_RECORDS_MAX];

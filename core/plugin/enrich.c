@@ -46,14 +46,17 @@ static int build(struct enrich_chain *chain, const struct config *config, struct
 	size_t *order = arena_array(arena, size_t, count + 1);
 	chain->items = arena_array(arena, struct enricher, count + 1);
 	if (!checked || !items || !order || !chain->items) return ERR_NOMEM;
-	int rc = plugin_check_instances(arena, config, config->enrichers, count, CDPD_CAP_ENRICH, checked, errors);
+	int rc = plugin_check_instances(arena, config, config->enrichers, count,
+					CDPD_CAP_ENRICH | CDPD_CAP_ENRICH_ASYNC, checked, errors);
 	if (rc) return rc;
 	for (size_t i = 0; i < count; i++)
-		items[i] = (struct order_item){checked[i].name, plugin_info(checked[i].plugin)};
+		items[i] = (struct order_item){checked[i].name, plugin_info(checked[i].plugin),
+					       plugin_is_async(checked[i].plugin)};
 	if ((rc = enrich_order(arena, items, count, order, &error))) {
 		return buf_printf(errors, "%.*s: %.*s\n", STR_ARG(config->file), STR_ARG(error)) ? ERR_NOMEM : rc;
 	}
-	for (size_t i = 0; i < count && rc == OK; i++) rc = add_enricher(chain, &checked[order[i]]);
+	for (size_t i = 0; i < count && rc == OK; i++)
+		if (!items[order[i]].is_async) rc = add_enricher(chain, &checked[order[i]]);
 	return rc;
 }
 

@@ -4,8 +4,8 @@
 #include "base/log.h"
 #include "plugin/internal.h"
 
-int instance_new(const struct plugin *plugin, struct str name, const struct plugin_conf *conf, bool can_time,
-		 struct cdpd_instance **out)
+static int make(const struct plugin *plugin, struct str name, const struct plugin_conf *conf, bool can_time,
+		const struct instance_services *services, struct cdpd_instance **out)
 {
 	*out = NULL;
 	if (name.len == 0 || name.len > INSTANCE_NAME_MAX) return ERR_INVALID;
@@ -15,6 +15,7 @@ int instance_new(const struct plugin *plugin, struct str name, const struct plug
 	memcpy(instance->name, name.ptr, name.len);
 	instance->table = plugin_info(plugin);
 	instance->can_time = can_time;
+	if (services) instance->services = *services;
 	arena_init(&instance->arena, 1024, (size_t)PLUGIN_PATHS_MAX * (PLUGIN_PATH_MAX + 64) + 4096);
 	if (instance->table->create) {
 		instance->is_creating = true;
@@ -30,6 +31,18 @@ int instance_new(const struct plugin *plugin, struct str name, const struct plug
 	}
 	*out = instance;
 	return OK;
+}
+
+int instance_new(const struct plugin *plugin, struct str name, const struct plugin_conf *conf, bool can_time,
+		 struct cdpd_instance **out)
+{
+	return make(plugin, name, conf, can_time, NULL, out);
+}
+
+int instance_new_with(const struct plugin *plugin, struct str name, const struct plugin_conf *conf,
+		      const struct instance_services *services, struct cdpd_instance **out)
+{
+	return make(plugin, name, conf, true, services, out);
 }
 
 void instance_free(struct cdpd_instance *instance)

@@ -222,6 +222,28 @@ static int apply_answers(struct application *app)
 	return rc ? rc : put_object(app, traits, NULL, stamp, &form);
 }
 
+/* What the event waits for, before its features are counted; afterwards it is noted. */
+static int look_at_awaits(struct application *app, struct feature_tally *tally)
+{
+	struct people *people = app->people;
+	int rc = awaits_of_event(people->plan, &people->view, &tally->awaits);
+	if (rc || !tally->awaits) return rc;
+	tally->deferred = arena_array(&people->cache.arena, uint64_t, people->plan->feature_count + 1);
+	return tally->deferred ? OK : ERR_NOMEM;
+}
+
+static int count_features(struct application *app, struct feature_tally *tally)
+{
+	struct people *people = app->people;
+	const struct link_context *context = &app->context;
+	int rc = people->plan->enricher_count ? look_at_awaits(app, tally) : OK;
+	if (!rc)
+		rc =
+		    features_apply(people->plan, &people->view, app->rows, app->row_count, &people->cache.arena, tally);
+	if (rc || !tally->awaits) return rc;
+	return awaits_put(people, context->seq, context->t, tally->awaits, tally->deferred, tally->deferred_count);
+}
+
 static int apply_content(struct application *app)
 {
 	struct people *people = app->people;
@@ -230,7 +252,7 @@ static int apply_content(struct application *app)
 		see(app->rows[i], app->context.event);
 		features_drop_unknown(people->plan, app->rows[i]);
 	}
-	int rc = features_apply(people->plan, &people->view, app->rows, app->row_count, &people->cache.arena, &tally);
+	int rc = count_features(app, &tally);
 	if (tally.refused) metric_add(people->refused_inputs, tally.refused);
 	if (tally.grown) cache_grow(&people->cache, tally.grown);
 	if (rc) return rc;
