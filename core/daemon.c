@@ -12,6 +12,7 @@
 #include "config/form.h"
 #include "enrich/enrichers.h"
 #include "plugin/plugin.h"
+#include "plugin/spaces.h"
 
 struct daemon {
 	const struct daemon_source *source;
@@ -25,6 +26,7 @@ struct daemon {
 	struct fold *fold;
 	struct deliver *deliver;
 	struct enrichers *enrichers;
+	struct spaces *spaces;
 	struct ingest *ingest;
 	struct privacy *privacy;
 	struct router *router;
@@ -116,7 +118,9 @@ static void free_fold(struct daemon *d)
 
 static int make_deliver(struct daemon *d)
 {
-	return deliver_new(d->journal, d->people, d->config, &d->deliver);
+	int rc = deliver_new(d->journal, d->people, d->config, &d->deliver);
+	if (!rc) deliver_set_spaces(d->deliver, d->spaces);
+	return rc;
 }
 
 static void free_deliver(struct daemon *d)
@@ -124,9 +128,22 @@ static void free_deliver(struct daemon *d)
 	deliver_free(d->deliver);
 }
 
+static int open_spaces(struct daemon *d)
+{
+	char path[4096];
+	(void)snprintf(path, sizeof path, "%.*s", STR_ARG(d->config->store_path));
+	return spaces_open(path, d->config->plugin_cache_bytes, &d->spaces);
+}
+
+/* Whoever was left behind inside a plugin may still come back to it. */
+static void close_spaces(struct daemon *d)
+{
+	spaces_close(d->spaces);
+}
+
 static int make_enrichers(struct daemon *d)
 {
-	return enrichers_new(d->journal, d->people, NULL, d->config, &d->enrichers);
+	return enrichers_new(d->journal, d->people, d->spaces, d->config, &d->enrichers);
 }
 
 static void free_enrichers(struct daemon *d)
@@ -269,6 +286,7 @@ static const struct step {
     {"data directory", start_store, stop_store},
     {"journal", open_journal, close_journal},
     {"profiles", open_people, close_people},
+    {"what plugins keep", open_spaces, close_spaces},
     {"ingest", make_ingest, free_ingest},
     {"journal thread", start_journal, stop_journal},
     {"fold", make_fold, free_fold},

@@ -223,7 +223,8 @@ struct config {
 	size_t segment_count;
 	struct str segments_file; /* relative to the configuration's folder; empty: none */
 
-	struct str plugin_path; /* folder of *.so; default: "plugins" beside the executable; never empty */
+	struct str plugin_path;      /* folder of *.so; default: "plugins" beside the executable; never empty */
+	uint64_t plugin_cache_bytes; /* of all plugins together: 256 MiB */
 	struct conf_instance *enrichers;
 	size_t enricher_count;
 	struct conf_instance *destinations;

@@ -270,6 +270,33 @@ static int host_http(struct cdpd_instance *instance, const struct cdpd_http_requ
 	return http_request(instance->services.http, request, done, ctx);
 }
 
+/* ── what is kept ────────────────────────────────────────────────────────── */
+
+static int host_cache_get(struct cdpd_instance *instance, const struct cdpd_cache_request *request, cdpd_cache_fn done,
+			  void *ctx)
+{
+	if (!is_sound(instance) || !request) return CDPD_ERR_INVALID;
+	return instance->cache ? cache_flight_get(instance->cache, request, done, ctx) : CDPD_ERR_UNSUPPORTED;
+}
+
+static int host_kv_get(struct cdpd_instance *instance, struct cdpd_str key, void *value, size_t size, size_t *len)
+{
+	size_t ignored;
+	if (!is_sound(instance) || (size && !value)) return CDPD_ERR_INVALID;
+	if (!instance->services.spaces) return CDPD_ERR_UNSUPPORTED;
+	return sdk_error(kv_get(instance->services.spaces, space_of(str_from(instance->name)), core_str(key), value,
+				size, len ? len : &ignored));
+}
+
+static int host_kv_put(struct cdpd_instance *instance, struct cdpd_str key, struct cdpd_str value, int64_t ttl_ms)
+{
+	if (!is_sound(instance)) return CDPD_ERR_INVALID;
+	if (!instance->services.spaces) return CDPD_ERR_UNSUPPORTED;
+	int rc = kv_put(instance->services.spaces, space_of(str_from(instance->name)), core_str(key), core_str(value),
+			ttl_ms);
+	return rc == ERR_FULL || rc == ERR_PANIC ? CDPD_ERR_IO : sdk_error(rc);
+}
+
 static const struct cdpd_host host = {
     .size = sizeof host,
     .abi_major = CDPD_ABI_MAJOR,
@@ -302,6 +329,10 @@ static const struct cdpd_host host = {
     .ticket_event = ticket_sdk_event,
     .ticket_done = ticket_sdk_done,
     .http = host_http,
+    .cache_get = host_cache_get,
+    .cache_fill = cache_sdk_fill,
+    .kv_get = host_kv_get,
+    .kv_put = host_kv_put,
 };
 
 const struct cdpd_host *plugin_host(void)

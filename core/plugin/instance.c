@@ -16,6 +16,11 @@ static int make(const struct plugin *plugin, struct str name, const struct plugi
 	instance->table = plugin_info(plugin);
 	instance->can_time = can_time;
 	if (services) instance->services = *services;
+	int cached = services && services->spaces ? cache_flights_new(services->spaces, name, &instance->cache) : OK;
+	if (cached) {
+		free(instance);
+		return cached;
+	}
 	arena_init(&instance->arena, 1024, (size_t)PLUGIN_PATHS_MAX * (PLUGIN_PATH_MAX + 64) + 4096);
 	if (instance->table->create) {
 		instance->is_creating = true;
@@ -25,6 +30,8 @@ static int make(const struct plugin *plugin, struct str name, const struct plugi
 			log_error(LOG_PLUGIN, "%s could not be created (plugin %s answered %d)", instance->name,
 				  instance->table->name, rc);
 			arena_fini(&instance->arena);
+			if (instance->cache) cache_flights_cancel(instance->cache);
+			cache_flights_free(instance->cache);
 			free(instance);
 			return ERR_INVALID;
 		}
@@ -49,8 +56,10 @@ void instance_free(struct cdpd_instance *instance)
 {
 	if (!instance) return;
 	CHECK(instance->magic == INSTANCE_MAGIC);
+	if (instance->cache) cache_flights_cancel(instance->cache);
 	if (instance->table->destroy) instance->table->destroy(instance->self);
 	arena_fini(&instance->arena);
+	cache_flights_free(instance->cache);
 	instance->magic = 0;
 	free(instance);
 }
@@ -72,7 +81,7 @@ const struct cdpd_plugin *instance_plugin(const struct cdpd_instance *instance)
 
 int64_t instance_next_timer(const struct cdpd_instance *instance)
 {
-	int64_t next = INT64_MAX;
+	int64_t next = instance->cache ? cache_flights_due(instance->cache) : INT64_MAX;
 	for (size_t i = 0; i < instance->timer_count; i++) {
 		if (instance->timers[i].due_us < next) next = instance->timers[i].due_us;
 	}
@@ -83,6 +92,7 @@ void instance_run_timers(struct cdpd_instance *instance, int64_t now_us)
 {
 	struct instance_timer due[INSTANCE_TIMERS_MAX];
 	size_t due_count = 0, kept = 0;
+	if (instance->cache) cache_flights_expire(instance->cache, now_us);
 	for (size_t i = 0; i < instance->timer_count; i++) {
 		struct instance_timer timer = instance->timers[i];
 		if (timer.due_us <= now_us)

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/metric.h"
+#include "plugin/cache.h"
 #include "plugin/enrich.h"
 #include "plugin/instance.h"
 
@@ -205,6 +206,7 @@ struct cdpd_instance {
 	size_t timer_count;
 	struct enrich_view *view; /* of its chain; NULL outside one */
 	struct instance_services services;
+	struct cache_flights *cache; /* NULL: it has no spaces */
 };
 
 /* ── looking into a file ─────────────────────────────────────────────────── */
