@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "config/form.h"
 #include "enrich/enrichers.h"
+#include "plugin/enrich.h"
 #include "plugin/plugin.h"
 #include "plugin/spaces.h"
 
@@ -360,6 +361,7 @@ static void reload(struct daemon *d)
 		return;
 	}
 	const char *key = config_needs_restart(d->config, next);
+	if (!key && !enrich_chain_is_same(d->config, next)) key = "enrichers (those before the journal)";
 	if (key) {
 		log_error(LOG_MAIN,
 			  "reload refused, the running configuration stays: '%s' can only change at a restart", key);

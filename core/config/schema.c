@@ -348,7 +348,7 @@ static const struct key root_keys[] = {
     {"segments_file", KEY_TEXT, IN(segments_file)},
     {"plugins.path", KEY_TEXT, IN(plugin_path), .flags = KEY_RESTART},
     {"plugins.cache_bytes", KEY_BYTES, IN(plugin_cache_bytes), RANGE("256MiB", "1MiB", "1TiB"), .flags = KEY_RESTART},
-    {"enrichers", KEY_ITEMS, TEXTS_IN(enrichers, enricher_count), .flags = KEY_RESTART, .items = &instance_table},
+    {"enrichers", KEY_ITEMS, TEXTS_IN(enrichers, enricher_count), .items = &instance_table},
     {"destinations", KEY_ITEMS, TEXTS_IN(destinations, destination_count), .items = &destination_table},
 
     {"changes.retention", KEY_US, IN(changes_retention_us), RANGE("7d", "1m", "365d")},

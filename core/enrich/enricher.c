@@ -316,23 +316,26 @@ static void put_back(struct enricher *e, struct retry event, int64_t due_us)
 	}
 }
 
-/* Is it still the person's? ERR_NOT_FOUND: no. */
+int person_is_there(struct people_reader *reader, uint64_t seq, struct outcome *outcome)
+{
+	struct fragment_id id;
+	struct erased_row erased;
+	int rc = people_get_outcome(reader, seq, outcome);
+	if (rc || outcome->verdict != OUTCOME_APPLIED) return rc ? rc : ERR_NOT_FOUND;
+	memcpy(id.bytes, outcome->fragment, sizeof id.bytes);
+	rc = people_erased(reader, &id, &erased);
+	if (rc == OK && seq < erased.seq) return ERR_NOT_FOUND;
+	return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+/* ERR_NOT_FOUND: nobody to ask about. */
 static int look_at_person(struct enrichers *all, uint64_t seq, struct outcome *outcome,
 			  uint64_t seqs[ASYNC_ENRICHERS_MAX], size_t *count)
 {
 	uint64_t applied;
-	struct fragment_id id;
-	struct erased_row erased;
 	int rc = people_read_begin(all->reader, &applied);
 	if (rc) return rc;
-	rc = people_get_outcome(all->reader, seq, outcome);
-	if (!rc && outcome->verdict != OUTCOME_APPLIED) rc = ERR_NOT_FOUND;
-	if (!rc) {
-		memcpy(id.bytes, outcome->fragment, sizeof id.bytes);
-		int judged = people_erased(all->reader, &id, &erased);
-		if (judged == OK && seq < erased.seq) rc = ERR_NOT_FOUND;
-		if (judged && judged != ERR_NOT_FOUND) rc = judged;
-	}
+	rc = person_is_there(all->reader, seq, outcome);
 	if (!rc) rc = people_read_resolutions(all->reader, outcome, seqs, count);
 	people_read_end(all->reader);
 	return rc;
@@ -453,6 +456,9 @@ int enricher_turn(struct enricher *e, uint64_t applied, int64_t *due_us)
 		if (!is_paused && e->asked >= most) break;
 		rc = ask_next(e, now, !is_paused && !e->is_restarting, due_us);
 	}
+	/* Those that were just asked have the farthest deadline, all the same. */
+	if (e->asked && now + e->async.deadline_ms * US_PER_MS < *due_us)
+		*due_us = now + e->async.deadline_ms * US_PER_MS;
 	metric_set(e->in_flight, (int64_t)e->asked);
 	return rc == ERR_AGAIN ? OK : rc;
 }

@@ -69,12 +69,35 @@ static int append_entries(struct journal *journal, const struct journal_entry *e
 	return appending.append.status;
 }
 
+/* Who was erased since must not come back with an answer. */
+static int blank_erased(struct enrichers *all, size_t count)
+{
+	uint64_t applied;
+	int rc = people_read_begin(all->reader, &applied);
+	if (rc) return rc;
+	for (size_t i = 0; i < count && !rc; i++) {
+		struct resolution *resolution = &all->outbox[i];
+		struct outcome outcome;
+		if (resolution->patch.len == 0) continue;
+		rc = person_is_there(all->reader, resolution->event_seq, &outcome);
+		if (rc != ERR_NOT_FOUND) continue;
+		*resolution = (struct resolution){.event_seq = resolution->event_seq,
+						  .enricher = resolution->enricher,
+						  .is_given_up = true,
+						  .patch = STR_NONE,
+						  .reason = STR_NONE};
+		rc = OK;
+	}
+	people_read_end(all->reader);
+	return rc;
+}
+
 /* One transaction of the journal. */
 static int append_some(struct enrichers *all, size_t count)
 {
 	arena_reset(&all->arena);
 	struct journal_entry *entries = arena_array(&all->arena, struct journal_entry, count);
-	int rc = entries ? OK : ERR_NOMEM;
+	int rc = entries ? blank_erased(all, count) : ERR_NOMEM;
 	for (size_t i = 0; i < count && !rc; i++) {
 		entries[i] = (struct journal_entry){.kind = RECORD_RESOLUTION};
 		rc = resolution_encode(&all->outbox[i], &all->arena, &entries[i].payload);

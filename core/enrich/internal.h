@@ -118,6 +118,9 @@ void enricher_ended(struct enricher *enricher);
 /* Deadlines, then new questions. The next time something is due (clock_mono_us). */
 MUST_USE int enricher_turn(struct enricher *enricher, uint64_t applied, int64_t *due_us);
 
+/* Is the event still a person's? Its outcome. ERR_NOT_FOUND: no. Inside people_read_begin/end. */
+MUST_USE int person_is_there(struct people_reader *reader, uint64_t seq, struct outcome *outcome);
+
 /* ── enrichers.c ─────────────────────────────────────────────────────────── */
 
 /* Puts a result into the outbox. False: no memory. */

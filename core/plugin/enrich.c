@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "config/tree_set.h"
 #include "plugin/internal.h"
 
 static struct metric *counter(struct str name, const char *metric, const char *help)
@@ -100,6 +101,43 @@ void enrich_chain_free(struct enrich_chain *chain)
 	enrich_view_fini(&chain->view);
 	arena_fini(&chain->arena);
 	free(chain);
+}
+
+/* The next enricher of the config that is no asynchronous one; NULL: there is none. */
+static const struct conf_instance *next_sync(const struct config *config, size_t *at, struct arena *arena)
+{
+	while (*at < config->enricher_count) {
+		const struct conf_instance *instance = &config->enrichers[(*at)++];
+		const struct plugin *plugin;
+		struct str error;
+		if (plugin_load(arena, config->plugin_path, instance->plugin, &plugin, &error) != OK ||
+		    !plugin_is_async(plugin))
+			return instance;
+	}
+	return NULL;
+}
+
+static bool is_same_instance(const struct conf_instance *a, const struct conf_instance *b)
+{
+	if (!a || !b) return a == b;
+	bool has_a = a->options, has_b = b->options;
+	return str_eq(a->name, b->name) && str_eq(a->plugin, b->plugin) && has_a == has_b &&
+	       (!has_a || node_equal(a->options, b->options));
+}
+
+bool enrich_chain_is_same(const struct config *a, const struct config *b)
+{
+	struct arena arena;
+	size_t at_a = 0, at_b = 0;
+	bool is_same;
+	const struct conf_instance *one;
+	arena_init(&arena, 4096, 0);
+	do {
+		one = next_sync(a, &at_a, &arena);
+		is_same = is_same_instance(one, next_sync(b, &at_b, &arena));
+	} while (one && is_same);
+	arena_fini(&arena);
+	return is_same;
 }
 
 /* ── one event ───────────────────────────────────────────────────────────── */

@@ -387,7 +387,7 @@ static int count_features(struct people *people, struct counting *counting, cons
 }
 
 /* Erased since, or erased and seen again: what happened before is not theirs any more. */
-static int is_erased(struct people *people, const struct people_resolution *resolution, bool *out)
+static int is_erased(struct people *people, const struct people_resolution *resolution, uint64_t seq, bool *out)
 {
 	struct fragment_id id;
 	struct erased_row row;
@@ -396,7 +396,9 @@ static int is_erased(struct people *people, const struct people_resolution *reso
 	memcpy(id.bytes, resolution->outcome->fragment, sizeof id.bytes);
 	int rc = erased_get(people->txn, people->tables.erased, &id, &row);
 	*out = rc == OK && resolution->event_seq < row.seq;
-	return rc == ERR_NOT_FOUND ? OK : rc;
+	if (!*out || !resolution->has_patch) return rc == ERR_NOT_FOUND ? OK : rc;
+	row.late_seq = seq; /* the answer came after the erasure: it is swept like a late event */
+	return erased_put(people->txn, people->tables.erased, &id, &row);
 }
 
 /* The record joins the event's answers, so that readers find it; it counts nowhere. */
@@ -426,7 +428,7 @@ int people_resolve_await(struct people *people, const struct people_resolution *
 	if (rc) return rc;
 	size_t count = free_features(&awaits, enricher, keys);
 	rc = store_del(people->txn, people->tables.awaits, make_key(resolution->event_seq, enricher, bytes));
-	if (!rc) rc = is_erased(people, resolution, &is_gone);
+	if (!rc) rc = is_erased(people, resolution, seq, &is_gone);
 	if (rc || is_gone) return rc;
 	if (resolution->has_patch) rc = note_patch(people, resolution, seq);
 	if (rc || count == 0) return rc;
