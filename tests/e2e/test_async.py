@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from cdpd import BUILD, CONFIG
+from cdpd import BUILD, CONFIG, SERVER_KEY
 
 TEST_PLUGINS = BUILD / "tests" / "plugins" / "so"
 FEATURES = """\
@@ -255,6 +255,31 @@ def test_only_events_that_are_asked_for(stopped):
     stopped.track("u1", "Order Completed", "m2")
     wait_for(stopped, lambda: features(stopped).get("heard") == 1)
     assert features(stopped)["unheard"] == 1 and metric(stopped, "cdpd_enricher_events_total") == 1
+
+
+PURPOSE = """\
+consent:
+  purposes:
+    - {{name: insights, default: granted, gates: [enrich], events: [Asked]}}
+"""
+
+
+def test_nobody_is_asked_about_who_does_not_allow_it(stopped):
+    """Neither when the request says so, nor when the person did."""
+    with_asker(stopped)
+    text = stopped.config_file.read_text().replace("{", "{{").replace("}", "}}")
+    stopped.write_config(text + PURPOSE)
+    stopped.start()
+    stopped.track("u1", "Asked", "m1", context={"consent": {"purposes": {"insights": False}}})
+    stopped.track("u1", "Other", "m2", context={"consent": {"purposes": {"insights": False}}})
+    stopped.track("u2", "Asked", "m3")
+    wait_for(stopped, lambda: stopped.get("/v1/consents/check?person=user_id:u2&purpose=insights").status == 200)
+    answer = stopped.post("/v1/consents", {"person": "user_id:u2", "purpose": "insights", "state": "withdrawn"}, key=SERVER_KEY)
+    assert answer.status == 200, answer
+    stopped.track("u2", "Asked", "m4")
+    stopped.track("u2", "Other", "m5")
+    wait_for(stopped, lambda: features(stopped, "user_id:u2").get("heard") == 2 and features(stopped).get("heard") == 1)
+    assert features(stopped)["unheard"] == 1 and features(stopped, "user_id:u2")["unheard"] == 2  # the act itself
 
 
 def test_an_erased_person_leaves_no_answers(stopped):
