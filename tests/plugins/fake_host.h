@@ -14,8 +14,8 @@ struct cdpd_event { /* what the test says an event holds */
 	struct fake_field fields[FAKE_MAX];
 	size_t field_count;
 };
-struct fake_set { /* what the plugin set */
-	char path[256], text[8192];
+struct fake_set {                   /* what the plugin set */
+	char path[256], text[8192]; /* NUL-terminated */
 	size_t len;
 };
 struct fake_option {
@@ -68,6 +68,7 @@ void fake_close(struct cdpd_instance *fake);
 
 void fake_text(struct cdpd_event *event, const char *path, const char *text);
 void fake_bytes(struct cdpd_event *event, const char *path, const void *ptr, size_t len);
+void fake_json(struct cdpd_event *event, const char *path, const char *json); /* an object or array, minified */
 /* What enrich set at `path`, NULL: nothing. */
 const struct fake_set *fake_get(const struct cdpd_instance *fake, const char *path);
 int fake_enrich(struct cdpd_instance *fake, struct cdpd_event *event); /* forgets earlier sets */
