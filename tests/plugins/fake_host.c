@@ -74,6 +74,8 @@ static int64_t fake_conf_int(const struct cdpd_conf *conf, const char *name)
 	int64_t value = strtoll(option_text(conf, name), &end, 10);
 	if (strcmp(end, "MB") == 0) return value * 1000000;
 	if (strcmp(end, "MiB") == 0) return value << 20;
+	if (strcmp(end, "h") == 0) return value * 3600 * 1000000;
+	if (strcmp(end, "d") == 0) return value * 86400 * 1000000;
 	assert_string_equal(end, "");
 	return value;
 }
@@ -132,8 +134,11 @@ static int fake_event_get(struct cdpd_instance *fake, const struct cdpd_event *e
 static int fake_event_info(struct cdpd_instance *fake, const struct cdpd_event *event, struct cdpd_event_info *out)
 {
 	(void)fake;
-	(void)event;
-	*out = (struct cdpd_event_info){.size = sizeof *out, .utc_offset_min = 32767};
+	*out = (struct cdpd_event_info){
+	    .size = sizeof *out,
+	    .utc_offset_min = event->has_offset ? event->utc_offset_min : 32767,
+	    .time_us = event->time_us,
+	};
 	return CDPD_OK;
 }
 
@@ -246,6 +251,8 @@ const struct cdpd_host fake_host_table = {
     .timer = fake_timer,
 };
 
+const struct cdpd_host *fake_host = &fake_host_table;
+
 /* ── for the test ────────────────────────────────────────────────────────── */
 
 void fake_open(struct cdpd_instance *fake, const char *name)
@@ -268,7 +275,7 @@ int fake_create(struct cdpd_instance *fake, const struct fake_option *options, s
 	fake->path_count = 0;
 	fake->counter_count = 0;
 	fake->timer = NULL;
-	return fake->plugin->create(&fake_host_table, fake, &conf, &fake->self);
+	return fake->plugin->create(fake_host, fake, &conf, &fake->self);
 }
 
 void fake_destroy(struct cdpd_instance *fake)

@@ -13,6 +13,9 @@ struct fake_field {
 struct cdpd_event { /* what the test says an event holds */
 	struct fake_field fields[FAKE_MAX];
 	size_t field_count;
+	int64_t time_us;
+	bool has_offset; /* else the offset is unknown */
+	int16_t utc_offset_min;
 };
 struct fake_set {                   /* what the plugin set */
 	char path[256], text[8192]; /* NUL-terminated */
@@ -58,6 +61,8 @@ struct cdpd_instance { /* the fake itself */
 };
 
 extern const struct cdpd_host fake_host_table;
+/* What create is given; fake_host_table unless a test says otherwise. */
+extern const struct cdpd_host *fake_host;
 
 /* dlopens PLUGINS/<name>.so. Fails the test when it cannot. */
 void fake_open(struct cdpd_instance *fake, const char *name);
