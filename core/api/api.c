@@ -2,6 +2,7 @@
 
 #include "api/answer.h"
 #include "api/feed.h"
+#include "api/form_results.h"
 #include "api/internal.h"
 #include "api/position_wait.h"
 #include "base/clock.h"
@@ -194,6 +195,7 @@ int api_new(const struct api_options *options, struct api **out)
 	pthread_mutex_init(&api->forms_lock, NULL);
 	atomic_init(&api->live_generation, 1);
 	int rc = live_new(options->config, &api->live);
+	if (rc == OK) rc = form_counts_new(&api->counts);
 	if (rc == OK) rc = read_pool_new(api->people, &api->pool);
 	if (rc != OK) {
 		api_free(api);
@@ -209,6 +211,7 @@ void api_free(struct api *api)
 	if (!api) return;
 	CHECK(!api->workers);
 	read_pool_free(api->pool);
+	form_counts_free(api->counts);
 	live_unref(api->live);
 	pthread_mutex_destroy(&api->forms_lock);
 	pthread_mutex_destroy(&api->lock);

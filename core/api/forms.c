@@ -3,6 +3,7 @@
 #include "api/forms.h"
 #include "api/form_credentials.h"
 #include "api/form_person.h"
+#include "api/form_results.h"
 #include "api/ingest_http.h"
 #include "api/params.h"
 #include "api/position_wait.h"
@@ -562,6 +563,7 @@ struct form_route {
 static const struct form_route FORM_ROUTES[] = {
     {HTTP_GET, "/v1/forms/{name}", "", 0, get_form},
     {HTTP_POST, "/v1/forms/{name}/responses", "person", RESPONSE_BYTES, post_response},
+    {HTTP_GET, "/v1/forms/{name}/results", "", 0, form_results_get},
     {HTTP_GET, "/v1/forms/{name}/next", "person", 0, get_next},
     {HTTP_GET, "/v1/preferences", "person", 0, get_preferences},
     {HTTP_PUT, "/v1/preferences", "person", RESPONSE_BYTES, put_preferences},
