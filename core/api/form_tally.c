@@ -145,6 +145,7 @@ static int count_value(const struct conf_question *question, struct tally_questi
 struct picked {
 	const struct answer_found *answers[FORM_QUESTIONS_MAX];
 	const struct answer_found *refusals[FORM_QUESTIONS_MAX];
+	int64_t told_at[FORM_QUESTIONS_MAX]; /* newest answer, expired ones too */
 	uint32_t versions[TALLY_VERSIONS_MAX];
 	size_t version_count;
 	bool has_answered;
@@ -169,9 +170,11 @@ static void pick(struct picked *picked, const struct conf_form *form, const stru
 	bool is_no = is_refusal(answer);
 	if (answer->question.len == 0 || str_eq(answer->value, STR("null"))) return;
 	if (is_no && !str_eq(answer->value, STR("true"))) return;
-	if (!is_no) note_version(picked, answer->version);
+	if (!is_no && !answer->is_expired) note_version(picked, answer->version);
 	size_t index = form_question_index(form, answer->question);
 	if (index == form->question_count) return; /* it is not asked any more */
+	if (!is_no && answer->at > picked->told_at[index]) picked->told_at[index] = answer->at;
+	if (answer->is_expired) return;
 	const struct answer_found **place = is_no ? &picked->refusals[index] : &picked->answers[index];
 	if (!*place || answer->at > (*place)->at) *place = answer;
 }
@@ -215,7 +218,7 @@ int tally_add(struct tally *tally, const struct tally_reader *reader, const stru
 	for (size_t i = 0; i < tally->form->question_count && rc == OK; i++) {
 		if (picked.answers[i])
 			rc = count_answer(tally, reader, i, picked.answers[i]);
-		else if (picked.refusals[i])
+		else if (picked.refusals[i] && picked.refusals[i]->at >= picked.told_at[i])
 			rc = count_refusal(tally, i, picked.refusals[i]);
 	}
 	return rc;

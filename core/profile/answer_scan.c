@@ -58,21 +58,28 @@ static void pass(struct scan *scan, struct str key, struct str value)
 
 /* ── a row that may hold answers ─────────────────────────────────────────── */
 
+static bool is_of_form(const struct scan *scan, const struct row_trait *trait, struct trait_origin *origin)
+{
+	return trait->provenance == PROVENANCE_DECLARED && trait->origin.len &&
+	       origin_decode(trait->origin, origin) == OK && str_eq(origin->form, scan->form);
+}
+
+/* There is one declared value of each name, and nothing is stronger. */
 static int collect(const struct scan *scan, const struct row *view)
 {
 	size_t count = 0;
 	struct answer_found *found = arena_array(scan->scratch, struct answer_found, view->trait_count + 1);
 	if (!found) return ERR_NOMEM;
-	for (size_t i = 0; i < view->trait_count; i = trait_next_name(view, i)) {
+	for (size_t i = 0; i < view->trait_count; i++) {
 		struct trait_origin origin;
-		const struct row_trait *winner = trait_in_force(view, i, scan->now);
-		if (!winner || winner->provenance != PROVENANCE_DECLARED || !winner->origin.len) continue;
-		if (origin_decode(winner->origin, &origin) != OK || !str_eq(origin.form, scan->form)) continue;
-		found[count++] = (struct answer_found){.trait = winner->name,
+		const struct row_trait *trait = &view->traits[i];
+		if (!is_of_form(scan, trait, &origin)) continue;
+		found[count++] = (struct answer_found){.trait = trait->name,
 						       .question = origin.question,
-						       .value = winner->value,
+						       .value = trait->value,
 						       .version = origin.version,
-						       .at = winner->stamp->time};
+						       .at = trait->stamp->time,
+						       .is_expired = origin_is_expired(trait->origin, scan->now)};
 	}
 	return count ? scan->fn(scan->ctx, found, count) : OK;
 }

@@ -1,14 +1,15 @@
 /* answer_scan: who answered a form, by walking the rows of all profiles in short read transactions. Rows that do not even hold the form's
  * name are passed over undecoded. What stands in a row that shows a profile is the truth, so joins, splits, erasures and
- * expiry need no bookkeeping: each person is met once in a snapshot, with the answers that are in force. */
+ * expiry need no bookkeeping: each person is met once in a snapshot, with the answers of that moment. */
 #pragma once
 
 #include "profile/people.h"
 
-struct answer_found {                      /* one declared value in force that came with the form */
+struct answer_found {                      /* one declared value that came with the form */
 	struct str trait, question, value; /* value: JSON text */
 	uint32_t version;
 	int64_t at;
+	bool is_expired; /* not in force any more */
 };
 
 struct answer_range { /* profile ids from `from` on, up to and including `to` */

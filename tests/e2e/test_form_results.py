@@ -118,6 +118,13 @@ def test_an_expired_answer_does_not_count(daemon):
         time.sleep(0.1)
         first = results(daemon, daemon.track("other", "Anything"))
     assert first["respondents"] == 0 and question(first, "soon")["answered"] == 0
+    # Who refused, answered, and whose answer ran out may be asked again: that is no refusal.
+    answer(daemon, "user_id:u2", refused=["soon"])
+    assert question(results(daemon, daemon.track("other", "Anything")), "soon")["refused"] == 1
+    answer(daemon, "user_id:u2", soon="no")
+    time.sleep(1.1)
+    asked = question(results(daemon, daemon.track("other", "Anything")), "soon")
+    assert asked["refused"] == 0 and asked["answered"] == 0
 
 
 def test_versions_are_told_apart(daemon):
