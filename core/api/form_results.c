@@ -1,5 +1,3 @@
-/* Counting walks in slices, each a short read transaction of its own. Joins and splits between two slices could show a person twice or not at
- * all: the change feed names them, and the slices that hold one are walked again. */
 #include "api/form_results.h"
 
 #include <stdio.h>
@@ -10,17 +8,15 @@
 #include "api/form_tally.h"
 #include "api/forms.h"
 #include "base/clock.h"
+#include "profile/answer_count.h"
 
-#define SLICE_US      (INT64_C(40) * US_PER_MS)
-#define SLICES_MAX    8192
-#define ROUNDS_MAX    10
-#define CHANGES_BATCH 500
-#define MEMORY_MAX    ((size_t)64 << 20)
-#define KEPT_MAX      64
-#define KEPT_BYTES    ((size_t)1 << 20) /* a longer answer is made anew each time */
-#define AGE_MIN_US    US_PER_SECOND
-#define AGE_IDLE_US   (60 * US_PER_SECOND) /* nothing was applied since; but answers expire */
-#define AGE_TIMES     20                   /* kept as many times as long as the counting took */
+#define SLICE_US    (INT64_C(40) * US_PER_MS)
+#define MEMORY_MAX  ((size_t)64 << 20)
+#define KEPT_MAX    64
+#define KEPT_BYTES  ((size_t)1 << 20) /* a longer answer is made anew each time */
+#define AGE_MIN_US  US_PER_SECOND
+#define AGE_IDLE_US (60 * US_PER_SECOND) /* nothing was applied since; but answers expire */
+#define AGE_TIMES   20                   /* kept as many times as long as the counting took */
 
 struct kept {
 	char name[65], etag[48];
@@ -58,177 +54,47 @@ struct results_query {
 	bool wants_newest;
 };
 
-/* ── walking ─────────────────────────────────────────────────────────────── */
-
-struct slice {
-	struct answer_range range;
-	uint64_t seen; /* newest change of its snapshot */
-	bool is_stale;
-	struct tally tally;
-};
+/* ── counting ────────────────────────────────────────────────────────────── */
 
 struct counting {
 	struct answer *answer;
-	struct read_thread *thread;
 	const struct conf_form *form;
-	struct arena arena; /* the slices and their counts */
-	struct slice **slices;
-	size_t count;
-	int64_t now;
-	uint64_t applied, seen; /* of the first slice */
-	bool is_exact;
-	struct tally *tally; /* being filled */
+	struct arena arena; /* slices and their counts */
 	struct tally_reader reader;
 };
 
-static int on_person(void *ctx, const struct answer_found *answers, size_t count)
+static void *begin_tally(void *ctx)
 {
 	struct counting *c = ctx;
-	return tally_add(c->tally, &c->reader, answers, count);
+	struct tally *tally = arena_new(&c->arena, struct tally);
+	return tally && tally_init(tally, c->form, &c->arena) == OK ? tally : NULL;
 }
 
-static int walk(struct counting *c, struct slice *slice, int64_t budget_us, struct fragment_id *last, bool *is_done,
-		uint64_t *applied)
+static void clear_tally(void *ctx, void *part)
 {
-	if (answer_is_cancelled(c->answer)) return ERR_CLOSED;
-	c->tally = &slice->tally;
-	return people_scan_answers(c->thread->people, c->form->name, &slice->range, c->now, budget_us,
-				   &c->thread->scratch, on_person, c, last, is_done, &slice->seen, applied);
+	(void)ctx;
+	tally_clear(part);
 }
 
-/* False: that was the last id there can be. */
-static bool next_id(struct fragment_id *id)
+static int add_person(void *ctx, void *part, const struct answer_found *answers, size_t count)
 {
-	for (size_t i = sizeof id->bytes; i-- > 0;)
-		if (++id->bytes[i] != 0) return true;
-	return false;
+	const struct counting *c = ctx;
+	return tally_add(part, &c->reader, answers, count);
 }
 
-static int walk_all(struct counting *c)
+static bool should_stop(void *ctx)
 {
-	struct fragment_id from = {{0}}, last;
-	bool is_done = false;
-	while (!is_done) {
-		struct slice *slice = arena_new(&c->arena, struct slice);
-		uint64_t applied;
-		if (!slice || c->count == SLICES_MAX) return ERR_TOO_LARGE;
-		int rc = tally_init(&slice->tally, c->form, &c->arena);
-		slice->range.from = from;
-		memset(slice->range.to.bytes, 0xff, sizeof slice->range.to.bytes);
-		if (rc == OK) rc = walk(c, slice, SLICE_US, &last, &is_done, &applied);
-		if (rc != OK) return rc;
-		if (c->count == 0) {
-			c->applied = applied;
-			c->seen = slice->seen;
-		}
-		c->slices[c->count++] = slice;
-		if (is_done) break;
-		slice->range.to = from = last;
-		is_done = !next_id(&from);
-	}
-	return OK;
-}
-
-/* ── who moved meanwhile ─────────────────────────────────────────────────── */
-
-static void mark(struct counting *c, const struct fragment_id *id, uint64_t seq, size_t *stale)
-{
-	size_t low = 0, high = c->count - 1;
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-		if (memcmp(c->slices[middle]->range.to.bytes, id->bytes, sizeof id->bytes) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	struct slice *slice = c->slices[low];
-	if (slice->is_stale || seq <= slice->seen) return;
-	slice->is_stale = true;
-	++*stale;
-}
-
-/* Every quoted id of the body: of those who were joined, of those who were split. */
-static void mark_ids(struct counting *c, const struct change *change, size_t *stale)
-{
-	struct fragment_id id;
-	struct str body = change->body;
-	memcpy(id.bytes, change->profile, sizeof id.bytes);
-	mark(c, &id, change->seq, stale);
-	while (body.len) {
-		const char *quote = memchr(body.ptr, '"', body.len);
-		if (!quote) return;
-		size_t rest = body.len - (size_t)(quote + 1 - body.ptr);
-		const char *end = memchr(quote + 1, '"', rest);
-		if (!end) return;
-		if (fragment_id_parse(str_of(quote + 1, (size_t)(end - quote - 1)), &id) == OK)
-			mark(c, &id, change->seq, stale);
-		body = str_of(end + 1, rest - (size_t)(end + 1 - (quote + 1)));
-	}
-}
-
-static bool moves_people(const struct change *change)
-{
-	return change->kind == CHANGE_MERGED || change->kind == CHANGE_SPLIT || change->kind == CHANGE_ERASED;
-}
-
-static int read_changes(struct counting *c, uint64_t *after, size_t *stale)
-{
-	for (size_t count = CHANGES_BATCH; count == CHANGES_BATCH;) {
-		struct change *changes;
-		uint64_t applied;
-		int rc = people_read_begin(c->thread->people, &applied);
-		if (rc != OK) return rc;
-		rc = people_changes(c->thread->people, *after, CHANGES_BATCH, &c->thread->scratch, &changes, &count);
-		people_read_end(c->thread->people);
-		if (rc != OK) return rc;
-		for (size_t i = 0; i < count; i++)
-			if (moves_people(&changes[i])) mark_ids(c, &changes[i], stale);
-		if (count) *after = changes[count - 1].seq;
-		arena_reset(&c->thread->scratch);
-	}
-	return OK;
-}
-
-static int walk_stale(struct counting *c)
-{
-	struct fragment_id last;
-	uint64_t applied;
-	bool is_done;
-	for (size_t i = 0; i < c->count; i++) {
-		struct slice *slice = c->slices[i];
-		if (!slice->is_stale) continue;
-		slice->is_stale = false;
-		tally_clear(&slice->tally);
-		/* In one piece: it was one slice before. */
-		int rc = walk(c, slice, INT64_C(3600) * US_PER_SECOND, &last, &is_done, &applied);
-		if (rc != OK) return rc;
-	}
-	return OK;
-}
-
-static int settle(struct counting *c)
-{
-	uint64_t after = c->seen;
-	for (int round = 0; round < ROUNDS_MAX; round++) {
-		size_t stale = 0;
-		int rc = read_changes(c, &after, &stale);
-		if (rc == ERR_GONE) return OK; /* the feed is shorter than this took */
-		c->is_exact = rc == OK && stale == 0;
-		if (rc != OK || c->is_exact) return rc;
-		rc = walk_stale(c);
-		if (rc != OK) return rc;
-	}
-	return OK;
+	return answer_is_cancelled(((struct counting *)ctx)->answer);
 }
 
 /* ── the answer ──────────────────────────────────────────────────────────── */
 
-static int write_results(struct counting *c)
+static int write_results(struct counting *c, const struct answer_count *counted, int64_t now)
 {
 	struct json_out *out = &c->answer->json;
 	struct tally whole;
 	int rc = tally_init(&whole, c->form, &c->arena);
-	for (size_t i = 0; i < c->count && rc == OK; i++) rc = tally_merge(&whole, &c->slices[i]->tally);
+	for (size_t i = 0; i < counted->count && rc == OK; i++) rc = tally_merge(&whole, counted->parts[i]);
 	if (rc != OK) return rc;
 	jo_object(out);
 	jo_key(out, STR("form"));
@@ -238,10 +104,10 @@ static int write_results(struct counting *c)
 	jo_key(out, STR("kind"));
 	jo_str(out, str_from(form_kind_name(c->form->kind)));
 	jo_key(out, STR("at"));
-	jo_time(out, c->now);
-	event_json_position(out, c->answer->api, STR("position"), c->applied ? c->applied - 1 : 0);
+	jo_time(out, now);
+	event_json_position(out, c->answer->api, STR("position"), counted->applied ? counted->applied - 1 : 0);
 	jo_key(out, STR("exact"));
-	jo_bool(out, c->is_exact);
+	jo_bool(out, counted->is_exact);
 	tally_write(out, &whole);
 	jo_end_object(out);
 	return out->status;
@@ -249,17 +115,19 @@ static int write_results(struct counting *c)
 
 static int count(struct answer *answer, struct read_thread *thread, const struct conf_form *form)
 {
-	struct counting c = {.answer = answer,
-			     .thread = thread,
-			     .form = form,
-			     .now = clock_wall_us(),
-			     .reader = {.json = thread->json, .text = &thread->text}};
+	struct counting c = {.answer = answer, .form = form, .reader = {.json = thread->json, .text = &thread->text}};
+	const struct answer_counter counter = {.begin = begin_tally,
+					       .clear = clear_tally,
+					       .add = add_person,
+					       .should_stop = should_stop,
+					       .ctx = &c,
+					       .slice_us = SLICE_US};
+	struct answer_count counted = {.count = 0};
+	int64_t now = clock_wall_us();
 	arena_init(&c.arena, 65536, MEMORY_MAX);
-	c.slices = arena_array(&c.arena, struct slice *, SLICES_MAX);
-	int rc = c.slices ? walk_all(&c) : ERR_NOMEM;
-	if (rc == OK) rc = settle(&c);
-	if (rc == OK) rc = write_results(&c);
-	answer->applied = c.applied;
+	int rc = people_count_answers(thread->people, form->name, now, &counter, &c.arena, &thread->scratch, &counted);
+	if (rc == OK) rc = write_results(&c, &counted, now);
+	answer->applied = counted.applied;
 	arena_fini(&c.arena);
 	if (rc == ERR_CLOSED) return answer_fail(answer, PROBLEM_SHUTTING_DOWN, STR_NONE); /* nobody reads it */
 	return rc;
