@@ -197,11 +197,14 @@ static void a_name_across_two_chunks_is_found(void **state)
 	world_open(&world);
 	assert_true(value && traits);
 	size_t people = 0;
-	for (int len = 1; len < 4300; len += len < 700 || (len > 2600 && len < 3300) ? 1 : 60) {
+	for (int len = 1; len<4300; len += len> 1800 && len < 2000 ? 1 : 30) {
+		struct cdpd_event event = world_event(EVENT_IDENTIFY, name_of('u', len), "");
 		memset(value, 'x', (size_t)len);
 		value[len] = '\0';
-		(void)snprintf(traits, 8000, "{\"aaa\":\"%s\",\"size\":\"m\"}", value);
-		answer_of(&world, name_of('u', len), "", traits);
+		(void)snprintf(traits, 8000, "{\"aaa\":\"%s\"}", value);
+		event.traits = str_from(traits);
+		(void)world_one(&world, &event);
+		answer_of(&world, name_of('u', len), "", "{\"size\":\"m\"}");
 		people++;
 	}
 	assert_int_equal(counted(&counts, US_PER_SECOND), people);
