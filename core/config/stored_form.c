@@ -20,7 +20,6 @@ struct fault_list {
 
 static void add_fault(struct fault_list *list, struct str pointer, struct str message)
 {
-	if (list->count >= STORED_FORM_FAULTS) return;
 	struct form_fault *fault = &list->items[list->count];
 	int rc = arena_str(list->arena, pointer, &fault->pointer);
 	if (rc == OK) rc = arena_str(list->arena, message, &fault->message);
@@ -34,6 +33,7 @@ static void on_fault(void *ctx, int place, const char *what)
 {
 	struct fault_list *list = ctx;
 	struct str pointer;
+	if (list->count >= STORED_FORM_FAULTS) return; /* before the search for its place */
 	int rc = tree_pointer(list->arena, list->root, place, &pointer);
 	if (rc == OK)
 		add_fault(list, pointer, str_from(what));
