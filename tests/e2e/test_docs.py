@@ -233,6 +233,9 @@ def test_zero_party():
             output = chair.run(command)
             if shown and output.strip().startswith("{"):
                 check_shape(loads(shown), json.loads(output))
+            if "forms/jackets/responses" in command:
+                assert json.loads(output)["score"] == 3
+        assert chair.daemon.profile("anonymous_id:telegram-7").json["traits"]["welcome.passed"]["value"] is True
     for text in yamls[1:]:
         if text.lstrip().startswith("consents:"):
             text = "  - name: with_consents\n    questions: [{id: a, type: text, text: A?}]\n" + textwrap.indent(textwrap.dedent(text), "    ")
