@@ -236,3 +236,67 @@ def test_cdpctl_handles_forms(daemon, tmp_path):
     assert daemon.ctl("forms", "show", "fit", check=False).returncode == 1
     assert daemon.ctl("forms", "drop", "fit", check=False).returncode == 2
     assert daemon.ctl("forms", "put", "fit", check=False).returncode == 2
+
+
+def test_a_put_that_was_answered_survives_a_kill(daemon):
+    """Killed at any moment: what was acknowledged is there, and the newest version is a whole one."""
+    acked = 0
+    for turn in range(4):
+        stop = threading.Event()
+
+        def work(turn=turn, stop=stop):
+            nonlocal acked
+            for i in range(100000):
+                try:
+                    made = put(daemon, "fit", with_question(help=f"{turn} {i}"))
+                except OSError:
+                    return
+                if made.status in (200, 201):
+                    acked = made.json["version"]
+                    stop.set()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        stop.wait(60)
+        daemon.kill()
+        thread.join()
+        daemon.start()
+        shown = daemon.get("/v1/admin/forms/fit").json
+        assert shown["version"] in (acked, acked + 1), (shown["version"], acked)
+        acked = shown["version"]
+
+
+def test_links_answer_a_form_of_the_store(daemon):
+    put(daemon, "fit", FIT)
+    daemon.track("u1", "Seen")
+    daemon.settled()
+    admin = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+
+    def link(form):
+        order = {"purpose": "form", "person": "user_id:u1", "form": form, "target": "https://shop.example/f"}
+        return daemon.request("POST", "/v1/links", json.dumps(order).encode(), admin)
+
+    assert link("none").json["pointer"] == "/form"
+    token = link("fit").json["token"]
+    given = daemon.request("POST", "/v1/forms/fit/responses", json.dumps({"answers": {"size": "m"}}).encode(), {"Authorization": f"Bearer {token}"})
+    assert given.status == 200, given
+    assert daemon.profile("user_id:u1", position=given.headers["x-cdpd-position"]).json["traits"]["fit.size"]["value"] == "m"
+    following = daemon.get("/v1/forms/fit/next?person=user_id:u1", token=READ_TOKEN).json
+    assert [question["id"] for question in following["questions"]] == ["why"]
+
+
+def test_a_purpose_that_a_stored_form_asks_for_may_not_go():
+    with running(extra="consent: {{purposes: [{{name: news, channels: [email]}}, {{name: other}}]}}\n") as daemon:
+        consent = {"purpose": "news", "channels": ["email"], "text": "Send me news"}
+        assert put(daemon, "fit", {**FIT, "consents": [{**consent, "purpose": "spam"}]}).status == 400
+        assert put(daemon, "fit", {**FIT, "consents": [{**consent, "channels": ["sms"]}]}).status == 400
+        assert put(daemon, "fit", {**FIT, "consents": [consent]}).status == 201
+        good = daemon.config_file.read_text()
+        daemon.config_file.write_text(good.replace("{name: news, channels: [email]}, ", ""))
+        run = check(daemon)
+        assert run.returncode == 1 and "fit.1.json" in run.stderr and "'news' is not one of consent.purposes" in run.stderr, run.stderr
+        daemon.reload()
+        while "reload refused" not in daemon.log_text():
+            pass
+        assert daemon.get("/v1/forms/fit", token=None).status == 200
+        daemon.config_file.write_text(good)
