@@ -30,14 +30,20 @@ static int on_person(void *ctx, const struct answer_found *answers, size_t count
 	return c->counter->add(c->counter->ctx, c->part, answers, count);
 }
 
-static int walk(struct counting *c, size_t index, int64_t budget_us, struct fragment_id *last, bool *is_done,
-		uint64_t *applied)
+static int walk(struct counting *c, size_t index, int64_t budget_us, struct answer_scanned *scanned)
 {
-	struct slice *slice = &c->slices[index];
+	const struct answer_scan scan = {.form = c->form,
+					 .range = c->slices[index].range,
+					 .now = c->now,
+					 .budget_us = budget_us,
+					 .fn = on_person,
+					 .ctx = c,
+					 .scratch = c->scratch};
 	if (c->counter->should_stop && c->counter->should_stop(c->counter->ctx)) return ERR_CLOSED;
 	c->part = c->out->parts[index];
-	return people_scan_answers(c->reader, c->form, &slice->range, c->now, budget_us, c->scratch, on_person, c, last,
-				   is_done, &slice->seen, applied);
+	int rc = people_scan_answers(c->reader, &scan, scanned);
+	if (rc == OK) c->slices[index].seen = scanned->seen;
+	return rc;
 }
 
 /* False: that was the last id there can be. */
@@ -50,20 +56,20 @@ static bool next_id(struct fragment_id *id)
 
 static int walk_all(struct counting *c)
 {
-	struct fragment_id from = {{0}}, last;
+	struct fragment_id from = {{0}};
+	struct answer_scanned scanned = {.is_done = false};
 	struct answer_count *out = c->out;
-	for (bool is_done = false; !is_done; is_done = is_done || !next_id(&from)) {
+	for (bool is_done = false; !is_done; is_done = scanned.is_done || !next_id(&from)) {
 		struct slice *slice = &c->slices[out->count];
-		uint64_t applied;
 		if (out->count == SLICES_MAX) return ERR_TOO_LARGE;
 		out->parts[out->count] = c->counter->begin(c->counter->ctx);
 		if (!out->parts[out->count]) return ERR_NOMEM;
 		slice->range.from = from;
 		memset(slice->range.to.bytes, 0xff, sizeof slice->range.to.bytes);
-		int rc = walk(c, out->count, c->counter->slice_us, &last, &is_done, &applied);
+		int rc = walk(c, out->count, c->counter->slice_us, &scanned);
 		if (rc != OK) return rc;
-		if (out->count++ == 0) out->applied = applied;
-		if (!is_done) slice->range.to = from = last;
+		if (out->count++ == 0) out->applied = scanned.applied;
+		if (!scanned.is_done) slice->range.to = from = scanned.last;
 	}
 	return OK;
 }
@@ -131,14 +137,12 @@ static int read_changes(struct counting *c, uint64_t *after, size_t *stale)
 /* Each in one piece: it was one slice before. */
 static int walk_stale(struct counting *c)
 {
-	struct fragment_id last;
-	uint64_t applied;
-	bool is_done;
+	struct answer_scanned scanned;
 	for (size_t i = 0; i < c->out->count; i++) {
 		if (!c->slices[i].is_stale) continue;
 		c->slices[i].is_stale = false;
 		c->counter->clear(c->counter->ctx, c->out->parts[i]);
-		int rc = walk(c, i, NO_HURRY_US, &last, &is_done, &applied);
+		int rc = walk(c, i, NO_HURRY_US, &scanned);
 		if (rc != OK) return rc;
 	}
 	return OK;

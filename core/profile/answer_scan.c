@@ -17,11 +17,7 @@ struct sieve {
 
 struct scan {
 	struct people_reader *reader;
-	struct str form;
-	int64_t now;
-	struct arena *scratch;
-	int (*fn)(void *ctx, const struct answer_found *answers, size_t count);
-	void *ctx;
+	const struct answer_scan *order;
 	struct fragment_id id; /* of the rows in the sieves */
 	struct sieve fragment, merged;
 };
@@ -50,9 +46,10 @@ static void pass(struct scan *scan, struct str key, struct str value)
 	struct sieve *sieve = is_merged ? &scan->merged : &scan->fragment;
 	if (kind == PIECE_HEAD || kind == PIECE_MERGED) {
 		sieve->is_there = true;
-		sieve->has_name = holds(value, scan->form);
+		sieve->has_name = holds(value, scan->order->form);
 	} else if (value.len > PIECE_CHUNK_HEADER) {
-		pass_chunk(sieve, str_of(value.ptr + PIECE_CHUNK_HEADER, value.len - PIECE_CHUNK_HEADER), scan->form);
+		pass_chunk(sieve, str_of(value.ptr + PIECE_CHUNK_HEADER, value.len - PIECE_CHUNK_HEADER),
+			   scan->order->form);
 	}
 }
 
@@ -61,27 +58,28 @@ static void pass(struct scan *scan, struct str key, struct str value)
 static bool is_of_form(const struct scan *scan, const struct row_trait *trait, struct trait_origin *origin)
 {
 	return trait->provenance == PROVENANCE_DECLARED && trait->origin.len &&
-	       origin_decode(trait->origin, origin) == OK && str_eq(origin->form, scan->form);
+	       origin_decode(trait->origin, origin) == OK && str_eq(origin->form, scan->order->form);
 }
 
 /* There is one declared value of each name, and nothing is stronger. */
 static int collect(const struct scan *scan, const struct row *view)
 {
 	size_t count = 0;
-	struct answer_found *found = arena_array(scan->scratch, struct answer_found, view->trait_count + 1);
+	struct answer_found *found = arena_array(scan->order->scratch, struct answer_found, view->trait_count + 1);
 	if (!found) return ERR_NOMEM;
 	for (size_t i = 0; i < view->trait_count; i++) {
 		struct trait_origin origin;
 		const struct row_trait *trait = &view->traits[i];
 		if (!is_of_form(scan, trait, &origin)) continue;
-		found[count++] = (struct answer_found){.trait = trait->name,
-						       .question = origin.question,
-						       .value = trait->value,
-						       .version = origin.version,
-						       .at = trait->stamp->time,
-						       .is_expired = origin_is_expired(trait->origin, scan->now)};
+		found[count++] =
+		    (struct answer_found){.trait = trait->name,
+					  .question = origin.question,
+					  .value = trait->value,
+					  .version = origin.version,
+					  .at = trait->stamp->time,
+					  .is_expired = origin_is_expired(trait->origin, scan->order->now)};
 	}
-	return count ? scan->fn(scan->ctx, found, count) : OK;
+	return count ? scan->order->fn(scan->order->ctx, found, count) : OK;
 }
 
 /* Only the row that shows the profile: the merged one, or a fragment that is alone. */
@@ -91,10 +89,10 @@ static int look(struct scan *scan)
 	const struct sieve *sieve = is_merged ? &scan->merged : &scan->fragment;
 	struct row *row;
 	if (!sieve->is_there || !sieve->has_name) return OK;
-	int rc = reader_row(scan->reader, &scan->id, is_merged, true, scan->scratch, &row);
+	int rc = reader_row(scan->reader, &scan->id, is_merged, true, scan->order->scratch, &row);
 	bool is_view = rc == OK && (is_merged || (fragment_id_eq(&row->profile, &row->id) && !row->has_merged));
 	if (is_view) rc = collect(scan, row);
-	arena_reset(scan->scratch);
+	arena_reset(scan->order->scratch);
 	return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
 }
 
@@ -104,10 +102,11 @@ static void begin_id(struct scan *scan, const char *id)
 	scan->fragment = scan->merged = (struct sieve){.is_there = false};
 }
 
-static int walk(struct scan *scan, struct store_cursor *cursor, const struct answer_range *range, int64_t deadline,
-		bool *is_done)
+static int walk(struct scan *scan, struct store_cursor *cursor, bool *is_done)
 {
+	const struct answer_range *range = &scan->order->range;
 	struct str key = str_of(range->from.bytes, ID_SIZE), value;
+	int64_t deadline = clock_mono_us() + scan->order->budget_us;
 	bool has_id = false;
 	*is_done = true;
 	int rc = store_cursor_move(cursor, STORE_AT_OR_AFTER, &key, &value);
@@ -117,8 +116,7 @@ static int walk(struct scan *scan, struct store_cursor *cursor, const struct ans
 			int looked = has_id ? look(scan) : OK;
 			if (looked != OK) return looked;
 			*is_done = memcmp(key.ptr, range->to.bytes, ID_SIZE) > 0;
-			if (*is_done) return OK;
-			if (has_id && clock_mono_us() >= deadline) return OK;
+			if (*is_done || (has_id && clock_mono_us() >= deadline)) return OK;
 			begin_id(scan, key.ptr);
 			has_id = true;
 		}
@@ -129,24 +127,20 @@ static int walk(struct scan *scan, struct store_cursor *cursor, const struct ans
 	return has_id ? look(scan) : OK;
 }
 
-int people_scan_answers(struct people_reader *reader, struct str form, const struct answer_range *range, int64_t now,
-			int64_t budget_us, struct arena *scratch,
-			int (*fn)(void *ctx, const struct answer_found *answers, size_t count), void *ctx,
-			struct fragment_id *last, bool *is_done, uint64_t *seen, uint64_t *applied)
+int people_scan_answers(struct people_reader *reader, const struct answer_scan *order, struct answer_scanned *out)
 {
-	struct scan scan = {
-	    .reader = reader, .form = form, .now = now, .scratch = scratch, .fn = fn, .ctx = ctx, .id = range->from};
+	struct scan scan = {.reader = reader, .order = order, .id = order->range.from};
 	struct store_cursor *cursor;
-	CHECK(form.len && form.len <= ORIGIN_NAME_MAX);
-	int rc = people_read_begin(reader, applied);
+	CHECK(order->form.len && order->form.len <= ORIGIN_NAME_MAX);
+	int rc = people_read_begin(reader, &out->applied);
 	if (rc != OK) return rc;
-	*seen = reader->checkpoint.last_change;
+	out->seen = reader->checkpoint.last_change;
 	rc = store_cursor_open(reader->txn, reader->people->tables.rows, &cursor);
 	if (rc == OK) {
-		rc = walk(&scan, cursor, range, clock_mono_us() + budget_us, is_done);
+		rc = walk(&scan, cursor, &out->is_done);
 		store_cursor_close(cursor);
 	}
 	people_read_end(reader);
-	*last = scan.id;
+	out->last = scan.id;
 	return rc;
 }

@@ -16,10 +16,22 @@ struct answer_range { /* profile ids from `from` on, up to and including `to` */
 	struct fragment_id from, to;
 };
 
-/* Calls `fn` for each person of the range that has answered `form`, until `budget_us` are over (at least one row is looked at); values live in
- * `scratch` until it returns, which is then reset. *last: the last id looked at; *is_done: the range is at its end. *seen: the newest
- * change of the snapshot. `fn` non-zero ends it with that status. The reader is not inside read_begin/end. */
-MUST_USE int people_scan_answers(struct people_reader *reader, struct str form, const struct answer_range *range,
-				 int64_t now, int64_t budget_us, struct arena *scratch,
-				 int (*fn)(void *ctx, const struct answer_found *answers, size_t count), void *ctx,
-				 struct fragment_id *last, bool *is_done, uint64_t *seen, uint64_t *applied);
+struct answer_scan {
+	struct str form;
+	struct answer_range range;
+	int64_t now, budget_us; /* at least one row is looked at */
+	/* One person. Values live in `scratch`, which is reset when it returns. Non-zero ends the scan with that status. */
+	int (*fn)(void *ctx, const struct answer_found *answers, size_t count);
+	void *ctx;
+	struct arena *scratch;
+};
+
+struct answer_scanned {
+	struct fragment_id last; /* looked at */
+	bool is_done;            /* the range is at its end */
+	uint64_t seen, applied;  /* of the snapshot: newest change, next seq to fold */
+};
+
+/* The people of the range who have answered the form, in one read transaction. The reader is not inside read_begin/end. */
+MUST_USE int people_scan_answers(struct people_reader *reader, const struct answer_scan *scan,
+				 struct answer_scanned *out);
