@@ -109,7 +109,7 @@ static enum ctl_exit read_definition(const char *name, struct buf *out)
 	return CTL_USAGE;
 }
 
-/* All that is wrong with a definition; its first fault stands in the usual text already. */
+/* All that is wrong with a definition, each with its place. */
 static void print_faults(const struct asking *a)
 {
 	struct json root, list, fault;
@@ -172,14 +172,19 @@ static enum ctl_exit run_delete(const struct asking *a)
 
 /* ── results ─────────────────────────────────────────────────────────────── */
 
-static void show_counts(struct json list)
+static void show_counts(struct json list, int64_t other)
 {
+	static const char *const titles[] = {"ANSWER", "PEOPLE", NULL};
 	struct json row, value;
 	struct json_iter it;
-	struct table *table = table_new((const char *const[]){"", "", NULL});
+	struct table *table = table_new(titles);
 	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
 		if (json_get(row, STR("value"), &value)) table_cell_json(table, value, 60);
 		table_cell_f(table, "%" PRId64, json_int_at(row, "count"));
+	}
+	if (other) {
+		table_cell(table, STR("(of older versions)"));
+		table_cell_f(table, "%" PRId64, other);
 	}
 	table_print(table, stdout, 4);
 }
@@ -193,7 +198,8 @@ static void show_question(struct json question)
 		     json_int_at(question, "answered"), json_int_at(question, "refused"));
 	if (json_get(question, STR("mean"), &mean) && json_double(mean, &number)) (void)printf(", mean %.4g", number);
 	(void)putchar('\n');
-	if (json_get(question, STR("options"), &list) || json_get(question, STR("histogram"), &list)) show_counts(list);
+	if (json_get(question, STR("options"), &list) || json_get(question, STR("histogram"), &list))
+		show_counts(list, json_int_at(question, "other"));
 }
 
 static void show_results(struct json root)
