@@ -50,8 +50,9 @@ static const char HELP[] =
     "\n"
     "Without a token, and only for a daemon on this machine, the quickstart's are tried:\n"
     "demo-read-token for profile, demo-admin-token for everything else.\n"
-    "profile and forms results need the scope profiles:read, merge and unmerge the scope merge, link the scope links, export the\n"
-    "scope export, erase, erasures, suppress and unsuppress the scope erase, all other commands the scope admin.\n"
+    "profile and forms results need the scope profiles:read, merge and unmerge the scope merge, link the scope\n"
+    "links, export the scope export, erase, erasures, suppress and unsuppress the scope erase, all other commands\n"
+    "the scope admin.\n"
     "\n"
     "Exit codes: 0 done, 1 no such thing, 2 wrong usage, 3 no daemon answered, 4 token refused,\n"
     "5 any other refusal.\n";
