@@ -1,6 +1,8 @@
 """docs/plugin-guide.md, word by word: its shell blocks run in order in a scratch home."""
 
+import contextlib
 import os
+import random
 import re
 import socket
 import subprocess
@@ -8,12 +10,19 @@ import subprocess
 from cdpd import BUILD, ROOT
 
 
+def free_port():
+    """Below the range that port 0 picks from: what runs beside this test does not take it."""
+    while True:
+        port = random.randrange(10000, 30000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 def test_the_guide_as_it_stands(tmp_path):
     text = (ROOT / "docs" / "plugin-guide.md").read_text()
     blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (tmp_path / "build").symlink_to(BUILD)
     script = "set -em\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n" + "".join(blocks).replace("8080", str(port))
     env = {name: value for name, value in os.environ.items() if not name.startswith("CDPD_") and name != "MAKEFLAGS"}
