@@ -7,6 +7,8 @@
 
 #include "ctl/client.h"
 #include "ctl/erase.h"
+#include "ctl/forms.h"
+#include "ctl/plugin_check.h"
 #include "ctl/print.h"
 #include "ctl/show.h"
 
@@ -36,6 +38,9 @@ static const char HELP[] =
     "  link REF            a link that speaks for one person, by default to confirm a consent:\n"
     "                      --purpose NAME [--channel NAME] [--target URL]; or, to let the person speak,\n"
     "                      --for form|preferences|consent --target URL; --ttl SECONDS, --single-use\n"
+    "  plugin check FILE   loads a plugin and runs it over events, without a daemon (plugin check --help)\n"
+    "  forms               forms of the configuration and of the store; forms show NAME, forms put NAME FILE\n"
+    "                      (JSON; --dry-run only checks), forms delete NAME, forms results NAME\n"
     "  verify consents     whether the chained consent log is whole\n"
     "\n"
     "Options\n"
@@ -47,8 +52,9 @@ static const char HELP[] =
     "\n"
     "Without a token, and only for a daemon on this machine, the quickstart's are tried:\n"
     "demo-read-token for profile, demo-admin-token for everything else.\n"
-    "profile needs the scope profiles:read, merge and unmerge the scope merge, link the scope links, export the\n"
-    "scope export, erase, erasures, suppress and unsuppress the scope erase, all other commands the scope admin.\n"
+    "profile and forms results need the scope profiles:read, merge and unmerge the scope merge, link the scope\n"
+    "links, export the scope export, erase, erasures, suppress and unsuppress the scope erase, all other commands\n"
+    "the scope admin.\n"
     "\n"
     "Exit codes: 0 done, 1 no such thing, 2 wrong usage, 3 no daemon answered, 4 token refused,\n"
     "5 any other refusal.\n";
@@ -66,6 +72,8 @@ struct ctl {
 	const char *link_for, *purpose, *channel, *target;
 	uint64_t ttl; /* 0: the daemon's default */
 	bool is_single_use;
+	char *const *words; /* of commands that have commands of their own */
+	int word_count;
 };
 
 /* ── asking ──────────────────────────────────────────────────────────────── */
@@ -383,8 +391,15 @@ static enum ctl_exit run_verify(struct ctl *ctl)
 	return json_bool_at(root, "intact") ? CTL_OK : CTL_FAILED;
 }
 
+static enum ctl_exit run_forms(struct ctl *ctl)
+{
+	const struct forms_options options = {
+	    .words = ctl->words, .word_count = ctl->word_count, .is_json = ctl->is_json, .is_dry_run = ctl->is_dry_run};
+	return forms_run(ctl->client, ctl->reader, &ctl->body, &options);
+}
+
 static const struct command {
-	const char *name, *argument; /* NULL: takes none; "A B": takes two */
+	const char *name, *argument; /* NULL: takes none; "A B": takes two; "…": looks at its words itself */
 	const char *demo_token;
 	enum ctl_exit (*run)(struct ctl *ctl);
 } COMMANDS[] = {
@@ -403,6 +418,7 @@ static const struct command {
     {"suppress", "REF", "demo-admin-token", run_suppress},
     {"unsuppress", "REF", "demo-admin-token", run_unsuppress},
     {"link", "REF", "demo-admin-token", run_link},
+    {"forms", "…", "demo-admin-token", run_forms},
     {"verify", "consents", "demo-admin-token", run_verify},
 };
 
@@ -571,6 +587,7 @@ static int read_options(struct ctl *ctl, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	if (argc > 1 && strcmp(argv[1], "plugin") == 0) return plugin_check_main(argc - 1, argv + 1);
 	const char *url = getenv("CDPD_URL");
 	struct ctl ctl = {.url = url && *url ? url : DEFAULT_URL};
 	int result = read_options(&ctl, argc, argv);
@@ -582,6 +599,11 @@ int main(int argc, char **argv)
 	const struct command *command = find_command(argv[optind]);
 	if (!command) return CTL_USAGE;
 	int given = argc - optind - 1;
+	if (command->argument && strcmp(command->argument, "…") == 0) {
+		ctl.words = argv + optind + 1;
+		ctl.word_count = given;
+		return run(&ctl, command);
+	}
 	if (!command->argument && given) return usage("too many arguments for ", command->name);
 	int wanted = !command->argument ? 0 : strchr(command->argument, ' ') ? 2 : 1;
 	if (given != wanted)

@@ -2,6 +2,7 @@
 
 #include "api/answer.h"
 #include "api/feed.h"
+#include "api/form_results.h"
 #include "api/internal.h"
 #include "api/position_wait.h"
 #include "base/clock.h"
@@ -16,6 +17,15 @@ const struct str MIME_EVENT_STREAM = STR("text/event-stream");
 
 /* ── what a reload swaps ─────────────────────────────────────────────────── */
 
+static int load_forms(const struct config *config, struct live *live)
+{
+	char *errors;
+	int rc = form_set_load(config->store_path, config, &live->forms, &errors);
+	if (rc != OK) log_error(LOG_API, "forms of the store refused: %s", errors ? errors : status_str(rc));
+	free(errors);
+	return rc;
+}
+
 static int live_new(const struct config *config, struct live **out)
 {
 	struct live *live = calloc(1, sizeof *live);
@@ -29,7 +39,9 @@ static int live_new(const struct config *config, struct live **out)
 		return rc;
 	}
 	rc = person_keys_load(config->store_path, &live->keys);
+	if (rc == OK) rc = load_forms(config, live);
 	if (rc != OK) {
+		person_keys_free(live->keys);
 		token_set_free(live->tokens);
 		free(live);
 		return rc;
@@ -44,8 +56,10 @@ static void live_unref(struct live *live)
 {
 	if (!live || atomic_fetch_sub(&live->refs, 1) != 1) return;
 	config_unref(live->config);
-	token_set_free(live->tokens);
-	person_keys_free(live->keys);
+	form_set_unref(live->forms);
+	if (!live->base) token_set_free(live->tokens);
+	if (!live->base) person_keys_free(live->keys);
+	if (live->base) live_unref(live->base);
 	free(live);
 }
 
@@ -77,26 +91,64 @@ const struct live *api_worker_live(struct api_worker *worker)
 	return worker->live;
 }
 
-int api_set_config(struct api *api, const struct config *config)
+static void live_swap(struct api *api, struct live *next)
 {
-	struct live *next;
-	int rc = live_new(config, &next);
-	if (rc != OK) return rc;
 	pthread_mutex_lock(&api->lock);
 	struct live *before = api->live;
 	api->live = next;
 	atomic_fetch_add(&api->live_generation, 1);
 	pthread_mutex_unlock(&api->lock);
 	live_unref(before);
+}
+
+int api_set_config(struct api *api, const struct config *config)
+{
+	struct live *next;
+	pthread_mutex_lock(&api->forms_lock);
+	int rc = live_new(config, &next);
+	if (rc == OK) live_swap(api, next);
+	pthread_mutex_unlock(&api->forms_lock);
+	return rc;
+}
+
+int api_set_forms(struct api *api, struct form_set *forms)
+{
+	struct live *next = calloc(1, sizeof *next);
+	if (!next) return ERR_NOMEM;
+	const struct live *running = api->live; /* nobody else swaps it: forms_lock */
+	struct live *base = running->base ? running->base : api->live;
+	atomic_init(&next->refs, 1);
+	atomic_fetch_add(&base->refs, 1);
+	next->base = base;
+	next->config = config_ref(running->config);
+	next->tokens = base->tokens;
+	next->keys = base->keys;
+	next->forms = form_set_ref(forms);
+	live_swap(api, next);
 	return OK;
+}
+
+struct form_set *api_forms(struct api *api)
+{
+	pthread_mutex_lock(&api->lock);
+	struct form_set *forms = form_set_ref(api->live->forms);
+	pthread_mutex_unlock(&api->lock);
+	return forms;
 }
 
 int api_check_config(const struct config *config, char **errors)
 {
 	struct token_set *tokens;
+	struct form_set *forms;
 	int rc = token_set_load(config, &tokens, errors);
-	if (rc == OK) token_set_free(tokens);
-	return rc;
+	if (rc != OK) return rc;
+	token_set_free(tokens);
+	rc = form_set_load(config->store_path, config, &forms, errors);
+	if (rc == OK) form_set_unref(forms);
+	if (rc != ERR_REFUSED) return rc;
+	log_warn(LOG_API, "the forms of the store were not checked: this user may not read %.*s",
+		 STR_ARG(config->store_path));
+	return OK;
 }
 
 /* ── the object ──────────────────────────────────────────────────────────── */
@@ -140,8 +192,10 @@ int api_new(const struct api_options *options, struct api **out)
 	api->streams = &open_streams;
 	api->fold = options->fold;
 	pthread_mutex_init(&api->lock, NULL);
+	pthread_mutex_init(&api->forms_lock, NULL);
 	atomic_init(&api->live_generation, 1);
 	int rc = live_new(options->config, &api->live);
+	if (rc == OK) rc = form_counts_new(&api->counts);
 	if (rc == OK) rc = read_pool_new(api->people, &api->pool);
 	if (rc != OK) {
 		api_free(api);
@@ -157,7 +211,9 @@ void api_free(struct api *api)
 	if (!api) return;
 	CHECK(!api->workers);
 	read_pool_free(api->pool);
+	form_counts_free(api->counts);
 	live_unref(api->live);
+	pthread_mutex_destroy(&api->forms_lock);
 	pthread_mutex_destroy(&api->lock);
 	free(api);
 }
@@ -220,6 +276,7 @@ int api_register(struct api *api, struct router *router)
 	int rc = ingest_http_register(api, router);
 	if (rc == OK) rc = settings_register(api, router);
 	if (rc == OK) rc = forms_register(router);
+	if (rc == OK) rc = admin_forms_register(router);
 	if (rc == OK) rc = amp_register(router);
 	for (size_t i = 0; i < COUNT_OF(own) && rc == OK; i++) rc = own[i](router);
 	return rc;

@@ -3,6 +3,7 @@
 #include "api/forms.h"
 #include "api/form_credentials.h"
 #include "api/form_person.h"
+#include "api/form_results.h"
 #include "api/ingest_http.h"
 #include "api/params.h"
 #include "api/position_wait.h"
@@ -13,12 +14,24 @@
 
 /* ── the definition ────────────────────────────────────────────────────────── */
 
+const struct conf_form *form_of_live(const struct live *live, struct str name)
+{
+	const struct conf_form *form = config_form(live->config, name);
+	if (form) return form;
+	const struct stored_form *stored = form_set_form(live->forms, name);
+	return stored ? &stored->form : NULL;
+}
+
 bool form_hold(struct api_worker *worker, struct http_request *req, struct str name, struct form_held *out)
 {
-	out->config = config_ref(api_worker_live(worker)->config);
-	out->form = config_form(out->config, name);
-	if (out->form) return true;
-	config_unref(out->config);
+	const struct live *live = api_worker_live(worker);
+	*out = (struct form_held){.form = form_of_live(live, name)};
+	if (out->form) {
+		bool is_stored = !config_form(live->config, name);
+		if (is_stored) out->stored = stored_form_ref(form_set_form(live->forms, name));
+		out->config = config_ref(live->config);
+		return true;
+	}
 	http_reply_problem(req, PROBLEM_NOT_FOUND,
 			   str_eq(name, PREFERENCES) ? STR("no preferences are configured")
 						     : STR("there is no form of that name"),
@@ -29,6 +42,7 @@ bool form_hold(struct api_worker *worker, struct http_request *req, struct str n
 void form_release(struct form_held *held)
 {
 	config_unref(held->config);
+	stored_form_unref(held->stored);
 }
 
 static void reply_form(struct http_request *req, const struct conf_form *form)
@@ -61,27 +75,33 @@ static void reply_json(struct api_worker *worker, struct http_request *req, cons
 	buf_shrink(&worker->out, API_BUF_KEEP);
 }
 
+static void write_form(struct json_out *out, const struct conf_form *form)
+{
+	jo_object(out);
+	jo_key(out, STR("name"));
+	jo_str(out, form->name);
+	jo_key(out, STR("version"));
+	jo_uint(out, form->version);
+	jo_key(out, STR("kind"));
+	jo_str(out, str_from(form_kind_name(form->kind)));
+	jo_key(out, STR("questions"));
+	jo_uint(out, form->question_count);
+	jo_end_object(out);
+}
+
 static void list_forms(struct api_worker *worker, struct http_request *req)
 {
-	const struct config *config = api_worker_live(worker)->config;
+	const struct live *live = api_worker_live(worker);
+	const struct config *config = live->config;
 	struct json_out out;
 	buf_clear(&worker->out);
 	json_out_init(&out, &worker->out);
 	jo_object(&out);
 	jo_key(&out, STR("forms"));
 	jo_array(&out);
-	for (size_t i = 0; i < config->form_count; i++) {
-		jo_object(&out);
-		jo_key(&out, STR("name"));
-		jo_str(&out, config->forms[i].name);
-		jo_key(&out, STR("version"));
-		jo_uint(&out, config->forms[i].version);
-		jo_key(&out, STR("kind"));
-		jo_str(&out, str_from(form_kind_name(config->forms[i].kind)));
-		jo_key(&out, STR("questions"));
-		jo_uint(&out, config->forms[i].question_count);
-		jo_end_object(&out);
-	}
+	for (size_t i = 0; i < config->form_count; i++) write_form(&out, &config->forms[i]);
+	for (size_t i = 0; i < live->forms->count; i++)
+		if (!live->forms->items[i]->about.is_deleted) write_form(&out, &live->forms->items[i]->form);
 	jo_end_array(&out);
 	jo_end_object(&out);
 	reply_json(worker, req, &out);
@@ -543,6 +563,7 @@ struct form_route {
 static const struct form_route FORM_ROUTES[] = {
     {HTTP_GET, "/v1/forms/{name}", "", 0, get_form},
     {HTTP_POST, "/v1/forms/{name}/responses", "person", RESPONSE_BYTES, post_response},
+    {HTTP_GET, "/v1/forms/{name}/results", "", 0, form_results_get},
     {HTTP_GET, "/v1/forms/{name}/next", "person", 0, get_next},
     {HTTP_GET, "/v1/preferences", "person", 0, get_preferences},
     {HTTP_PUT, "/v1/preferences", "person", RESPONSE_BYTES, put_preferences},

@@ -11,6 +11,7 @@
 
 #include "api/api.h"
 #include "api/auth.h"
+#include "api/form_store.h"
 #include "api/person_token.h"
 #include "api/read_pool.h"
 #include "base/json.h"
@@ -24,12 +25,14 @@
 
 extern const struct str MIME_JSON, MIME_TEXT, MIME_METRICS, MIME_YAML, MIME_EVENT_STREAM;
 
-/* What a reload swaps, whole. */
+/* What a reload swaps, whole; a change of the store's forms too, which borrows the rest from `base`. */
 struct live {
 	atomic_uint refs;
 	const struct config *config;
 	struct token_set *tokens;
 	struct person_keys *keys;
+	struct form_set *forms; /* made over the API */
+	struct live *base;      /* whose tokens and keys these are; NULL: its own */
 };
 
 struct api {
@@ -45,7 +48,9 @@ struct api {
 	atomic_bool is_draining;
 	atomic_int *streams; /* open feeds of all workers */
 
-	pthread_mutex_t lock; /* live, workers */
+	pthread_mutex_t forms_lock; /* who changes `live`: one after the other, files and all; taken before `lock` */
+	struct form_counts *counts; /* core/api/form_results.c */
+	pthread_mutex_t lock;       /* live, workers */
 	struct live *live;
 	_Atomic uint64_t live_generation;
 	struct api_worker *workers;
@@ -83,6 +88,10 @@ const struct config *api_config(struct api *api);
 /* The running config and tokens, borrowed until this worker's next call; on its thread. */
 const struct live *api_worker_live(struct api_worker *worker);
 struct fold *api_fold(struct api *api);
+/* The forms of the store swapped for `forms`, which it takes a reference of. With forms_lock. ERR_NOMEM. */
+MUST_USE int api_set_forms(struct api *api, struct form_set *forms);
+/* The running set, with a reference. Any thread. */
+struct form_set *api_forms(struct api *api);
 /* Position of the newest record below `next_seq`, as text: what X-Cdpd-Position says. */
 struct str api_position_text(const struct api *api, uint64_t next_seq, char out[POSITION_TEXT_SIZE]);
 
@@ -123,4 +132,5 @@ MUST_USE int ingest_http_register(struct api *api, struct router *router);
 MUST_USE int settings_register(struct api *api, struct router *router);
 /* forms.c: routes with write keys, person tokens or tokens with a scope. */
 MUST_USE int forms_register(struct router *router);
+MUST_USE int admin_forms_register(struct router *router);
 MUST_USE int amp_register(struct router *router);

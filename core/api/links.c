@@ -1,10 +1,10 @@
 /* Links that speak for one person: POST /v1/links makes them, /r/{token} is where they lead. A GET changes nothing, because mail
  * scanners and previews follow links too: it shows a page with a button, or goes on to the target that was signed. */
 #include "api/consents.h"
+#include "api/forms.h"
 #include "api/ingest_http.h"
 #include "base/clock.h"
 #include "base/hash.h"
-#include "config/form.h"
 
 #define BODY_CAP    8192u
 #define TTL_DEFAULT (7 * INT64_C(86400))
@@ -88,14 +88,14 @@ static bool read_consent(struct order *order, struct json root, const struct con
 }
 
 /* The only form that the link may answer. */
-static bool read_form(struct order *order, struct json root, const struct config *config)
+static bool read_form(struct order *order, struct json root, const struct live *live)
 {
 	struct person_claims *claims = &order->claims;
 	if (!take_text(order, root, STR("form"), STR("/form"), &claims->form)) return false;
 	if (claims->form.len == 0) return true;
 	if (claims->purpose != PERSON_FORM)
 		return refuse(order, PROBLEM_SCHEMA_VIOLATION, STR("/form"), STR("is for links of the purpose form"));
-	if (!config_form(config, claims->form))
+	if (!form_of_live(live, claims->form))
 		return refuse(order, PROBLEM_NOT_FOUND, STR("/form"), STR("there is no form of that name"));
 	return true;
 }
@@ -197,7 +197,7 @@ static bool read_order(struct order *order, struct api_worker *worker, struct ht
 	if (json_type(root) != JSON_OBJECT)
 		return refuse(order, PROBLEM_SCHEMA_VIOLATION, STR_NONE, STR("must be an object"));
 	return read_purpose(order, root) && read_consent(order, root, api_worker_live(worker)->config) &&
-	       read_form(order, root, api_worker_live(worker)->config) && read_target(order, root) &&
+	       read_form(order, root, api_worker_live(worker)) && read_target(order, root) &&
 	       read_bounds(order, root) && read_person(order, root, worker, http_arena(req));
 }
 

@@ -40,6 +40,11 @@ void complain(struct complaints *complaints, int line, const char *fmt, ...)
 	va_start(args, fmt);
 	int len = vsnprintf(what, sizeof what, fmt, args);
 	va_end(args);
+	if (len >= 0 && complaints->on_fault) {
+		complaints->count++;
+		complaints->on_fault(complaints->ctx, line, what);
+		return;
+	}
 	if (len < 0 || !begin(complaints)) return;
 	if (line > 0)
 		note(complaints, buf_printf(&complaints->text, "%.500s:%d: %s", complaints->file, line, what));

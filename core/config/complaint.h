@@ -6,6 +6,9 @@
 
 struct complaints {
 	const char *file;
+	/* NULL, or who takes the complaints of `complain` instead of `text`: with places that are no lines of a file. */
+	void (*on_fault)(void *ctx, int place, const char *what);
+	void *ctx;
 	struct buf text; /* one a line, without a last newline */
 	size_t count;
 	int status; /* sticky: ERR_NOMEM */

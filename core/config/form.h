@@ -14,6 +14,8 @@
 enum form_kind { FORM_FORM, FORM_QUIZ, FORM_POLL, FORM_PREFERENCES, FORM_ENTRY };
 const char *form_kind_name(enum form_kind kind);
 
+enum form_results { FORM_RESULTS_PRIVATE, FORM_RESULTS_PUBLIC /* GET …/results needs no token */ };
+
 enum question_type {
 	QUESTION_SINGLE,
 	QUESTION_MULTIPLE,
@@ -83,6 +85,7 @@ struct conf_form {
 	uint32_t version;
 	uint32_t accepts_since; /* oldest version that responses may still be to; 0: only `version` */
 	enum form_kind kind;
+	enum form_results results;
 	const struct node *title;
 	struct conf_question *questions;
 	size_t question_count;

@@ -9,6 +9,7 @@
 /* NOLINTEND(bugprone-macro-parentheses) */
 
 static const char *const kinds[] = {"form", "quiz", "poll", "preferences", "entry", NULL};
+static const char *const results[] = {"private", "public", NULL};
 static const char *const types[] = {"single", "multiple", "scale", "text", "date", "number", "hours", NULL};
 
 _Static_assert(FORM_FORM == 0 && FORM_ENTRY == COUNT_OF(kinds) - 2, "kinds[] is in the enum's order");
@@ -97,6 +98,7 @@ static const struct key form_keys[] = {
     {"accepts_since", KEY_INT, FORM(accepts_since), RANGE("0", "0", "1000000")},
     {"kind", KEY_CHOICE, FORM(kind), .fallback = "form", .choices = kinds},
     {"title", KEY_ANY, FORM(title)},
+    {"results", KEY_CHOICE, FORM(results), .fallback = "private", .choices = results},
     {"questions", KEY_ITEMS, FIELDS(struct conf_form, questions, question_count), .flags = KEY_REQUIRED,
      .items = &question_table},
     {"consents", KEY_ITEMS, FIELDS(struct conf_form, consents, consent_count), .items = &consent_table},

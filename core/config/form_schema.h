@@ -13,6 +13,8 @@ extern const struct table form_file_table; /* reads a struct form_file */
 
 /* Fills in what the tables could not: conditions, ranges, names of traits. Complaints name the form and the question. */
 void form_compile(struct reading *reading, struct conf_form *form);
+/* That, what the configuration says of its purposes, and its texts. */
+void form_finish(struct reading *reading, const struct config *config, struct conf_form *form);
 /* The JSON texts. `is_full`: correct answers, traits and pass rules too. ERR_NOMEM, ERR_TOO_LARGE. */
 MUST_USE int form_write_json(struct buf *out, const struct conf_form *form, bool is_full);
 MUST_USE int form_write_question_json(struct buf *out, const struct conf_form *form,

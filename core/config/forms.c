@@ -169,24 +169,29 @@ static void check_purposes(struct reading *r, const struct config *config, const
 	}
 }
 
-static void finish(struct reading *r, struct config *config, size_t index, const char *file)
+void form_finish(struct reading *r, const struct config *config, struct conf_form *form)
 {
-	struct conf_form *form = &config->forms[index];
-	const char *before = r->complaints->file;
 	size_t faults = r->complaints->count;
-	r->complaints->file = file;
-	if (arena_str(r->arena, str_from(file), &form->file) != OK) r->complaints->status = ERR_NOMEM;
-	if (is_taken(config, index))
-		complain(r->complaints, form->line, "there is another form '%.*s'", STR_ARG(form->name));
 	form_compile(r, form);
 	if (config->purpose_count) check_purposes(r, config, form);
-	r->complaints->file = before;
 	if (r->complaints->count > faults || r->complaints->status != OK) return;
 	int rc = make_texts(r->arena, form);
 	if (rc == ERR_TOO_LARGE)
 		complain(r->complaints, form->line, "form '%.*s' is too large", STR_ARG(form->name));
 	else if (rc != OK)
 		r->complaints->status = rc;
+}
+
+static void finish(struct reading *r, struct config *config, size_t index, const char *file)
+{
+	struct conf_form *form = &config->forms[index];
+	const char *before = r->complaints->file;
+	r->complaints->file = file;
+	if (arena_str(r->arena, str_from(file), &form->file) != OK) r->complaints->status = ERR_NOMEM;
+	if (is_taken(config, index))
+		complain(r->complaints, form->line, "there is another form '%.*s'", STR_ARG(form->name));
+	form_finish(r, config, form);
+	r->complaints->file = before;
 }
 
 void forms_check(struct reading *r, const struct node *root, struct draft *draft)

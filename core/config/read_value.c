@@ -69,9 +69,11 @@ static uint64_t limit_of(const struct key *key, const char *text, uint64_t other
 static void read_number(struct reading *r, const struct key *key, const struct node *node, const char *path, char *out)
 {
 	uint64_t value;
-	if (node->is_quoted || !parse_number(key->type, node->text, &value)) {
+	/* With a unit it is a text, which JSON has to quote. */
+	bool is_text = node->is_quoted && key->type == KEY_INT;
+	if (is_text || !parse_number(key->type, node->text, &value)) {
 		complain(r->complaints, node->line, "%s: '%.*s' is not %s%s", path, STR_ARG(node->text),
-			 number_help(key->type), node->is_quoted ? " (leave the quotes out)" : "");
+			 number_help(key->type), is_text ? " (leave the quotes out)" : "");
 		return;
 	}
 	if (value < limit_of(key, key->min, 0) || value > limit_of(key, key->max, UINT64_MAX)) {

@@ -202,9 +202,15 @@ enum ctl_exit client_post(struct client *client, const char *path, struct buf *b
 	return client_request(client, "POST", path, body);
 }
 
+enum ctl_exit client_send_json(struct client *client, const char *method, const char *path, struct str json,
+			       struct buf *body)
+{
+	return perform(client, method, path, &json, body);
+}
+
 enum ctl_exit client_post_json(struct client *client, const char *path, struct str json, struct buf *body)
 {
-	return perform(client, "POST", path, &json, body);
+	return client_send_json(client, "POST", path, json, body);
 }
 
 struct saving {

@@ -39,6 +39,9 @@ MUST_USE enum ctl_exit client_post(struct client *client, const char *path, stru
 MUST_USE enum ctl_exit client_request(struct client *client, const char *method, const char *path, struct buf *body);
 /* GET straight into a file, however long; *body holds a refusal. */
 MUST_USE enum ctl_exit client_save(struct client *client, const char *path, FILE *out, struct buf *body);
+/* Any method, with a JSON body. */
+MUST_USE enum ctl_exit client_send_json(struct client *client, const char *method, const char *path, struct str json,
+					struct buf *body);
 /* POST with a JSON body. */
 MUST_USE enum ctl_exit client_post_json(struct client *client, const char *path, struct str json, struct buf *body);
 /* Reads a text/event-stream until it ends or `fn` returns non-zero; fn gets each event's name and data. */

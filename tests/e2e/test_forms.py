@@ -1,9 +1,7 @@
 """Zero-party data: forms are read, answered in parts, become declared traits with their provenance, and survive."""
 
 import json
-import os
 import pathlib
-import re
 import subprocess
 import time
 import urllib.parse
@@ -396,38 +394,6 @@ def test_a_form_asks_for_purposes_that_exist(tmp_path):
     with_forms(daemon)
     run = subprocess.run(daemon.command("-n"), capture_output=True, text=True, timeout=30)
     assert "forms.yaml:2: form 'fit': the purpose 'newsletter' is not one of consent.purposes" in run.stderr, run.stderr
-
-
-PAGE = """\
-store: {{path: {data}}}
-listen: {{http: "127.0.0.1:0"}}
-tokens_file: {folder}/tokens.yaml
-journal: {{disk_free_min: 1MiB, ballast: 1MiB}}
-"""
-
-
-def test_the_page_for_newcomers_works_as_it_stands(tmp_path):
-    page = (ROOT / "docs" / "zero-party.md").read_text()
-    blocks = re.findall(r"^```(\w+)\n(.*?)^```", page, re.S | re.M)
-    config = next(text for language, text in blocks if language == "yaml")
-    daemon = Daemon(tmp_path, PAGE + config.replace("{", "{{").replace("}", "}}"))
-    with_forms(daemon, (ROOT / "conf" / "forms.yaml").read_text())
-    daemon.start()
-    try:
-        host = "%s:%s" % daemon.address()
-        commands = [command for language, text in blocks if language == "sh" for command in re.split(r"^(?=curl)", text, flags=re.M) if command]
-        assert len(commands) >= 10
-        for command in commands:
-            shell = command.replace("127.0.0.1:8080", host).replace("curl ", "curl -sS --fail-with-body ", 1)
-            run = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=30, env={**os.environ, "READ": READ_TOKEN})
-            assert run.returncode == 0, f"{command}{run.stdout}{run.stderr}"
-            json.loads(run.stdout)
-            daemon.settled()
-        quiz = answer(daemon, "jackets", key="server-key", userId="42", answers={"warmest": "down", "waterproof": ["wax", "goretex"]})
-        assert quiz.json["score"] == 3
-        assert daemon.profile("anonymous_id:telegram-7").json["traits"]["welcome.passed"]["value"] is True
-    finally:
-        daemon.kill()
 
 
 def test_forms_inside_mails(tmp_path):

@@ -1,54 +1,11 @@
 /* Definitions of forms: what loads means what it says, what does not is refused with its line. */
-#include <unistd.h>
-
-#include "config/config_test.h"
+#include "config/config_file.h"
 #include "config/form.h"
-
-static char folder[] = "/tmp/cdpd-forms-XXXXXX";
-static char file[64], forms_file[64];
 
 static int setup(void **state)
 {
 	(void)state;
-	if (!mkdtemp(folder)) return -1;
-	(void)snprintf(file, sizeof file, "%s/c.yaml", folder);
-	(void)snprintf(forms_file, sizeof forms_file, "%s/f.yaml", folder);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	(void)unlink(file);
-	(void)unlink(forms_file);
-	return rmdir(folder);
-}
-
-static void write_file(const char *path, const char *text)
-{
-	FILE *f = fopen(path, "we");
-	assert_non_null(f);
-	assert_true(fputs(text, f) >= 0);
-	assert_int_equal(fclose(f), 0);
-}
-
-static const struct config *loaded(const char *text)
-{
-	const struct config *config;
-	char *errors;
-	write_file(file, text);
-	if (config_load(file, NULL, 0, &config, &errors) != OK) fail_msg("%s", errors);
-	return config;
-}
-
-static void refused(const char *text, const char *why)
-{
-	const struct config *config;
-	char *errors;
-	write_file(file, text);
-	assert_int_not_equal(config_load(file, NULL, 0, &config, &errors), OK);
-	if (!strstr(errors, why)) fail_msg("got  %s\nwant %s", errors, why);
-	free(errors);
+	return config_folder_make("f.yaml");
 }
 
 #define HEAD "forms:\n- name: f\n  questions:\n"
@@ -56,7 +13,7 @@ static void refused(const char *text, const char *why)
 static void a_form_means_what_it_says(void **state)
 {
 	(void)state;
-	const struct config *c = loaded(
+	const struct config *c = config_loaded(
 	    HEAD "  - {id: a, type: single, text: A?, options: [1, \"1\", yes, true, 2.50], trait: x, expires: 180d}\n"
 		 "  - {id: b, type: scale, text: {en: B, fr: C}, min: 0, max: 1, step: 0.1, labels: {0: no}}\n"
 		 "  - {id: d, type: date, text: D, min: 1970-01-11, when: [{question: a, in: [1, true]}, {question: b, "
@@ -119,56 +76,60 @@ static void wrong_ones_name_their_line(void **state)
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		char text[512];
 		(void)snprintf(text, sizeof text, HEAD "  - %s\n", cases[i].question);
-		refused(text, cases[i].why);
+		config_refused(text, cases[i].why);
 	}
-	refused(HEAD "  - {id: a, type: text, text: A}\n  kind: entry\n", "needs 'pass'");
-	refused(HEAD "  - {id: a, type: text, text: A}\n  pass: {score: 2}\n",
-		"only an entry questionnaire and a quiz");
-	refused(HEAD "  - {id: a, type: text, text: A}\n  kind: entry\n  pass: {score: 2}\n",
-		"needs questions with 'correct'");
-	refused(HEAD "  - {id: a, type: text, text: A}\n  version: 2\n  accepts_since: 3\n",
-		"accepts_since is above version");
-	refused("forms: [{name: f}]\n", "needs 'questions'");
-	refused(HEAD "  - {id: a, type: text, text: A}\n  consents: [{purpose: m, text: [x]}]\n",
-		"a consent's text must be");
-	refused(HEAD
-		"  - {id: a, type: text, text: A}\n  consents: [{purpose: m, text: A}]\nconsent: {purposes: [n]}\n",
-		"is not one of consent.purposes");
-	refused(HEAD "  - {id: a, type: text, text: A}\n  consents: [{purpose: m, channels: [sms], text: A}]\nconsent: "
-		     "{purposes: [{name: m, channels: [email]}]}\n",
-		"has no channel 'sms'");
-	refused("amp: {senders: [news]}\n", "must be an e-mail address");
-	refused("forms: [{name: preferences, questions: [{id: a, type: text, text: A}]}]\npreferences: {topics: [a]}\n",
-		"there is another form 'preferences'");
+	config_refused(HEAD "  - {id: a, type: text, text: A}\n  kind: entry\n", "needs 'pass'");
+	config_refused(HEAD "  - {id: a, type: text, text: A}\n  pass: {score: 2}\n",
+		       "only an entry questionnaire and a quiz");
+	config_refused(HEAD "  - {id: a, type: text, text: A}\n  kind: entry\n  pass: {score: 2}\n",
+		       "needs questions with 'correct'");
+	config_refused(HEAD "  - {id: a, type: text, text: A}\n  version: 2\n  accepts_since: 3\n",
+		       "accepts_since is above version");
+	config_refused("forms: [{name: f}]\n", "needs 'questions'");
+	config_refused(HEAD "  - {id: a, type: text, text: A}\n  consents: [{purpose: m, text: [x]}]\n",
+		       "a consent's text must be");
+	config_refused(
+	    HEAD "  - {id: a, type: text, text: A}\n  consents: [{purpose: m, text: A}]\nconsent: {purposes: [n]}\n",
+	    "is not one of consent.purposes");
+	config_refused(
+	    HEAD "  - {id: a, type: text, text: A}\n  consents: [{purpose: m, channels: [sms], text: A}]\nconsent: "
+		 "{purposes: [{name: m, channels: [email]}]}\n",
+	    "has no channel 'sms'");
+	config_refused("amp: {senders: [news]}\n", "must be an e-mail address");
+	config_refused(
+	    "forms: [{name: preferences, questions: [{id: a, type: text, text: A}]}]\npreferences: {topics: [a]}\n",
+	    "there is another form 'preferences'");
 }
 
 static void forms_come_from_a_file_of_their_own_too(void **state)
 {
 	(void)state;
-	write_file(forms_file, "forms:\n- name: g\n  questions: [{id: a, type: text, text: A}]\n");
-	const struct config *c = loaded(HEAD "  - {id: a, type: text, text: A}\nforms_file: f.yaml\n");
+	config_put(&config_beside, "forms:\n- name: g\n  questions: [{id: a, type: text, text: A}]\n");
+	const struct config *c = config_loaded(HEAD "  - {id: a, type: text, text: A}\nforms_file: f.yaml\n");
 	assert_non_null(config_form(c, STR("f")));
-	assert_str(config_form(c, STR("g"))->file, forms_file);
+	assert_str(config_form(c, STR("g"))->file, config_beside.text);
 	config_unref(c);
-	write_file(forms_file, "forms:\n- name: g\n  questions: [{id: a, type: tex, text: A}]\n");
-	refused("forms_file: f.yaml\n", "f.yaml:3: forms[0].questions[0].type: 'tex'");
-	write_file(forms_file, "form: []\n");
-	refused("forms_file: f.yaml\n", "f.yaml:1: unknown key 'form', did you mean 'forms'?");
-	write_file(forms_file, "forms:\n- name: f\n  questions: [{id: a, type: text, text: A}]\n");
-	refused(HEAD "  - {id: a, type: text, text: A}\nforms_file: f.yaml\n", "f.yaml:2: there is another form 'f'");
-	refused("forms_file: none.yaml\n", "none.yaml");
-	write_file(forms_file, "");
-	config_unref(loaded("forms_file: f.yaml\n"));
+	config_put(&config_beside, "forms:\n- name: g\n  questions: [{id: a, type: tex, text: A}]\n");
+	config_refused("forms_file: f.yaml\n", "f.yaml:3: forms[0].questions[0].type: 'tex'");
+	config_put(&config_beside, "form: []\n");
+	config_refused("forms_file: f.yaml\n", "f.yaml:1: unknown key 'form', did you mean 'forms'?");
+	config_put(&config_beside, "forms:\n- name: f\n  questions: [{id: a, type: text, text: A}]\n");
+	config_refused(HEAD "  - {id: a, type: text, text: A}\nforms_file: f.yaml\n",
+		       "f.yaml:2: there is another form 'f'");
+	config_refused("forms_file: none.yaml\n", "none.yaml");
+	config_put(&config_beside, "");
+	config_unref(config_loaded("forms_file: f.yaml\n"));
 }
 
 static void a_changed_form_needs_a_higher_version(void **state)
 {
 	(void)state;
 	char *text;
-	const struct config *one = loaded(HEAD "  - {id: a, type: text, text: A}\n  version: 4\n");
-	const struct config *same = loaded(HEAD "  - {text: A, type: text, id: a}\n  version: 4\n# other spelling\n");
-	const struct config *changed = loaded(HEAD "  - {id: a, type: text, text: B}\n  version: 4\n");
-	const struct config *newer = loaded(HEAD "  - {id: a, type: text, text: B}\n  version: 5\n");
+	const struct config *one = config_loaded(HEAD "  - {id: a, type: text, text: A}\n  version: 4\n");
+	const struct config *same =
+	    config_loaded(HEAD "  - {text: A, type: text, id: a}\n  version: 4\n# other spelling\n");
+	const struct config *changed = config_loaded(HEAD "  - {id: a, type: text, text: B}\n  version: 4\n");
+	const struct config *newer = config_loaded(HEAD "  - {id: a, type: text, text: B}\n  version: 5\n");
 	assert_true(forms_may_follow(one, same, &text));
 	assert_true(forms_may_follow(one, newer, &text));
 	assert_false(forms_may_follow(one, changed, &text));
@@ -185,7 +146,8 @@ static void a_changed_form_needs_a_higher_version(void **state)
 static void preferences_are_a_form(void **state)
 {
 	(void)state;
-	const struct config *c = loaded("preferences:\n  topics: [a, {value: b, label: B}]\n  quiet_hours: true\n");
+	const struct config *c =
+	    config_loaded("preferences:\n  topics: [a, {value: b, label: B}]\n  quiet_hours: true\n");
 	const struct conf_form *form = config_form(c, STR("preferences"));
 	assert_non_null(form);
 	assert_int_equal(form->kind, FORM_PREFERENCES);
@@ -223,5 +185,5 @@ int main(void)
 	    cmocka_unit_test(preferences_are_a_form),
 	    cmocka_unit_test(numbers_and_dates),
 	};
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, setup, config_folder_remove);
 }

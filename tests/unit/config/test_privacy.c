@@ -1,52 +1,29 @@
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "config/config_test.h"
-
-static char folder[] = "/tmp/cdpd-privacy-XXXXXX";
-static char file[64], key_file[64];
+#include "config/config_file.h"
 
 static int setup(void **state)
 {
 	(void)state;
-	if (!mkdtemp(folder)) return -1;
-	(void)snprintf(file, sizeof file, "%s/c.yaml", folder);
-	(void)snprintf(key_file, sizeof key_file, "%s/privacy.key", folder);
-	return 0;
+	return config_folder_make("privacy.key");
 }
 
-static int teardown(void **state)
+/* The key of pseudonyms lies with the data unless told otherwise. */
+static const char *with_store(const char *text)
 {
-	(void)state;
-	(void)unlink(file);
-	(void)unlink(key_file);
-	return rmdir(folder);
-}
-
-static int load(const char *text, const struct config **out, char **errors)
-{
-	FILE *f = fopen(file, "we");
-	assert_non_null(f);
-	assert_true(fprintf(f, "store: {path: %s}\n%s", folder, text) > 0);
-	assert_int_equal(fclose(f), 0);
-	return config_load(file, NULL, 0, out, errors);
+	static char whole[8192];
+	(void)snprintf(whole, sizeof whole, "store: {path: %s}\n%s", config_folder.path, text);
+	return whole;
 }
 
 static const struct config *loaded(const char *text)
 {
-	const struct config *config;
-	char *errors;
-	if (load(text, &config, &errors) != OK) fail_msg("%s", errors);
-	return config;
+	return config_loaded(with_store(text));
 }
 
 static void refused(const char *text, const char *wanted)
 {
-	const struct config *config;
-	char *errors;
-	if (load(text, &config, &errors) == OK) fail_msg("taken: %s", text);
-	if (!strstr(errors, wanted)) fail_msg("no \"%s\" in:\n%s", wanted, errors);
-	free(errors);
+	config_refused(with_store(text), wanted);
 }
 
 static enum privacy_act act_at(const struct privacy_rules *rules, const char *a, const char *b)
@@ -129,16 +106,16 @@ static void bad_paths(void **state)
 
 static void key_file_of_others(void **state)
 {
-	FILE *f = fopen(key_file, "we");
+	FILE *f = fopen(config_beside.text, "we");
 	(void)state;
 	assert_non_null(f);
 	assert_int_equal(fclose(f), 0);
-	assert_int_equal(chmod(key_file, 0644), 0);
+	assert_int_equal(chmod(config_beside.text, 0644), 0);
 	refused("privacy:\n  pseudonymize: [userId]\n", "privacy.key must not be readable by others: chmod 600");
 	config_unref(loaded("privacy: {drop: [traits.a]}\n")); /* nobody needs it */
-	assert_int_equal(chmod(key_file, 0600), 0);
+	assert_int_equal(chmod(config_beside.text, 0600), 0);
 	config_unref(loaded("privacy: {pseudonymize: [userId]}\n"));
-	assert_int_equal(unlink(key_file), 0);
+	assert_int_equal(unlink(config_beside.text), 0);
 	refused("privacy:\n  pseudonymize: [userId]\n  hash_key_file: /tmp\n",
 		"c.yaml:4: privacy.hash_key_file: /tmp must be a regular file");
 }
@@ -151,5 +128,5 @@ int main(void)
 	    cmocka_unit_test(bad_paths),
 	    cmocka_unit_test(key_file_of_others),
 	};
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, setup, config_folder_remove);
 }

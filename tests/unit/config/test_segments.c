@@ -1,34 +1,10 @@
 /* Segments in a configuration: what a condition becomes, where it may stand, and what is refused with which words. */
-#include <unistd.h>
-
-#include "config/config_test.h"
-
-static char folder[] = "/tmp/cdpd-segments-XXXXXX";
-static char file[64], more[64];
+#include "config/config_file.h"
 
 static int setup(void **state)
 {
 	(void)state;
-	if (!mkdtemp(folder)) return -1;
-	(void)snprintf(file, sizeof file, "%s/c.yaml", folder);
-	(void)snprintf(more, sizeof more, "%s/s.yaml", folder);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	(void)unlink(file);
-	(void)unlink(more);
-	return rmdir(folder);
-}
-
-static void put(const char *path, const char *text)
-{
-	FILE *f = fopen(path, "we");
-	assert_non_null(f);
-	assert_true(fputs(text, f) >= 0);
-	assert_int_equal(fclose(f), 0);
+	return config_folder_make("s.yaml");
 }
 
 #define FEATURES "features: [{name: orders, type: count}, {name: best, type: last, field: properties.x}]\n"
@@ -37,8 +13,7 @@ static int load(const char *text, const struct config **out, char **errors)
 {
 	char whole[8192];
 	(void)snprintf(whole, sizeof whole, "%s%s", FEATURES, text);
-	put(file, whole);
-	return config_load(file, NULL, 0, out, errors);
+	return config_load_text(whole, out, errors);
 }
 
 static const struct config *loaded(const char *text)
@@ -168,7 +143,7 @@ static void every_complaint_has_file_and_line(void **state)
 		char text[2048], want[512], *errors;
 		const struct config *config;
 		(void)snprintf(text, sizeof text, "segments:\n%s", wrong[i].segments);
-		(void)snprintf(want, sizeof want, "%s:%s", file, wrong[i].complaint);
+		(void)snprintf(want, sizeof want, "%s:%s", config_file.text, wrong[i].complaint);
 		assert_int_equal(load(text, &config, &errors), ERR_INVALID);
 		if (strncmp(errors, want, strlen(want)) != 0) fail_msg("got  %s\nwant %s", errors, want);
 		if (strchr(errors, '\n')) fail_msg("more than one complaint: %s", errors);
@@ -185,7 +160,7 @@ static void a_file_of_their_own(void **state)
 	    "- {name: a, when: {trait: x, is: 1}}\n- {name: b, when: {segment: inline}}\n"};
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(whole); i++) {
-		put(more, whole[i]);
+		config_put(&config_beside, whole[i]);
 		const struct config *config =
 		    loaded("segments_file: s.yaml\nsegments: [{name: inline, when: {segment: a}}]\n");
 		assert_int_equal(config->segment_count, 3);
@@ -213,19 +188,19 @@ static void complaints_name_the_file(void **state)
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		const struct config *config;
 		char *errors, want[256];
-		put(more, cases[i].text);
-		(void)snprintf(want, sizeof want, "%s%s", more, cases[i].complaint);
+		config_put(&config_beside, cases[i].text);
+		(void)snprintf(want, sizeof want, "%s%s", config_beside.text, cases[i].complaint);
 		assert_int_equal(load("segments_file: s.yaml\nsegments: [{name: inline, when: {trait: a, is: 1}}]\n",
 				      &config, &errors),
 				 ERR_INVALID);
 		if (!strstr(errors, want)) fail_msg("got  %s\nwant %s", errors, want);
 		free(errors);
 	}
-	(void)unlink(more);
+	(void)unlink(config_beside.text);
 	const struct config *config;
 	char *errors;
 	assert_int_not_equal(load("segments_file: s.yaml\n", &config, &errors), OK);
-	if (!strstr(errors, more)) fail_msg("%s", errors);
+	if (!strstr(errors, config_beside.text)) fail_msg("%s", errors);
 	free(errors);
 }
 
@@ -247,5 +222,5 @@ int main(void)
 	    cmocka_unit_test(a_file_of_their_own),      cmocka_unit_test(complaints_name_the_file),
 	    cmocka_unit_test(the_example_loads),
 	};
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, setup, config_folder_remove);
 }

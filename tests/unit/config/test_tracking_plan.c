@@ -1,44 +1,12 @@
 #include <dirent.h>
-#include <unistd.h>
 
-#include "config/config_test.h"
+#include "config/config_file.h"
 #include "config/tracking_plan.h"
-
-static char folder[] = "/tmp/cdpd-plan-XXXXXX";
-static char file[64], plan_file[64];
 
 static int setup(void **state)
 {
 	(void)state;
-	if (!mkdtemp(folder)) return -1;
-	(void)snprintf(file, sizeof file, "%s/c.yaml", folder);
-	(void)snprintf(plan_file, sizeof plan_file, "%s/plan.yaml", folder);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	(void)unlink(file);
-	(void)unlink(plan_file);
-	return rmdir(folder);
-}
-
-static void write_file(const char *name, const char *text)
-{
-	FILE *f = fopen(name, "we");
-	assert_non_null(f);
-	assert_true(fputs(text, f) >= 0);
-	assert_int_equal(fclose(f), 0);
-}
-
-static const struct config *loaded(const char *text)
-{
-	const struct config *config;
-	char *errors;
-	write_file(file, text);
-	if (config_load(file, NULL, 0, &config, &errors) != OK) fail_msg("%s", errors);
-	return config;
+	return config_folder_make("plan.yaml");
 }
 
 /* Every wanted text stands in the complaints, and there are no more lines than that. */
@@ -47,9 +15,8 @@ static void refused(const char *text, const char *plan, const char *const *wante
 	const struct config *config;
 	char *errors;
 	size_t count = 0, lines = 1;
-	write_file(file, text);
-	if (plan) write_file(plan_file, plan);
-	if (config_load(file, NULL, 0, &config, &errors) == OK) fail_msg("taken: %s%s", text, plan ? plan : "");
+	if (plan) config_put(&config_beside, plan);
+	if (config_load_text(text, &config, &errors) == OK) fail_msg("taken: %s%s", text, plan ? plan : "");
 	for (; wanted[count]; count++)
 		if (!strstr(errors, wanted[count])) fail_msg("no \"%s\" in:\n%s", wanted[count], errors);
 	for (const char *c = errors; *c; c++) lines += *c == '\n';
@@ -59,11 +26,11 @@ static void refused(const char *text, const char *plan, const char *const *wante
 
 static void none(void **state)
 {
-	const struct config *c = loaded("");
+	const struct config *c = config_loaded("");
 	(void)state;
 	assert_null(c->tracking_plan);
 	config_unref(c);
-	c = loaded("tracking_plan:\n");
+	c = config_loaded("tracking_plan:\n");
 	assert_null(c->tracking_plan);
 	config_unref(c);
 }
@@ -71,14 +38,14 @@ static void none(void **state)
 static void beside_the_config(void **state)
 {
 	(void)state;
-	write_file(plan_file, "unplanned: reject\n"
-			      "events:\n"
-			      "  - event: Order Completed\n"
-			      "    mode: reject\n"
-			      "    schema: {type: object, required: [total]}\n"
-			      "  - {type: page}\n"
-			      "  - {type: track, mode: accept}\n");
-	const struct config *c = loaded("tracking_plan: {file: plan.yaml}\n");
+	config_put(&config_beside, "unplanned: reject\n"
+				   "events:\n"
+				   "  - event: Order Completed\n"
+				   "    mode: reject\n"
+				   "    schema: {type: object, required: [total]}\n"
+				   "  - {type: page}\n"
+				   "  - {type: track, mode: accept}\n");
+	const struct config *c = config_loaded("tracking_plan: {file: plan.yaml}\n");
 	const struct tracking_plan *plan = c->tracking_plan;
 	assert_non_null(plan);
 	assert_int_equal(plan->unplanned, PLAN_REJECT);
@@ -94,9 +61,10 @@ static void beside_the_config(void **state)
 
 static void inside_the_config(void **state)
 {
-	const struct config *c = loaded("tracking_plan:\n"
-					"  events:\n"
-					"    - {event: 'He said \"no\"', schema: {properties: {a: {minimum: 1}}}}\n");
+	const struct config *c =
+	    config_loaded("tracking_plan:\n"
+			  "  events:\n"
+			  "    - {event: 'He said \"no\"', schema: {properties: {a: {minimum: 1}}}}\n");
 	const struct plan_entry *entry = tracking_plan_find(c->tracking_plan, PLAN_TRACK, STR("He said \"no\""));
 	struct buf metrics;
 	(void)state;
@@ -210,8 +178,8 @@ static void the_example_loads(void **state)
 	const struct config *config;
 	char *errors;
 	(void)state;
-	write_file(file, "tracking_plan: {file: " CONF_DIR "/tracking-plan.yaml}\n");
-	if (config_load(file, NULL, 0, &config, &errors) != OK) fail_msg("%s", errors);
+	if (config_load_text("tracking_plan: {file: " CONF_DIR "/tracking-plan.yaml}\n", &config, &errors) != OK)
+		fail_msg("%s", errors);
 	assert_true(config->tracking_plan->entry_count > 3);
 	config_unref(config);
 }
@@ -228,5 +196,5 @@ int main(void)
 	    cmocka_unit_test(everything_at_once),
 	    cmocka_unit_test(the_example_loads),
 	};
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, setup, config_folder_remove);
 }

@@ -15,10 +15,11 @@
 #include "fold/append.h"
 #include "fold/fold.h"
 #include "journal/clock_source.h"
-#include "temp_dir.h"
+#include "store/test_dir.h"
 
 struct world {
-	char path[TEMP_DIR_SIZE];
+	struct test_dir dir;
+	const char *path; /* of dir */
 	struct config config;
 	struct conf_namespace namespaces[2];
 	struct conf_feature features[4];
@@ -34,7 +35,8 @@ struct world {
 static inline void world_init(struct world *world)
 {
 	memset(world, 0, sizeof *world);
-	temp_dir_make(world->path);
+	world->dir = test_dir_make();
+	world->path = world->dir.path;
 	static struct str user_id[] = {{"userId", 6}}, anonymous_id[] = {{"anonymousId", 11}};
 	world->namespaces[0] = (struct conf_namespace){
 	    .name = STR("user_id"), .from = user_id, .from_count = 1, .max_per_profile = 1, .is_known = true};
@@ -62,7 +64,7 @@ static inline void world_init(struct world *world)
 
 static inline void world_fini(struct world *world)
 {
-	temp_dir_remove(world->path);
+	test_dir_remove(&world->dir);
 }
 
 static inline void world_on_commit(void *ctx, uint64_t applied, uint64_t last_change)

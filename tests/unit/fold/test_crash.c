@@ -348,10 +348,9 @@ static void a_crashing_record_is_quarantined_and_its_neighbours_applied(void **s
 static void a_rebuild_leaves_the_quarantined_record_out(void **state)
 {
 	struct world *world = *state;
-	char profiles[TEMP_DIR_SIZE + 16];
-	(void)snprintf(profiles, sizeof profiles, "%s/profiles", world->path);
+	struct test_path profiles = test_dir_path(&world->dir, "profiles");
 	a_crashing_record_is_quarantined_and_its_neighbours_applied(state);
-	temp_dir_remove(profiles);
+	test_tree_remove(profiles.text);
 	assert_false(dies(world));
 	assert_int_equal(world_open(world), OK);
 	uint64_t verdicts[OUTCOME_VERDICT_COUNT];

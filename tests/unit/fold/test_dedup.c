@@ -8,14 +8,15 @@
 #include "base/clock.h"
 #include "fold/dedup.h"
 #include "fold/dedup_row.h"
-#include "temp_dir.h"
+#include "store/test_dir.h"
 
 #define MILLION   1000000u
 #define IDS_EACH  ((uint64_t)1 << DEDUP_GENERATION_BITS)
 #define WINDOW_US (10 * US_PER_SECOND)
 
 struct world {
-	char path[TEMP_DIR_SIZE], env_path[TEMP_DIR_SIZE + 16];
+	struct test_dir dir;
+	struct test_path env_path;
 	struct store_env *env;
 	struct dedup *dedup;
 	struct store_txn *txn;
@@ -26,7 +27,7 @@ struct world {
 static void world_open(struct world *world)
 {
 	const struct store_options options = {.map_bytes = UINT64_C(1) << 34, .max_dbs = 8, .format = 1};
-	assert_int_equal(store_open(world->env_path, &options, &world->env), OK);
+	assert_int_equal(store_open(world->env_path.text, &options, &world->env), OK);
 	assert_int_equal(dedup_open(world->env, &world->dedup), OK);
 	dedup_configure(world->dedup, WINDOW_US, 100 * MILLION);
 	assert_int_equal(dedup_load(world->dedup, NULL), OK);
@@ -48,8 +49,8 @@ static int setup(void **state)
 {
 	static struct world world;
 	world = (struct world){.t = 1000 * US_PER_SECOND};
-	temp_dir_make(world.path);
-	(void)snprintf(world.env_path, sizeof world.env_path, "%s/profiles", world.path);
+	world.dir = test_dir_make();
+	world.env_path = test_dir_path(&world.dir, "profiles");
 	world_open(&world);
 	*state = &world;
 	return 0;
@@ -59,7 +60,7 @@ static int teardown(void **state)
 {
 	struct world *world = *state;
 	world_close(world);
-	temp_dir_remove(world->path);
+	test_dir_remove(&world->dir);
 	return 0;
 }
 

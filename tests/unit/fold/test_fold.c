@@ -273,7 +273,7 @@ static void kinds_of_a_newer_version_stop_the_fold(void **state)
 static void acts_are_folded_and_folded_again(void **state)
 {
 	struct world *world = *state;
-	char profiles[TEMP_DIR_SIZE + 16];
+	struct test_path profiles = test_dir_path(&world->dir, "profiles");
 	struct arena arena;
 	struct str payload;
 	uint64_t applied = 0;
@@ -299,8 +299,7 @@ static void acts_are_folded_and_folded_again(void **state)
 		if (round) break;
 		/* The checkpoint is lost: the journal says the same again. */
 		world_close(world);
-		(void)snprintf(profiles, sizeof profiles, "%s/profiles", world->path);
-		temp_dir_remove(profiles);
+		test_tree_remove(profiles.text);
 		assert_int_equal(world_open(world), OK);
 		world_start(world);
 	}
@@ -310,7 +309,7 @@ static void acts_are_folded_and_folded_again(void **state)
 
 static void copy_folder(const char *from, const char *to)
 {
-	char command[2 * TEMP_DIR_SIZE + 64];
+	char command[2 * sizeof(struct test_path) + 64];
 	(void)snprintf(command, sizeof command, "rm -rf '%s' && cp -a '%s' '%s'", to, from, to);
 	assert_int_equal(system(command), 0);
 }
@@ -318,19 +317,17 @@ static void copy_folder(const char *from, const char *to)
 static void a_checkpoint_ahead_of_the_journal_is_refused(void **state)
 {
 	struct world *world = *state;
-	char journal[TEMP_DIR_SIZE + 16], kept[TEMP_DIR_SIZE + 16];
-	(void)snprintf(journal, sizeof journal, "%s/journal", world->path);
-	(void)snprintf(kept, sizeof kept, "%s/kept", world->path);
+	struct test_path journal = test_dir_path(&world->dir, "journal"), kept = test_dir_path(&world->dir, "kept");
 	assert_int_equal(world_open(world), OK);
 	(void)world_send(world, 1, 1);
 	world_close(world);
-	copy_folder(journal, kept);
+	copy_folder(journal.text, kept.text);
 	assert_int_equal(world_open(world), OK);
 	world_start(world);
 	(void)world_send_many(world, 2, 10, 1);
 	world_settle(world);
 	world_close(world);
-	copy_folder(kept, journal);
+	copy_folder(kept.text, journal.text);
 	assert_int_equal(world_open(world), ERR_CORRUPT);
 	assert_null(world->fold);
 	world_close(world);
@@ -339,11 +336,10 @@ static void a_checkpoint_ahead_of_the_journal_is_refused(void **state)
 static void a_foreign_epoch_is_refused(void **state)
 {
 	struct world *world = *state;
-	char journal[TEMP_DIR_SIZE + 16];
-	(void)snprintf(journal, sizeof journal, "%s/journal", world->path);
+	struct test_path journal = test_dir_path(&world->dir, "journal");
 	assert_int_equal(world_open(world), OK);
 	world_close(world);
-	temp_dir_remove(journal);
+	test_tree_remove(journal.text);
 	assert_int_equal(world_open(world), ERR_FOREIGN);
 	world_close(world);
 }

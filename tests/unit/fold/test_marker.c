@@ -9,19 +9,19 @@
 #include <string.h>
 
 #include "fold/marker.h"
-#include "temp_dir.h"
+#include "store/test_dir.h"
 
 static int setup(void **state)
 {
-	static char path[TEMP_DIR_SIZE];
-	temp_dir_make(path);
-	*state = path;
+	static struct test_dir dir;
+	dir = test_dir_make();
+	*state = dir.path;
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	temp_dir_remove(*state);
+	test_tree_remove(*state);
 	return 0;
 }
 
@@ -189,7 +189,7 @@ static void position_zero_can_be_blamed(void **state)
 
 static void a_file_of_other_bytes_starts_anew(void **state)
 {
-	char path[TEMP_DIR_SIZE + 32], noise[4096];
+	char path[sizeof(struct test_path)], noise[4096];
 	(void)snprintf(path, sizeof path, "%s/fold.attempt", (const char *)*state);
 	for (size_t length = 0; length <= sizeof noise; length += 1024) {
 		memset(noise, 'x', sizeof noise);

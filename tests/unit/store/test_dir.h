@@ -38,9 +38,14 @@ static inline int test_dir_unlink(const char *path, const struct stat *st, int t
 	return remove(path);
 }
 
+static inline void test_tree_remove(const char *path)
+{
+	CHECK(nftw(path, test_dir_unlink, 16, FTW_DEPTH | FTW_PHYS) == 0);
+}
+
 static inline void test_dir_remove(const struct test_dir *dir)
 {
-	CHECK(nftw(dir->path, test_dir_unlink, 16, FTW_DEPTH | FTW_PHYS) == 0);
+	test_tree_remove(dir->path);
 }
 
 struct test_path {

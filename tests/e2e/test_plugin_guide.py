@@ -1,0 +1,35 @@
+"""docs/plugin-guide.md, word by word: its shell blocks run in order in a scratch home."""
+
+import contextlib
+import os
+import random
+import re
+import socket
+import subprocess
+
+from cdpd import BUILD, ROOT
+
+
+def free_port():
+    """Below the range that port 0 picks from: what runs beside this test does not take it."""
+    while True:
+        port = random.randrange(10000, 30000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def test_the_guide_as_it_stands(tmp_path):
+    text = (ROOT / "docs" / "plugin-guide.md").read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
+    port = free_port()
+    (tmp_path / "build").symlink_to(BUILD)
+    script = "set -em\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n" + "".join(blocks).replace("8080", str(port))
+    env = {name: value for name, value in os.environ.items() if not name.startswith("CDPD_") and name != "MAKEFLAGS"}
+    ran = subprocess.run(["bash", "-c", script], cwd=tmp_path, env={**env, "HOME": str(tmp_path)}, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    shown = re.findall(r"```\n(weekend 1.*?)```", text, re.S)[0].splitlines()
+    for line in shown:
+        if not line.startswith(("enrich: ", "memory: ")):  # figures and sanitized builds differ
+            assert line in ran.stdout.splitlines(), f"the guide shows {line!r}\n{ran.stdout}"
+    assert re.search(r'"weekend_orders":\s*(\{"value":\s*)?2', ran.stdout), ran.stdout
