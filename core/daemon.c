@@ -10,7 +10,10 @@
 
 #include "api/api.h"
 #include "config/form.h"
+#include "enrich/enrichers.h"
+#include "plugin/enrich.h"
 #include "plugin/plugin.h"
+#include "plugin/spaces.h"
 
 struct daemon {
 	const struct daemon_source *source;
@@ -23,6 +26,8 @@ struct daemon {
 	struct people *people;
 	struct fold *fold;
 	struct deliver *deliver;
+	struct enrichers *enrichers;
+	struct spaces *spaces;
 	struct ingest *ingest;
 	struct privacy *privacy;
 	struct router *router;
@@ -49,6 +54,7 @@ static void on_fold_commit(void *ctx, uint64_t applied, uint64_t last_change)
 {
 	struct daemon *daemon = ctx;
 	deliver_wake(daemon->deliver);
+	enrichers_wake(daemon->enrichers);
 	api_on_commit(daemon->api, applied, last_change);
 }
 
@@ -113,12 +119,47 @@ static void free_fold(struct daemon *d)
 
 static int make_deliver(struct daemon *d)
 {
-	return deliver_new(d->journal, d->people, d->config, &d->deliver);
+	int rc = deliver_new(d->journal, d->people, d->config, &d->deliver);
+	if (!rc) deliver_set_spaces(d->deliver, d->spaces);
+	return rc;
 }
 
 static void free_deliver(struct daemon *d)
 {
 	deliver_free(d->deliver);
+}
+
+static int open_spaces(struct daemon *d)
+{
+	char path[4096];
+	(void)snprintf(path, sizeof path, "%.*s", STR_ARG(d->config->store_path));
+	return spaces_open(path, d->config->plugin_cache_bytes, &d->spaces);
+}
+
+/* Whoever was left behind inside a plugin may still come back to it. */
+static void close_spaces(struct daemon *d)
+{
+	spaces_close(d->spaces);
+}
+
+static int make_enrichers(struct daemon *d)
+{
+	return enrichers_new(d->journal, d->people, d->spaces, d->config, &d->enrichers);
+}
+
+static void free_enrichers(struct daemon *d)
+{
+	enrichers_free(d->enrichers);
+}
+
+static int start_enrichers(struct daemon *d)
+{
+	return enrichers_start(d->enrichers);
+}
+
+static void stop_enrichers(struct daemon *d)
+{
+	enrichers_stop(d->enrichers);
 }
 
 static int make_privacy(struct daemon *d)
@@ -246,17 +287,20 @@ static const struct step {
     {"data directory", start_store, stop_store},
     {"journal", open_journal, close_journal},
     {"profiles", open_people, close_people},
+    {"what plugins keep", open_spaces, close_spaces},
     {"ingest", make_ingest, free_ingest},
     {"journal thread", start_journal, stop_journal},
     {"fold", make_fold, free_fold},
     {"erasures", make_privacy, free_privacy},
     {"destinations", make_deliver, free_deliver},
+    {"asynchronous enrichers", make_enrichers, free_enrichers},
     {"api", make_api, free_api},
     {"listeners", bind_net, free_net},
     {"journal's answers", NULL, stop_journal},
     {"fold thread", start_fold, stop_fold},
     {"erasing thread", start_privacy, stop_privacy},
     {"destination threads", start_deliver, stop_deliver},
+    {"enricher threads", start_enrichers, stop_enrichers},
     {"io threads", start_net, stop_net},
 };
 
@@ -286,6 +330,7 @@ static int load(const struct daemon_source *source, const struct config **out)
 	int rc = config_load(source->config_file, source->overrides, source->override_count, out, &errors);
 	if (!rc) {
 		rc = plugin_check_config(*out, &errors);
+		if (!rc) rc = plugin_register_async(*out, async_plugin_register, &errors);
 		if (!rc) rc = plugin_register_features(*out, feature_type_register, &errors);
 		if (!rc) rc = features_check_config(*out, &errors);
 		if (!rc) rc = api_check_config(*out, &errors);
@@ -316,6 +361,7 @@ static void reload(struct daemon *d)
 		return;
 	}
 	const char *key = config_needs_restart(d->config, next);
+	if (!key && !enrich_chain_is_same(d->config, next)) key = "enrichers (those before the journal)";
 	if (key) {
 		log_error(LOG_MAIN,
 			  "reload refused, the running configuration stays: '%s' can only change at a restart", key);
@@ -344,6 +390,7 @@ static void reload(struct daemon *d)
 	journal_set_conf(d->journal, &next->journal);
 	rc = fold_reload(d->fold, next);
 	if (!rc) rc = deliver_reload(d->deliver, next);
+	if (!rc) rc = enrichers_reload(d->enrichers, next);
 	if (rc) log_error(LOG_MAIN, "reload is not complete, restart to make it so (%s)", status_str(rc));
 	log_setup(next->log_format, next->log_level);
 	config_unref(d->config);

@@ -1,6 +1,8 @@
 #include "api/event_json.h"
 
 #include "api/profile_json.h"
+#include "enrich/patched.h"
+#include "profile/awaits.h"
 
 void event_json_position(struct json_out *out, const struct api *api, struct str key, uint64_t seq)
 {
@@ -52,4 +54,17 @@ int event_json_write(struct json_out *out, const struct api *api, const struct c
 	int rc = event_json_begin(out, api, event, seq, outcome);
 	jo_end_object(out);
 	return rc == OK ? out->status : rc;
+}
+
+int event_json_patch(const struct api *api, struct read_thread *thread, const struct outcome *outcome,
+		     struct cdpd_event *event)
+{
+	uint64_t seqs[ASYNC_ENRICHERS_MAX], applied;
+	size_t count;
+	if (!outcome->resolution_seq) return OK;
+	int rc = people_read_begin(thread->people, &applied);
+	if (rc != OK) return rc;
+	rc = people_read_resolutions(thread->people, outcome, seqs, &count);
+	people_read_end(thread->people);
+	return rc == OK ? event_patch(api->journal, &thread->scratch, seqs, count, event) : rc;
 }

@@ -62,6 +62,8 @@ static int write_item(struct walk *walk, struct answer *answer, struct read_thre
 	rc = event_decode(record.payload, &thread->scratch, &event);
 	if (rc != OK || !is_wanted(walk->query, &event)) return rc;
 	walk->found++;
+	rc = event_json_patch(answer->api, thread, &item->outcome, &event);
+	if (rc != OK) return rc;
 	return event_json_write(&answer->json, answer->api, &event, item->seq, &item->outcome);
 }
 

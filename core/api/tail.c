@@ -32,6 +32,8 @@ static int write_event(struct feed_pull *pull, struct read_thread *thread, uint6
 	rc = event_decode(record.payload, &thread->scratch, &event);
 	if (rc == ERR_CORRUPT) return OK; /* an outcome "undecodable": nothing to show */
 	if (rc != OK) return rc;
+	rc = event_json_patch(pull->api, thread, outcome, &event);
+	if (rc != OK) return rc;
 	size_t before = pull->out->len;
 	rc = feed_message_begin(pull->out, pull->api, POSITION_JOURNAL, seq, outcome_verdict_name(outcome->verdict));
 	json_out_init(&out, pull->out);

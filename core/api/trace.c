@@ -209,7 +209,9 @@ static int write_event(struct trace *trace, const struct found_event *found)
 	struct outcome none = {0};
 	/* Folded, but its outcome was trimmed: say nothing rather than "pending". */
 	const struct outcome *outcome = found->has_outcome ? &found->outcome : is_folded ? &none : NULL;
-	int rc = event_json_begin(out, trace->answer->api, &found->event, found->seq, outcome);
+	struct cdpd_event event = found->event;
+	int rc = outcome ? event_json_patch(trace->answer->api, trace->thread, outcome, &event) : OK;
+	if (rc == OK) rc = event_json_begin(out, trace->answer->api, &event, found->seq, outcome);
 	if (rc == OK) {
 		jo_key(out, STR("at"));
 		jo_time(out, found->t);

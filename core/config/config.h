@@ -97,11 +97,28 @@ struct conf_segment {
 	int line;
 };
 
+enum enrich_fail { ENRICH_FAIL_OPEN, ENRICH_FAIL_CLOSED };
+
+/* How an instance is bounded that works on its own time: asynchronous enrichers; of destinations only `http`. */
+struct conf_async {
+	struct str *events; /* asked about these only: names of tracks, or types such as "page"; none: all */
+	size_t event_count;
+	uint32_t deadline_ms; /* of one question: 10 s */
+	int64_t max_wait_us;  /* from the event on, after which it is given up: 1 day */
+	uint32_t concurrency; /* questions at a time: 16 */
+	enum enrich_fail fail;
+	struct str *http_allow; /* hosts or networks that may be reached though they are private */
+	size_t http_allow_count;
+	uint32_t http_connections;         /* at a time: 8 */
+	uint32_t http_requests_per_second; /* 0: no limit */
+};
+
 struct conf_instance {   /* an enricher or a destination: one instance of a plugin */
 	struct str name; /* defaults to the plugin's name */
 	struct str plugin;
 	const struct node *options; /* NULL or a map; checked by the plugin's own table */
 	struct str purpose;         /* destinations: only people who consent to it are handed over; empty: all */
+	struct conf_async async;
 	int line;
 };
 
@@ -206,7 +223,8 @@ struct config {
 	size_t segment_count;
 	struct str segments_file; /* relative to the configuration's folder; empty: none */
 
-	struct str plugin_path; /* folder of *.so; default: config_plugin_folder; never empty */
+	struct str plugin_path;      /* folder of *.so; default: config_plugin_folder; never empty */
+	uint64_t plugin_cache_bytes; /* of all plugins together: 256 MiB */
 	struct conf_instance *enrichers;
 	size_t enricher_count;
 	struct conf_instance *destinations;

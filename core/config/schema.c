@@ -214,10 +214,19 @@ const struct table schema_segment_file = {.keys = segment_file_keys, .count = CO
 /* ── enrichers and destinations ────────────────────────────────────────────── */
 
 #define INSTANCE(member) FIELD(struct conf_instance, member)
+static const char *const fails[] = {"open", "closed", NULL};
 static const struct key instance_keys[] = {
     {"name", KEY_TEXT, INSTANCE(name), .flags = KEY_UNIQUE, .check = name_check_id},
     {"plugin", KEY_TEXT, INSTANCE(plugin), .flags = KEY_REQUIRED, .check = name_check_id},
     {"options", KEY_NODE, INSTANCE(options)},
+    {"events", KEY_TEXTS, FIELDS(struct conf_instance, async.events, async.event_count)},
+    {"deadline", KEY_MS, INSTANCE(async.deadline_ms), RANGE("10s", "10ms", "10m")},
+    {"max_wait", KEY_US, INSTANCE(async.max_wait_us), RANGE("1d", "1s", "30d")},
+    {"concurrency", KEY_INT, INSTANCE(async.concurrency), RANGE("16", "1", "1024")},
+    {"fail", KEY_CHOICE, INSTANCE(async.fail), .fallback = "open", .choices = fails},
+    {"http.allow", KEY_TEXTS, FIELDS(struct conf_instance, async.http_allow, async.http_allow_count)},
+    {"http.connections", KEY_INT, INSTANCE(async.http_connections), RANGE("8", "1", "256")},
+    {"http.requests_per_second", KEY_INT, INSTANCE(async.http_requests_per_second), RANGE("0", "0", "100000")},
 };
 
 static int *instance_line(void *item)
@@ -246,6 +255,9 @@ static const struct key destination_keys[] = {
     {"plugin", KEY_TEXT, INSTANCE(plugin), .flags = KEY_REQUIRED, .check = name_check_id},
     {"options", KEY_NODE, INSTANCE(options)},
     {"purpose", KEY_TEXT, INSTANCE(purpose), .check = name_check_word},
+    {"http.allow", KEY_TEXTS, FIELDS(struct conf_instance, async.http_allow, async.http_allow_count)},
+    {"http.connections", KEY_INT, INSTANCE(async.http_connections), RANGE("8", "1", "256")},
+    {"http.requests_per_second", KEY_INT, INSTANCE(async.http_requests_per_second), RANGE("0", "0", "100000")},
 };
 
 static const struct table destination_table = {
@@ -335,7 +347,8 @@ static const struct key root_keys[] = {
     {"segments", KEY_ITEMS, TEXTS_IN(segments, segment_count), .items = &segment_table},
     {"segments_file", KEY_TEXT, IN(segments_file)},
     {"plugins.path", KEY_TEXT, IN(plugin_path), .flags = KEY_RESTART},
-    {"enrichers", KEY_ITEMS, TEXTS_IN(enrichers, enricher_count), .flags = KEY_RESTART, .items = &instance_table},
+    {"plugins.cache_bytes", KEY_BYTES, IN(plugin_cache_bytes), RANGE("256MiB", "1MiB", "1TiB"), .flags = KEY_RESTART},
+    {"enrichers", KEY_ITEMS, TEXTS_IN(enrichers, enricher_count), .items = &instance_table},
     {"destinations", KEY_ITEMS, TEXTS_IN(destinations, destination_count), .items = &destination_table},
 
     {"changes.retention", KEY_US, IN(changes_retention_us), RANGE("7d", "1m", "365d")},

@@ -2,7 +2,9 @@
 #include "base/encode.h"
 #include "base/log.h"
 #include "deliver/destination.h"
+#include "enrich/patched.h"
 #include "event/position.h"
+#include "profile/awaits.h"
 #include "profile/erase.h"
 
 void batch_init(struct batch *batch)
@@ -36,6 +38,7 @@ static int pick(void *ctx, uint64_t seq, const struct outcome *outcome)
 	if (outcome->verdict != OUTCOME_APPLIED) return 0;
 	batch->seqs[batch->count] = seq;
 	memcpy(batch->fragments[batch->count], outcome->fragment, sizeof batch->fragments[0]);
+	batch->resolutions[batch->count] = outcome->resolution_seq;
 	return ++batch->count == HANDOVER_RECORDS_MAX;
 }
 
@@ -146,8 +149,25 @@ static int write_erasure(struct batch *batch, struct deliver_shared *shared, con
 	return rc;
 }
 
-static int read_record(struct batch *batch, struct deliver_shared *shared, uint64_t seq, struct export_record *out)
+/* With what asynchronous enrichers have answered by now. */
+static int patch_event(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
+		       uint64_t resolution_seq, struct cdpd_event *event)
 {
+	const struct outcome newest = {.resolution_seq = resolution_seq};
+	uint64_t seqs[ASYNC_ENRICHERS_MAX], applied;
+	size_t count;
+	if (!resolution_seq) return OK;
+	int rc = people_read_begin(reader, &applied);
+	if (rc) return rc;
+	rc = people_read_resolutions(reader, &newest, seqs, &count);
+	people_read_end(reader);
+	return rc ? rc : event_patch(shared->journal, &batch->scratch, seqs, count, event);
+}
+
+static int read_record(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader, size_t i,
+		       struct export_record *out)
+{
+	uint64_t seq = batch->seqs[i];
 	struct record record;
 	struct cdpd_event event;
 	char position[POSITION_TEXT_SIZE];
@@ -157,6 +177,7 @@ static int read_record(struct batch *batch, struct deliver_shared *shared, uint6
 	if (record.kind == RECORD_ERASURE) return write_erasure(batch, shared, &record, out);
 	if (record.kind != RECORD_EVENT) return ERR_NOT_FOUND;
 	if ((rc = event_decode(record.payload, &batch->scratch, &event))) return rc;
+	if ((rc = patch_event(batch, shared, reader, batch->resolutions[i], &event))) return rc;
 	buf_clear(&batch->json);
 	if ((rc = event_write_json(&batch->json, &event, false))) return rc;
 	size_t len = position_format(POSITION_JOURNAL, (struct position){shared->epoch, seq}, position);
@@ -198,7 +219,7 @@ int batch_gather(struct batch *batch, struct deliver_shared *shared, struct peop
 			batch->denied[batch->denied_count++] = batch->seqs[i];
 			continue;
 		}
-		rc = batch->is_withheld[i] ? ERR_NOT_FOUND : read_record(batch, shared, batch->seqs[i], &record);
+		rc = batch->is_withheld[i] ? ERR_NOT_FOUND : read_record(batch, shared, reader, i, &record);
 		if (rc == OK) keep(batch, i, kept++, record);
 		if (rc == ERR_NOT_FOUND) rc = OK; /* an applied record that is no event: a merge, an erasure */
 	}

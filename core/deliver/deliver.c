@@ -33,6 +33,11 @@ int deliver_new(struct journal *journal, struct people *people, const struct con
 	return OK;
 }
 
+void deliver_set_spaces(struct deliver *deliver, struct spaces *spaces)
+{
+	deliver->shared.spaces = spaces;
+}
+
 int deliver_start(struct deliver *deliver)
 {
 	int rc = OK;

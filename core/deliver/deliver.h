@@ -7,10 +7,13 @@
 #include "profile/people.h"
 
 struct deliver;
+struct spaces;
 
 /* Refuses a cursor ahead of the journal or of another epoch. ERR_INVALID: a destination's options; logged. */
 MUST_USE int deliver_new(struct journal *journal, struct people *people, const struct config *config,
 			 struct deliver **out);
+/* Before the start: where exporters keep their caches and key-values. */
+void deliver_set_spaces(struct deliver *deliver, struct spaces *spaces);
 MUST_USE int deliver_start(struct deliver *deliver);
 void deliver_wake(struct deliver *deliver); /* the fold committed; any thread */
 void deliver_stop(struct deliver *deliver); /* waits for batches in progress, bounded */

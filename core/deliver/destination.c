@@ -72,6 +72,12 @@ static int read_conf(struct destination *d, const struct config *config, const s
 	d->plugin = checked.plugin;
 	d->conf = checked.conf;
 	d->is_gated = is_gated(config, conf);
+	d->async = conf->async;
+	rc = http_guard_make(&d->arena, conf->async.http_allow, conf->async.http_allow_count, &d->guard, &text);
+	if (rc == ERR_INVALID)
+		log_error(LOG_DELIVER, "destination %.*s: http.allow: '%.*s' is neither a network nor a host name",
+			  STR_ARG(conf->name), STR_ARG(text));
+	if (rc) return rc;
 	return arena_str(&d->arena, conf->name, &d->name);
 }
 
@@ -130,10 +136,24 @@ void destination_free(struct destination *d)
 	free(d);
 }
 
+static bool is_same_http(const struct destination *a, const struct destination *b)
+{
+	if (a->async.http_connections != b->async.http_connections || a->guard.count != b->guard.count ||
+	    a->async.http_requests_per_second != b->async.http_requests_per_second)
+		return false;
+	for (size_t i = 0; i < a->guard.count; i++) {
+		const struct http_allowed *x = &a->guard.items[i], *y = &b->guard.items[i];
+		if (!str_eq(x->host, y->host) || x->bits != y->bits ||
+		    memcmp(x->address, y->address, sizeof x->address) != 0)
+			return false;
+	}
+	return true;
+}
+
 bool destination_is_same(const struct destination *d, const struct destination *other)
 {
 	return str_eq(d->name, other->name) && d->plugin == other->plugin && d->is_gated == other->is_gated &&
-	       plugin_conf_is_same(d->conf, other->conf);
+	       plugin_conf_is_same(d->conf, other->conf) && is_same_http(d, other);
 }
 
 /* ── calls into the plugin ───────────────────────────────────────────────── */
@@ -155,11 +175,42 @@ static void leave(struct destination *d)
 	if (is_left_behind) pthread_exit(NULL); /* the rooms below may be gone */
 }
 
+static void set_http(struct destination *d, struct http_client *http)
+{
+	pthread_mutex_lock(&d->lock);
+	struct http_client *old = d->http;
+	d->http = http;
+	pthread_mutex_unlock(&d->lock);
+	if (old) http_client_cancel(old);
+	http_client_free(old);
+}
+
+static void enter_call(void *ctx)
+{
+	enter(ctx);
+}
+
+static void leave_call(void *ctx)
+{
+	leave(ctx);
+}
+
 static bool create(struct destination *d)
 {
+	const struct http_limits limits = {.guard = &d->guard,
+					   .connections = d->async.http_connections,
+					   .requests_per_second = d->async.http_requests_per_second,
+					   .enter = enter_call,
+					   .leave = leave_call,
+					   .ctx = d};
+	struct http_client *http;
+	if (http_client_new(&limits, &http)) return false;
+	set_http(d, http);
+	const struct instance_services services = {.http = http, .spaces = d->shared->spaces};
 	enter(d);
-	int rc = instance_new(d->plugin, d->name, d->conf, true, &d->instance);
+	int rc = instance_new_with(d->plugin, d->name, d->conf, &services, &d->instance);
 	leave(d);
+	if (rc) set_http(d, NULL);
 	return rc == OK;
 }
 
@@ -188,10 +239,12 @@ static int run_handover(struct destination *d, struct handover *h)
 
 static void destroy(struct destination *d)
 {
+	if (d->http) http_client_cancel(d->http);
 	enter(d);
 	instance_free(d->instance);
 	leave(d);
 	d->instance = NULL;
+	set_http(d, NULL);
 	for (size_t i = 0; i < d->abandoned_count; i++) {
 		handover_reclaim(d->abandoned[i]);
 		handover_unref(d->abandoned[i]);
@@ -217,10 +270,12 @@ static void wait_until(struct destination *d, int64_t until_us, bool wakes)
 		struct timespec ts = {(time_t)(next / US_PER_SECOND), (long)(next % US_PER_SECOND) * 1000};
 		pthread_mutex_lock(&d->lock);
 		bool is_over = is_stopping(d) || (wakes && d->was_woken) || now >= until_us;
-		if (!is_over && next > now) pthread_cond_timedwait(&d->changed, &d->lock, &ts);
+		bool has_http = d->instance && d->http;
+		if (!is_over && !has_http && next > now) pthread_cond_timedwait(&d->changed, &d->lock, &ts);
 		if (wakes && is_over) d->was_woken = false;
 		pthread_mutex_unlock(&d->lock);
 		if (is_over) return;
+		if (has_http) http_wait(d->http, next);
 	}
 }
 
@@ -525,6 +580,7 @@ void destination_wake(struct destination *d)
 	pthread_mutex_lock(&d->lock);
 	d->was_woken = true;
 	pthread_cond_broadcast(&d->changed);
+	if (d->http) http_wake(d->http);
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -533,6 +589,7 @@ void destination_ask_to_stop(struct destination *d)
 	atomic_store(&d->stop, true);
 	pthread_mutex_lock(&d->lock);
 	pthread_cond_broadcast(&d->changed);
+	if (d->http) http_wake(d->http);
 	if (d->running) handover_wake(d->running);
 	pthread_mutex_unlock(&d->lock);
 }

@@ -10,6 +10,7 @@
 #include "deliver/cursor.h"
 #include "deliver/deliver.h"
 #include "plugin/handover.h"
+#include "plugin/http.h"
 
 #define BATCH_BYTES_MAX  ((size_t)1 << 20)
 #define GATHER_ROWS_MAX  5000 /* outcomes looked at in one read transaction */
@@ -32,6 +33,7 @@ struct deliver_shared {
 	struct cursors *cursors;
 	uint64_t epoch;
 	struct deliver_tuning tuning;
+	struct spaces *spaces; /* what plugins keep; NULL: nothing */
 };
 
 struct batch { /* records between gathering and settling */
@@ -40,6 +42,7 @@ struct batch { /* records between gathering and settling */
 	struct export_record records[HANDOVER_RECORDS_MAX];
 	uint64_t seqs[HANDOVER_RECORDS_MAX];
 	uint8_t fragments[HANDOVER_RECORDS_MAX][16];
+	uint64_t resolutions[HANDOVER_RECORDS_MAX]; /* newest answer of an asynchronous enricher, 0: none */
 	bool is_settled[HANDOVER_RECORDS_MAX];
 	bool is_withheld[HANDOVER_RECORDS_MAX]; /* erased since: never handed over */
 	bool is_denied[HANDOVER_RECORDS_MAX];
@@ -66,7 +69,9 @@ struct destination {
 	struct str name;
 	const struct plugin *plugin;
 	struct plugin_conf *conf;
-	bool is_gated; /* some purpose of the config gates it */
+	bool is_gated;           /* some purpose of the config gates it */
+	struct conf_async async; /* its bounds for HTTP */
+	struct http_guard guard;
 
 	/* the thread's own */
 	struct cdpd_instance *instance;
@@ -88,6 +93,7 @@ struct destination {
 	bool is_inside;      /* the thread is in a call into the plugin */
 	bool is_left_behind; /* and nobody waits for it any more: when it returns it touches nothing */
 	struct handover *running;
+	struct http_client *http; /* of the instance, used by the thread; under the lock others wake it */
 	struct cursor_row row;
 	char last_error[LAST_ERROR_MAX + 1];
 };

@@ -2,6 +2,7 @@
 
 #include "event/record.h"
 #include "fold/payload.h"
+#include "fold/resolve.h"
 #include "fold/worker.h"
 #include "profile/segment.h"
 
@@ -121,6 +122,12 @@ static int refuse_kind(const struct record *record)
 	return ERR_FORMAT;
 }
 
+static int apply_resolution(struct fold *fold, const struct record *record)
+{
+	int rc = resolve_apply(fold, record);
+	return rc == ERR_FORMAT ? refuse_kind(record) : rc;
+}
+
 static int apply_kind(struct fold *fold, const struct record *record)
 {
 	switch (record->kind) {
@@ -142,7 +149,9 @@ static int apply_kind(struct fold *fold, const struct record *record)
 		return apply_erased_event(fold, record);
 	case RECORD_MERGE:
 	case RECORD_UNMERGE: dedup_advance(fold->dedup, record->seq, record->t); return apply_act(fold, record);
-	case RECORD_RESOLUTION: break;
+	case RECORD_RESOLUTION:
+		dedup_advance(fold->dedup, record->seq, record->t);
+		return apply_resolution(fold, record);
 	}
 	return refuse_kind(record);
 }

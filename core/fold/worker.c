@@ -8,6 +8,7 @@
 #include "fold/append.h"
 #include "fold/due.h"
 #include "fold/payload.h"
+#include "profile/awaits.h"
 #include "profile/segment.h"
 
 #define BATCH_RECORDS  4096
@@ -115,6 +116,7 @@ static int write_transaction(struct fold *fold)
 {
 	int rc = dedup_flush(fold->dedup, people_txn(fold->people));
 	if (!rc) rc = trim(fold);
+	if (!rc) rc = people_oldest_await(fold->people, &fold->oldest_await);
 	return rc ? rc : people_commit(fold->people, fold->next, fold->t);
 }
 
@@ -137,7 +139,7 @@ int worker_commit(struct fold *fold)
 	metric_add(fold->meter.commits, 1);
 	metric_observe_us(fold->meter.commit_seconds, fold->committed_at - start);
 	worker_publish(fold);
-	journal_set_checkpoint(fold->journal, fold->next);
+	journal_set_checkpoint(fold->journal, fold->oldest_await < fold->next ? fold->oldest_await : fold->next);
 	set_wake(fold);
 	if (fold->on_commit) fold->on_commit(fold->ctx, fold->next, people_last_change(fold->people));
 	return OK;

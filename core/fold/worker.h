@@ -57,7 +57,8 @@ struct fold {
 	int64_t opened_at, committed_at, maintained_at; /* monotonic */
 	size_t page_cap, gap_records;
 	uint64_t trimmed_below;
-	bool is_in_trouble; /* no room: logged once, small transactions until one succeeds */
+	uint64_t oldest_await; /* the journal keeps events that an answer will be counted with */
+	bool is_in_trouble;    /* no room: logged once, small transactions until one succeeds */
 	struct meter meter;
 };
 

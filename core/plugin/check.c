@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "plugin/http_guard.h"
 #include "plugin/internal.h"
 
 #define ERRORS_MAX ((size_t)256 << 10)
@@ -13,11 +14,6 @@ static const char *cap_name(uint32_t cap)
 /* Kinds of the contract that this host does not run get a text of their own. */
 static int refuse_kind(struct arena *arena, const struct cdpd_plugin *table, uint32_t cap, struct str *error)
 {
-	if (cap == CDPD_CAP_ENRICH && (table->caps & CDPD_CAP_ENRICH_ASYNC)) {
-		return plugin_refuse(arena, error,
-				     "'%s' is an asynchronous enricher, which this version of cdpd does not run yet",
-				     table->name);
-	}
 	if (table->caps == CDPD_CAP_SOURCE) {
 		return plugin_refuse(arena, error, "'%s' is a source, which this version of cdpd does not run yet",
 				     table->name);
@@ -89,6 +85,58 @@ int plugin_check_instances(struct arena *arena, const struct config *config, con
 	return worst;
 }
 
+bool plugin_is_async(const struct plugin *plugin)
+{
+	uint32_t caps = plugin_info(plugin)->caps;
+	return (caps & CDPD_CAP_ENRICH_ASYNC) && !(caps & CDPD_CAP_ENRICH);
+}
+
+/* Keys that only say something to asynchronous enrichers. */
+static const char *async_key(const struct conf_async *async)
+{
+	if (async->event_count) return "events";
+	if (async->fail != ENRICH_FAIL_OPEN) return "fail";
+	return async->http_allow_count ? "http.allow" : NULL;
+}
+
+static int check_guard(struct arena *arena, const struct config *config, const struct conf_instance *instance,
+		       struct buf *errors)
+{
+	struct http_guard guard;
+	struct str bad, error;
+	int rc = http_guard_make(arena, instance->async.http_allow, instance->async.http_allow_count, &guard, &bad);
+	if (rc != ERR_INVALID) return rc;
+	rc = plugin_refuse(arena, &error, "http.allow: '%.*s' is neither a network (10.0.0.0/8) nor a host name",
+			   STR_ARG(bad));
+	return add_error(errors, config, instance->line, error) ? ERR_NOMEM : rc;
+}
+
+/* What asynchronous enrichers alone are asked for, and what they may not be. */
+static int check_async(struct arena *arena, const struct config *config, const struct checked_instance *checked,
+		       struct buf *errors)
+{
+	size_t count = 0;
+	int worst = OK;
+	for (size_t i = 0; i < config->enricher_count; i++) {
+		const struct conf_instance *instance = &config->enrichers[i];
+		struct str error = STR_NONE;
+		const char *key = async_key(&instance->async);
+		int rc = OK;
+		if (plugin_is_async(checked[i].plugin)) {
+			rc = check_guard(arena, config, instance, errors);
+			if (!rc && ++count > ASYNC_MAX)
+				rc = plugin_refuse(arena, &error, "at most %d asynchronous enrichers", ASYNC_MAX);
+		} else if (key) {
+			rc = plugin_refuse(arena, &error, "'%s' is for asynchronous enrichers, '%.*s' is none", key,
+					   STR_ARG(instance->name));
+		}
+		if (error.len && add_error(errors, config, instance->line, error)) return ERR_NOMEM;
+		if (rc == ERR_NOMEM) return rc;
+		if (rc) worst = rc;
+	}
+	return worst;
+}
+
 static int check_chain(struct arena *arena, const struct config *config, const struct checked_instance *checked,
 		       size_t count, struct buf *errors)
 {
@@ -97,7 +145,8 @@ static int check_chain(struct arena *arena, const struct config *config, const s
 	size_t *order = arena_array(arena, size_t, count + 1);
 	if (!items || !order) return ERR_NOMEM;
 	for (size_t i = 0; i < count; i++)
-		items[i] = (struct order_item){checked[i].name, plugin_info(checked[i].plugin)};
+		items[i] = (struct order_item){checked[i].name, plugin_info(checked[i].plugin),
+					       plugin_is_async(checked[i].plugin)};
 	int rc = enrich_order(arena, items, count, order, &error);
 	if (rc == ERR_INVALID && add_error(errors, config, config->enrichers[0].line, error)) return ERR_NOMEM;
 	return rc;
@@ -109,8 +158,9 @@ static int check_config(struct arena *arena, const struct config *config, struct
 	struct checked_instance *destinations =
 	    arena_array(arena, struct checked_instance, config->destination_count + 1);
 	if (!enrichers || !destinations) return ERR_NOMEM;
-	int first = plugin_check_instances(arena, config, config->enrichers, config->enricher_count, CDPD_CAP_ENRICH,
-					   enrichers, errors);
+	int first = plugin_check_instances(arena, config, config->enrichers, config->enricher_count,
+					   CDPD_CAP_ENRICH | CDPD_CAP_ENRICH_ASYNC, enrichers, errors);
+	if (first == OK) first = check_async(arena, config, enrichers, errors);
 	if (first == OK && config->enricher_count)
 		first = check_chain(arena, config, enrichers, config->enricher_count, errors);
 	if (first == ERR_NOMEM) return first;
@@ -136,6 +186,26 @@ int plugin_check_config(const struct config *config, char **errors)
 	int rc = check_config(&arena, config, &text);
 	*errors = rc ? take_text(&text) : NULL;
 	buf_fini(&text);
+	arena_fini(&arena);
+	return rc;
+}
+
+int plugin_register_async(const struct config *config,
+			  int (*register_fn)(struct str plugin, const struct cdpd_plugin *table), char **errors)
+{
+	struct arena arena;
+	struct str error = STR_NONE;
+	int rc = OK;
+	*errors = NULL;
+	arena_init(&arena, 4096, 0);
+	for (size_t i = 0; i < config->enricher_count && rc == OK; i++) {
+		const struct plugin *plugin;
+		rc = plugin_load(&arena, config->plugin_path, config->enrichers[i].plugin, &plugin, &error);
+		if (rc || !plugin_is_async(plugin)) continue;
+		rc = register_fn(str_from(plugin_info(plugin)->name), plugin_info(plugin));
+		if (rc == ERR_EXISTS) rc = OK;
+	}
+	if (rc) *errors = strndup(error.ptr, error.len);
 	arena_fini(&arena);
 	return rc;
 }

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "config/tree_set.h"
 #include "plugin/internal.h"
 
 static struct metric *counter(struct str name, const char *metric, const char *help)
@@ -46,14 +47,17 @@ static int build(struct enrich_chain *chain, const struct config *config, struct
 	size_t *order = arena_array(arena, size_t, count + 1);
 	chain->items = arena_array(arena, struct enricher, count + 1);
 	if (!checked || !items || !order || !chain->items) return ERR_NOMEM;
-	int rc = plugin_check_instances(arena, config, config->enrichers, count, CDPD_CAP_ENRICH, checked, errors);
+	int rc = plugin_check_instances(arena, config, config->enrichers, count,
+					CDPD_CAP_ENRICH | CDPD_CAP_ENRICH_ASYNC, checked, errors);
 	if (rc) return rc;
 	for (size_t i = 0; i < count; i++)
-		items[i] = (struct order_item){checked[i].name, plugin_info(checked[i].plugin)};
+		items[i] = (struct order_item){checked[i].name, plugin_info(checked[i].plugin),
+					       plugin_is_async(checked[i].plugin)};
 	if ((rc = enrich_order(arena, items, count, order, &error))) {
 		return buf_printf(errors, "%.*s: %.*s\n", STR_ARG(config->file), STR_ARG(error)) ? ERR_NOMEM : rc;
 	}
-	for (size_t i = 0; i < count && rc == OK; i++) rc = add_enricher(chain, &checked[order[i]]);
+	for (size_t i = 0; i < count && rc == OK; i++)
+		if (!items[order[i]].is_async) rc = add_enricher(chain, &checked[order[i]]);
 	return rc;
 }
 
@@ -97,6 +101,43 @@ void enrich_chain_free(struct enrich_chain *chain)
 	enrich_view_fini(&chain->view);
 	arena_fini(&chain->arena);
 	free(chain);
+}
+
+/* The next enricher of the config that is no asynchronous one; NULL: there is none. */
+static const struct conf_instance *next_sync(const struct config *config, size_t *at, struct arena *arena)
+{
+	while (*at < config->enricher_count) {
+		const struct conf_instance *instance = &config->enrichers[(*at)++];
+		const struct plugin *plugin;
+		struct str error;
+		if (plugin_load(arena, config->plugin_path, instance->plugin, &plugin, &error) != OK ||
+		    !plugin_is_async(plugin))
+			return instance;
+	}
+	return NULL;
+}
+
+static bool is_same_instance(const struct conf_instance *a, const struct conf_instance *b)
+{
+	if (!a || !b) return a == b;
+	bool has_a = a->options, has_b = b->options;
+	return str_eq(a->name, b->name) && str_eq(a->plugin, b->plugin) && has_a == has_b &&
+	       (!has_a || node_equal(a->options, b->options));
+}
+
+bool enrich_chain_is_same(const struct config *a, const struct config *b)
+{
+	struct arena arena;
+	size_t at_a = 0, at_b = 0;
+	bool is_same;
+	const struct conf_instance *one;
+	arena_init(&arena, 4096, 0);
+	do {
+		one = next_sync(a, &at_a, &arena);
+		is_same = is_same_instance(one, next_sync(b, &at_b, &arena));
+	} while (one && is_same);
+	arena_fini(&arena);
+	return is_same;
 }
 
 /* ── one event ───────────────────────────────────────────────────────────── */

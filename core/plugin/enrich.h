@@ -7,6 +7,8 @@ struct enrich_chain;
 
 /* Creates every sync enricher of the config. ERR_INVALID with the cause logged (a cycle, a missing input, create failed). */
 MUST_USE int enrich_chain_new(const struct config *config, struct enrich_chain **out);
+/* Do both configs have the same sync enrichers? A chain is made once, at the start. Plugins are loaded. */
+bool enrich_chain_is_same(const struct config *a, const struct config *b);
 void enrich_chain_free(struct enrich_chain *chain);
 
 struct enrich_outcome {

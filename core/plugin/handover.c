@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "plugin/http.h"
 #include "plugin/internal.h"
 
 #define HANDOVER_ARENA_MAX ((size_t)64 << 20)
@@ -21,6 +22,7 @@ struct handover {
 	struct cdpd_receipt receipt;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
+	struct http_client *http; /* that the destination waits on meanwhile; NULL: on `changed` */
 	unsigned refs;
 	bool is_held;   /* by the plugin */
 	bool is_done;   /* receipt_done came in time */
@@ -86,6 +88,12 @@ int handover_add(struct handover *h, const struct export_record *record)
 size_t handover_count(const struct handover *h)
 {
 	return h->count;
+}
+
+static void wake_locked(struct handover *h)
+{
+	pthread_cond_broadcast(&h->changed);
+	if (h->http) http_wake(h->http);
 }
 
 /* ── the plugin's side ───────────────────────────────────────────────────── */
@@ -155,7 +163,7 @@ int handover_sdk_done(struct cdpd_receipt *receipt, enum cdpd_verdict rest)
 	if (!h->is_closed) {
 		h->is_done = true;
 		h->rest = rest;
-		pthread_cond_broadcast(&h->changed);
+		wake_locked(h);
 	}
 	unref_locked(h);
 	return rc;
@@ -179,8 +187,20 @@ static struct timespec to_timespec(int64_t us)
 	return (struct timespec){.tv_sec = (time_t)(us / US_PER_SECOND), .tv_nsec = (long)(us % US_PER_SECOND) * 1000};
 }
 
+/* The plugin's HTTP answers and timers come while it is waited for: they may be what the batch depends on. The lock is held. */
+static void pump(struct handover *h, struct cdpd_instance *instance, int64_t until_us)
+{
+	struct http_client *http = h->http;
+	int64_t timer = instance_next_timer(instance);
+	pthread_mutex_unlock(&h->lock);
+	http_wait(http, timer < until_us ? timer : until_us);
+	instance_run_timers(instance, clock_mono_us());
+	pthread_mutex_lock(&h->lock);
+}
+
 /* The lock is held. */
-static int wait_for_plugin(struct handover *h, int64_t until_us, const _Atomic(bool) *stop)
+static int wait_for_plugin(struct handover *h, struct cdpd_instance *instance, int64_t until_us,
+			   const _Atomic(bool) *stop)
 {
 	bool was_stopped = false;
 	while (!h->is_done) {
@@ -190,6 +210,10 @@ static int wait_for_plugin(struct handover *h, int64_t until_us, const _Atomic(b
 			if (now + HANDOVER_STOP_GRACE_US < until_us) until_us = now + HANDOVER_STOP_GRACE_US;
 		}
 		if (now >= until_us) return ERR_TIMEOUT;
+		if (h->http) {
+			pump(h, instance, until_us);
+			continue;
+		}
 		struct timespec ts = to_timespec(until_us);
 		pthread_cond_timedwait(&h->changed, &h->lock, &ts);
 	}
@@ -203,13 +227,14 @@ int handover_run(struct handover *h, struct cdpd_instance *instance, int64_t spa
 	pthread_mutex_lock(&h->lock);
 	h->is_held = true;
 	h->refs++;
+	h->http = instance->services.http;
 	pthread_mutex_unlock(&h->lock);
 
 	enum cdpd_verdict answer =
 	    instance_plugin(instance)->export_batch(instance_self(instance), &h->batch, &h->receipt);
 
 	pthread_mutex_lock(&h->lock);
-	if (answer == CDPD_PENDING && (rc = wait_for_plugin(h, until_us, stop))) {
+	if (answer == CDPD_PENDING && (rc = wait_for_plugin(h, instance, until_us, stop))) {
 		h->is_closed = true;
 	} else {
 		settle(h, h->is_done ? h->rest : answer);
@@ -218,6 +243,7 @@ int handover_run(struct handover *h, struct cdpd_instance *instance, int64_t spa
 			h->refs--;
 		}
 	}
+	h->http = NULL;
 	pthread_mutex_unlock(&h->lock);
 	return rc;
 }
@@ -225,7 +251,7 @@ int handover_run(struct handover *h, struct cdpd_instance *instance, int64_t spa
 void handover_wake(struct handover *h)
 {
 	pthread_mutex_lock(&h->lock);
-	pthread_cond_broadcast(&h->changed);
+	wake_locked(h);
 	pthread_mutex_unlock(&h->lock);
 }
 

@@ -5,7 +5,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "plugin/handover.h"
+#include "plugin/http.h"
 #include "plugin/internal.h"
+#include "plugin/ticket.h"
 
 static bool is_sound(const struct cdpd_instance *instance)
 {
@@ -171,10 +173,11 @@ static int host_path(struct cdpd_instance *instance, const char *text)
 static struct enrich_view *view_of(struct cdpd_instance *instance, const struct cdpd_event *event, int number,
 				   const struct field_path **path)
 {
-	if (!is_sound(instance) || !instance->view || !event || instance->view->event != event) return NULL;
+	if (!is_sound(instance) || !event) return NULL;
 	if (path && (number < 0 || (size_t)number >= instance->path_count)) return NULL;
 	if (path) *path = &instance->paths[number];
-	return instance->view;
+	if (!instance->view) return ticket_view(instance, event);
+	return instance->view->event == event ? instance->view : NULL;
 }
 
 static int host_event_get(struct cdpd_instance *instance, const struct cdpd_event *event, int number,
@@ -188,7 +191,9 @@ static int host_event_get(struct cdpd_instance *instance, const struct cdpd_even
 
 static int host_event_info(struct cdpd_instance *instance, const struct cdpd_event *event, struct cdpd_event_info *out)
 {
-	if (!view_of(instance, event, 0, NULL) || out->size < sizeof *out) return CDPD_ERR_INVALID;
+	const struct enrich_view *view = view_of(instance, event, 0, NULL);
+	if (!view || out->size < sizeof *out) return CDPD_ERR_INVALID;
+	event = view->event; /* a ticket's is only a name */
 	*out = (struct cdpd_event_info){
 	    .size = sizeof *out,
 	    .utc_offset_min = event->utc_offset_min,
@@ -235,7 +240,7 @@ static int host_event_set_json(struct cdpd_instance *instance, struct cdpd_event
 static int host_event_drop(struct cdpd_instance *instance, struct cdpd_event *event, const char *reason)
 {
 	struct enrich_view *view = view_of(instance, event, 0, NULL);
-	if (!view) return CDPD_ERR_INVALID;
+	if (!view || !instance->view) return CDPD_ERR_INVALID;
 	struct str text = str_from(reason);
 	if (text.len > ENRICH_DROP_REASON_MAX) text.len = ENRICH_DROP_REASON_MAX;
 	view->is_dropped = true;
@@ -253,6 +258,43 @@ static int host_timer(struct cdpd_instance *instance, int64_t delay_ms, cdpd_tim
 	int64_t delay_us = delay_ms > INT64_MAX / 4 / US_PER_MS ? INT64_MAX / 4 : delay_ms * US_PER_MS;
 	instance->timers[instance->timer_count++] = (struct instance_timer){clock_mono_us() + delay_us, fn, ctx};
 	return CDPD_OK;
+}
+
+/* ── HTTP ────────────────────────────────────────────────────────────────── */
+
+static int host_http(struct cdpd_instance *instance, const struct cdpd_http_request *request, cdpd_http_fn done,
+		     void *ctx)
+{
+	if (!is_sound(instance) || !request) return CDPD_ERR_INVALID;
+	if (!instance->services.http) return CDPD_ERR_UNSUPPORTED;
+	return http_request(instance->services.http, request, done, ctx);
+}
+
+/* ── what is kept ────────────────────────────────────────────────────────── */
+
+static int host_cache_get(struct cdpd_instance *instance, const struct cdpd_cache_request *request, cdpd_cache_fn done,
+			  void *ctx)
+{
+	if (!is_sound(instance) || !request) return CDPD_ERR_INVALID;
+	return instance->cache ? cache_flight_get(instance->cache, request, done, ctx) : CDPD_ERR_UNSUPPORTED;
+}
+
+static int host_kv_get(struct cdpd_instance *instance, struct cdpd_str key, void *value, size_t size, size_t *len)
+{
+	size_t ignored;
+	if (!is_sound(instance) || (size && !value)) return CDPD_ERR_INVALID;
+	if (!instance->services.spaces) return CDPD_ERR_UNSUPPORTED;
+	return sdk_error(kv_get(instance->services.spaces, space_of(str_from(instance->name)), core_str(key), value,
+				size, len ? len : &ignored));
+}
+
+static int host_kv_put(struct cdpd_instance *instance, struct cdpd_str key, struct cdpd_str value, int64_t ttl_ms)
+{
+	if (!is_sound(instance)) return CDPD_ERR_INVALID;
+	if (!instance->services.spaces) return CDPD_ERR_UNSUPPORTED;
+	int rc = kv_put(instance->services.spaces, space_of(str_from(instance->name)), core_str(key), core_str(value),
+			ttl_ms);
+	return rc == ERR_FULL || rc == ERR_PANIC ? CDPD_ERR_IO : sdk_error(rc);
 }
 
 static const struct cdpd_host host = {
@@ -284,6 +326,13 @@ static const struct cdpd_host host = {
     .receipt_set = handover_sdk_set,
     .receipt_done = handover_sdk_done,
     .timer = host_timer,
+    .ticket_event = ticket_sdk_event,
+    .ticket_done = ticket_sdk_done,
+    .http = host_http,
+    .cache_get = host_cache_get,
+    .cache_fill = cache_sdk_fill,
+    .kv_get = host_kv_get,
+    .kv_put = host_kv_put,
 };
 
 const struct cdpd_host *plugin_host(void)

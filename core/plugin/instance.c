@@ -4,8 +4,8 @@
 #include "base/log.h"
 #include "plugin/internal.h"
 
-int instance_new(const struct plugin *plugin, struct str name, const struct plugin_conf *conf, bool can_time,
-		 struct cdpd_instance **out)
+static int make(const struct plugin *plugin, struct str name, const struct plugin_conf *conf, bool can_time,
+		const struct instance_services *services, struct cdpd_instance **out)
 {
 	*out = NULL;
 	if (name.len == 0 || name.len > INSTANCE_NAME_MAX) return ERR_INVALID;
@@ -15,6 +15,12 @@ int instance_new(const struct plugin *plugin, struct str name, const struct plug
 	memcpy(instance->name, name.ptr, name.len);
 	instance->table = plugin_info(plugin);
 	instance->can_time = can_time;
+	if (services) instance->services = *services;
+	int cached = services && services->spaces ? cache_flights_new(services->spaces, name, &instance->cache) : OK;
+	if (cached) {
+		free(instance);
+		return cached;
+	}
 	arena_init(&instance->arena, 1024, (size_t)PLUGIN_PATHS_MAX * (PLUGIN_PATH_MAX + 64) + 4096);
 	if (instance->table->create) {
 		instance->is_creating = true;
@@ -24,6 +30,8 @@ int instance_new(const struct plugin *plugin, struct str name, const struct plug
 			log_error(LOG_PLUGIN, "%s could not be created (plugin %s answered %d)", instance->name,
 				  instance->table->name, rc);
 			arena_fini(&instance->arena);
+			if (instance->cache) cache_flights_cancel(instance->cache);
+			cache_flights_free(instance->cache);
 			free(instance);
 			return ERR_INVALID;
 		}
@@ -32,12 +40,26 @@ int instance_new(const struct plugin *plugin, struct str name, const struct plug
 	return OK;
 }
 
+int instance_new(const struct plugin *plugin, struct str name, const struct plugin_conf *conf, bool can_time,
+		 struct cdpd_instance **out)
+{
+	return make(plugin, name, conf, can_time, NULL, out);
+}
+
+int instance_new_with(const struct plugin *plugin, struct str name, const struct plugin_conf *conf,
+		      const struct instance_services *services, struct cdpd_instance **out)
+{
+	return make(plugin, name, conf, true, services, out);
+}
+
 void instance_free(struct cdpd_instance *instance)
 {
 	if (!instance) return;
 	CHECK(instance->magic == INSTANCE_MAGIC);
+	if (instance->cache) cache_flights_cancel(instance->cache);
 	if (instance->table->destroy) instance->table->destroy(instance->self);
 	arena_fini(&instance->arena);
+	cache_flights_free(instance->cache);
 	instance->magic = 0;
 	free(instance);
 }
@@ -59,7 +81,7 @@ const struct cdpd_plugin *instance_plugin(const struct cdpd_instance *instance)
 
 int64_t instance_next_timer(const struct cdpd_instance *instance)
 {
-	int64_t next = INT64_MAX;
+	int64_t next = instance->cache ? cache_flights_due(instance->cache) : INT64_MAX;
 	for (size_t i = 0; i < instance->timer_count; i++) {
 		if (instance->timers[i].due_us < next) next = instance->timers[i].due_us;
 	}
@@ -70,6 +92,7 @@ void instance_run_timers(struct cdpd_instance *instance, int64_t now_us)
 {
 	struct instance_timer due[INSTANCE_TIMERS_MAX];
 	size_t due_count = 0, kept = 0;
+	if (instance->cache) cache_flights_expire(instance->cache, now_us);
 	for (size_t i = 0; i < instance->timer_count; i++) {
 		struct instance_timer timer = instance->timers[i];
 		if (timer.due_us <= now_us)

@@ -26,10 +26,22 @@ MUST_USE int plugin_check_instances(struct arena *arena, const struct config *co
 				    const struct conf_instance *instances, size_t count, uint32_t cap,
 				    struct checked_instance *out, struct buf *errors);
 
+/* An enricher that is asked after the journal, on its own time. */
+bool plugin_is_async(const struct plugin *plugin);
+
 /* Calls the plugin's `create`. The name is copied; `conf` is not needed afterwards. ERR_INVALID: create refused (the plugin has
  * logged why). `can_time`: the owner runs its timers. */
 MUST_USE int instance_new(const struct plugin *plugin, struct str name, const struct plugin_conf *conf, bool can_time,
 			  struct cdpd_instance **out);
+struct http_client;
+struct spaces;
+struct instance_services { /* of an instance with a thread of its own; each may be NULL */
+	struct http_client *http;
+	struct spaces *spaces;
+};
+/* The same; the owner runs its timers, and http_wait. */
+MUST_USE int instance_new_with(const struct plugin *plugin, struct str name, const struct plugin_conf *conf,
+			       const struct instance_services *services, struct cdpd_instance **out);
 void instance_free(struct cdpd_instance *instance); /* calls `destroy`; NULL is fine */
 void *instance_self(const struct cdpd_instance *instance);
 const char *instance_name(const struct cdpd_instance *instance);

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/metric.h"
+#include "plugin/cache.h"
 #include "plugin/enrich.h"
 #include "plugin/instance.h"
 
@@ -124,7 +125,8 @@ struct field_path {
 enum field_head field_head_of(struct str text, struct str *rest);
 
 /* One event as enrichers see it. One for each chain, reused. */
-#define VIEW_PARTS 4 /* properties, traits, context, everything else */
+#define VIEW_PARTS      5 /* properties, traits, context, everything else, what was enriched before */
+#define VIEW_ENRICHMENT 4
 struct enrich_view {
 	struct cdpd_event *event; /* NULL between events */
 	const struct json *root;
@@ -171,7 +173,9 @@ struct enrich_chain {
 struct order_item {
 	struct str name;
 	const struct cdpd_plugin *table;
+	bool is_async; /* asked after the journal: behind everybody */
 };
+#define ASYNC_MAX 32
 MUST_USE int enrich_order(struct arena *arena, const struct order_item *items, size_t count, size_t *order,
 			  struct str *error);
 
@@ -201,6 +205,8 @@ struct cdpd_instance {
 	struct instance_timer timers[INSTANCE_TIMERS_MAX];
 	size_t timer_count;
 	struct enrich_view *view; /* of its chain; NULL outside one */
+	struct instance_services services;
+	struct cache_flights *cache; /* NULL: it has no spaces */
 };
 
 /* ── looking into a file ─────────────────────────────────────────────────── */

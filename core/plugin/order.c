@@ -18,14 +18,39 @@ static bool is_behind(const struct cdpd_plugin *table, const struct cdpd_plugin 
 	return false;
 }
 
+/* Nobody asynchronous provides in time. */
+static bool is_provided(const struct order_item *items, size_t count, struct str need)
+{
+	if (!str_starts(need, STR("enrichment."))) return true;
+	for (size_t i = 0; i < count; i++)
+		if (!items[i].is_async && does_provide(items[i].table, need)) return true;
+	return false;
+}
+
+/* An asynchronous enricher is asked when one of its inputs is there: one must be possible. */
+static int check_async_inputs(struct arena *arena, const struct order_item *items, size_t count, size_t i,
+			      struct str *error)
+{
+	const struct cdpd_paths *needs = &items[i].table->needs;
+	for (size_t p = 0; p < needs->count; p++)
+		if (is_provided(items, count, str_from(needs->items[p]))) return OK;
+	if (needs->count == 0) return OK;
+	return plugin_refuse(arena, error,
+			     "enricher '%.*s' needs '%s', which no configured enricher provides before the journal",
+			     STR_ARG(items[i].name), needs->items[0]);
+}
+
 static int check_inputs(struct arena *arena, const struct order_item *items, size_t count, struct str *error)
 {
 	for (size_t i = 0; i < count; i++) {
+		if (items[i].is_async) {
+			int rc = check_async_inputs(arena, items, count, i, error);
+			if (rc) return rc;
+			continue;
+		}
 		for (size_t p = 0; p < items[i].table->needs.count; p++) {
 			struct str need = str_from(items[i].table->needs.items[p]);
-			bool is_met = !str_starts(need, STR("enrichment."));
-			for (size_t k = 0; k < count && !is_met; k++) is_met = does_provide(items[k].table, need);
-			if (!is_met) {
+			if (!is_provided(items, count, need)) {
 				return plugin_refuse(
 				    arena, error, "enricher '%.*s' needs '%.*s', which no configured enricher provides",
 				    STR_ARG(items[i].name), STR_ARG(need));
@@ -39,6 +64,8 @@ static int check_inputs(struct arena *arena, const struct order_item *items, siz
 static bool is_ready(const struct order_item *items, size_t count, const bool *is_placed, size_t i)
 {
 	for (size_t k = 0; k < count; k++) {
+		if (items[k].is_async && !items[i].is_async) continue;
+		if (items[i].is_async && items[k].is_async) continue; /* they know nothing of each other */
 		if (!is_placed[k] && is_behind(items[i].table, items[k].table)) return false;
 	}
 	return true;

@@ -81,6 +81,7 @@ static struct str part_text(const struct cdpd_event *event, size_t part)
 	case 0: return event->properties;
 	case 1: return event->traits;
 	case 2: return event->context;
+	case VIEW_ENRICHMENT: return event->enrichment;
 	default: return event->extra;
 	}
 }
@@ -151,10 +152,21 @@ static int give_text(struct str text, struct cdpd_value *out)
 	return OK;
 }
 
+/* What was set before this event became a question. */
+static int give_earlier(struct enrich_view *view, struct str path, struct cdpd_value *out)
+{
+	const struct field_path field = {.text = path, .rest = path};
+	struct json value;
+	bool is_there;
+	if (view->root || view->event->enrichment.len == 0) return OK;
+	int rc = find(view, VIEW_ENRICHMENT, &field, &value, &is_there);
+	return rc == OK && is_there ? give_json(view, value, out) : rc;
+}
+
 static int give_enrichment(struct enrich_view *view, struct str path, struct cdpd_value *out)
 {
 	const struct enrich_value *value = enrich_values_get(&view->values, path);
-	if (!value) return OK;
+	if (!value) return give_earlier(view, path, out);
 	out->kind = value->kind;
 	out->number = value->number;
 	out->text = sdk_str(value->text);

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "event/resolution.h"
 #include "journal/rewrite.h"
 #include "privacy/names.h"
 
@@ -85,6 +86,32 @@ static int judge_stub(struct sweeping *s, const struct record *record, const str
 	return rc || !out->is_replaced ? rc : erased_event_encode(&stub, &s->arena, &out->payload);
 }
 
+/* What an enricher answered about an erased event goes with it. By the event's outcome; when that is not known any more, by its own. */
+static int judge_resolution(struct sweeping *s, const struct record *record, struct judgement *out)
+{
+	struct resolution resolution;
+	struct outcome outcome;
+	struct fragment_id id;
+	struct erased_row row;
+	int rc = resolution_decode(record->payload, &s->arena, &resolution);
+	if (rc || (resolution.patch.len == 0 && resolution.reason.len == 0)) return rc == ERR_CORRUPT ? OK : rc;
+	rc = people_get_outcome(s->reader, resolution.event_seq, &outcome);
+	if (rc == ERR_NOT_FOUND) rc = people_get_outcome(s->reader, record->seq, &outcome);
+	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
+	out->is_replaced = outcome.verdict == OUTCOME_ERASED;
+	memcpy(id.bytes, outcome.fragment, sizeof id.bytes);
+	rc = out->is_replaced ? ERR_NOT_FOUND : people_erased(s->reader, &id, &row);
+	if (rc == OK) out->is_replaced = resolution.event_seq < row.seq;
+	if (rc && rc != ERR_NOT_FOUND) return rc;
+	if (!out->is_replaced) return OK;
+	const struct resolution blank = {.event_seq = resolution.event_seq,
+					 .enricher = resolution.enricher,
+					 .is_given_up = true,
+					 .patch = STR_NONE,
+					 .reason = STR_NONE};
+	return resolution_encode(&blank, &s->arena, &out->payload);
+}
+
 /* The reader is open. */
 static int judge(struct sweeping *s, const struct record *record, struct judgement *out)
 {
@@ -92,6 +119,7 @@ static int judge(struct sweeping *s, const struct record *record, struct judgeme
 	*out = (struct judgement){.payload = STR_NONE};
 	if (record->kind == RECORD_MERGE || record->kind == RECORD_UNMERGE)
 		return names_hash(s->reader, record, &s->arena, &out->is_replaced, &out->payload);
+	if (record->kind == RECORD_RESOLUTION) return judge_resolution(s, record, out);
 	if (record->kind != RECORD_EVENT && record->kind != RECORD_ERASED_EVENT) return OK;
 	int rc = people_get_outcome(s->reader, record->seq, &outcome);
 	if (rc && rc != ERR_NOT_FOUND) return rc;

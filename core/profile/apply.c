@@ -17,6 +17,7 @@ struct application {
 	struct slot *head;                 /* of its profile */
 	const struct consent_act *consent; /* NULL: the event is none */
 	bool took_trait;
+	bool is_asked; /* asynchronous enrichers may be asked about it */
 };
 
 /* ── identity ────────────────────────────────────────────────────────────── */
@@ -222,6 +223,28 @@ static int apply_answers(struct application *app)
 	return rc ? rc : put_object(app, traits, NULL, stamp, &form);
 }
 
+/* What the event waits for, before its features are counted; afterwards it is noted. */
+static int look_at_awaits(struct application *app, struct feature_tally *tally)
+{
+	struct people *people = app->people;
+	int rc = awaits_of_event(people->plan, &people->view, &tally->awaits);
+	if (rc || !tally->awaits) return rc;
+	tally->deferred = arena_array(&people->cache.arena, uint64_t, people->plan->feature_count + 1);
+	return tally->deferred ? OK : ERR_NOMEM;
+}
+
+static int count_features(struct application *app, struct feature_tally *tally)
+{
+	struct people *people = app->people;
+	const struct link_context *context = &app->context;
+	int rc = app->is_asked ? look_at_awaits(app, tally) : OK;
+	if (!rc)
+		rc =
+		    features_apply(people->plan, &people->view, app->rows, app->row_count, &people->cache.arena, tally);
+	if (rc || !tally->awaits) return rc;
+	return awaits_put(people, context->seq, context->t, tally->awaits, tally->deferred, tally->deferred_count);
+}
+
 static int apply_content(struct application *app)
 {
 	struct people *people = app->people;
@@ -230,7 +253,7 @@ static int apply_content(struct application *app)
 		see(app->rows[i], app->context.event);
 		features_drop_unknown(people->plan, app->rows[i]);
 	}
-	int rc = features_apply(people->plan, &people->view, app->rows, app->row_count, &people->cache.arena, &tally);
+	int rc = count_features(app, &tally);
 	if (tally.refused) metric_add(people->refused_inputs, tally.refused);
 	if (tally.grown) cache_grow(&people->cache, tally.grown);
 	if (rc) return rc;
@@ -290,6 +313,18 @@ static int apply(struct application *app, const struct identifier *strongest, st
 	return rc ? rc : cache_view(&people->cache, app->head, app->context.seq, app->context.t);
 }
 
+/* May asynchronous enrichers be asked about it? */
+static int may_be_enriched(struct people *people, const struct identifier *strongest, int64_t t, bool *out)
+{
+	bool is_denied = false;
+	int rc = OK;
+	*out = people->plan->enricher_count && !(people->view.event->flags & (EVENT_CONSENT | EVENT_UNENRICHED));
+	if (*out && people->plan->definitions.consent.gates_enrich)
+		rc = consent_gate(people, strongest, STAGE_ENRICH, t, &is_denied);
+	*out &= !is_denied;
+	return rc;
+}
+
 int people_apply(struct people *people, const struct cdpd_event *event, uint64_t seq, int64_t t,
 		 struct apply_result *out)
 {
@@ -323,12 +358,13 @@ int people_apply(struct people *people, const struct cdpd_event *event, uint64_t
 		rc = consent_act_read(people, seq, &act, out);
 		app.consent = &act;
 	} else if (people->plan->definitions.consent.gates_ingest) {
-		rc = consent_gate(people, strongest, t, &is_denied);
+		rc = consent_gate(people, strongest, STAGE_INGEST, t, &is_denied);
 		if (!rc && is_denied)
 			*out = (struct apply_result){.verdict = OUTCOME_DENIED, .reason = OUTCOME_REASON_CONSENT};
 	}
 	if (rc || out->verdict != OUTCOME_APPLIED) return rc;
-	return apply(&app, strongest, out);
+	rc = may_be_enriched(people, strongest, t, &app.is_asked);
+	return rc ? rc : apply(&app, strongest, out);
 }
 
 /* ── erased events ───────────────────────────────────────────────────────── */

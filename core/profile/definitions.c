@@ -157,7 +157,8 @@ int definitions_write(const struct config *config, struct buf *buf)
 	jo_key(&out, STR("window_us"));
 	jo_int(&out, config->dedup_window_us);
 	jo_end_object(&out);
-	rc = write_features(&out, config);
+	rc = async_defs_write(&out, config);
+	if (!rc) rc = write_features(&out, config);
 	if (!rc) rc = write_identity(&out, config);
 	if (!rc) rc = write_segments(&out, config);
 	jo_end_object(&out);
@@ -339,6 +340,7 @@ static int parse_root(struct json root, struct arena *arena, bool is_lenient, st
 	if (!rc) rc = parse_features(root, arena, is_lenient, out);
 	if (!rc) rc = consent_rules_parse(root, arena, &out->consent);
 	if (!rc) rc = parse_segments(root, arena, out);
+	if (!rc) rc = async_defs_parse(root, arena, &out->enrichers, &out->enricher_count);
 	return rc;
 }
 

@@ -208,18 +208,43 @@ static void touch(const struct plan *plan, const struct plan_feature *feature, s
 	view->touched_features[at / 64] |= UINT64_C(1) << at % 64;
 }
 
+/* One feature, whose route the event is on. */
+static int add_event(const struct plan *plan, const struct adding *adding)
+{
+	const struct plan_feature *feature = adding->feature;
+	bool passes;
+	int rc = feature_filter_event(&feature->filter, adding->view, &passes);
+	if (!rc && passes) rc = feature->is_of_elements ? add_elements(adding) : add_one(adding, NULL);
+	if (!rc && passes) touch(plan, feature, adding->rows[adding->row_count - 1]);
+	return rc;
+}
+
 int features_apply(const struct plan *plan, struct event_view *view, struct row *const *rows, size_t row_count,
 		   struct arena *arena, struct feature_tally *tally)
 {
 	const struct feature_route *route = feature_route_of(&plan->routes, view->event);
 	struct adding adding = {NULL, view, rows, row_count, arena, tally};
 	for (size_t i = 0; i < route->count; i++) {
-		bool passes;
 		adding.feature = route->features[i];
-		int rc = feature_filter_event(&adding.feature->filter, view, &passes);
-		if (!rc && passes) rc = adding.feature->is_of_elements ? add_elements(&adding) : add_one(&adding, NULL);
+		if (adding.feature->awaits & tally->awaits) {
+			tally->deferred[tally->deferred_count++] = adding.feature->key;
+			continue;
+		}
+		int rc = add_event(plan, &adding);
 		if (rc) return rc;
-		if (passes) touch(plan, adding.feature, rows[row_count - 1]);
+	}
+	return OK;
+}
+
+int features_apply_some(const struct plan *plan, struct event_view *view, struct row *const *rows, size_t row_count,
+			struct arena *arena, struct feature_tally *tally, const uint64_t *keys, size_t key_count)
+{
+	struct adding adding = {NULL, view, rows, row_count, arena, tally};
+	for (size_t i = 0; i < key_count; i++) {
+		adding.feature = plan_feature_find(plan, keys[i]);
+		if (!adding.feature || !adding.feature->def.impl) continue;
+		int rc = add_event(plan, &adding);
+		if (rc) return rc;
 	}
 	return OK;
 }

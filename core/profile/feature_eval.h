@@ -8,6 +8,9 @@
 #define FEATURE_ELEMENTS_MAX 1000 /* of one array that a feature looks at; those beyond are refused */
 
 struct feature_tally {
+	uint32_t awaits;    /* of the event: features that read from these enrichers are deferred */
+	uint64_t *deferred; /* their keys; room for all of the plan. Needed with `awaits` */
+	size_t deferred_count;
 	uint64_t refused; /* inputs that a type refused, keys that are none, elements beyond the bound */
 	size_t grown;     /* bytes by which states grew */
 };
@@ -15,6 +18,10 @@ struct feature_tally {
 /* Adds the event to the rows' states (the fragment's and, when there is one, the merged row's). Adds to the tally. ERR_NOMEM, ERR_CORRUPT (a stored state is longer than its type allows). */
 MUST_USE int features_apply(const struct plan *plan, struct event_view *view, struct row *const *rows, size_t row_count,
 			    struct arena *arena, struct feature_tally *tally);
+/* The same, for these features alone (keys; those no longer defined are passed over): what was deferred counts now. */
+MUST_USE int features_apply_some(const struct plan *plan, struct event_view *view, struct row *const *rows,
+				 size_t row_count, struct arena *arena, struct feature_tally *tally,
+				 const uint64_t *keys, size_t key_count);
 /* States of features that are no longer defined leave the row. */
 void features_drop_unknown(const struct plan *plan, struct row *row);
 /* Merges the states of `from` into merged row `into`. */

@@ -56,6 +56,7 @@ static int open_tables(struct people *people)
 	if (!rc) rc = store_db_open(people->env, "meta", 0, &tables->meta);
 	if (!rc) rc = store_db_open(people->env, "erased", 0, &tables->erased);
 	if (!rc) rc = store_db_open(people->env, "suppressed", 0, &tables->suppressed);
+	if (!rc) rc = store_db_open(people->env, "awaits", 0, &tables->awaits);
 	if (!rc) rc = consent_log_open(people->env, tables);
 	return rc ? rc : segments_open(people);
 }

@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "event/event.h"
+#include "profile/async_def.h"
 #include "profile/change.h"
 #include "profile/consent.h"
 #include "profile/feature.h"
@@ -76,6 +77,8 @@ struct definitions {
 	int64_t dedup_window_us;
 	uint64_t dedup_max_ids;
 	struct consent_rules consent;
+	struct async_def *enrichers; /* asynchronous ones, by name */
+	size_t enricher_count;
 };
 /* Canonical JSON text of the config's definitions: equal definitions give equal text. */
 MUST_USE int definitions_write(const struct config *config, struct buf *out);

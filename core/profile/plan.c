@@ -143,6 +143,7 @@ static int build(struct plan *plan, struct str text, const uint64_t *since, size
 	for (size_t i = 0; i < plan->definitions.feature_count; i++)
 		plan->definitions.features[i].since_seq = i < since_count ? since[i] : plan->seq;
 	rc = make_features(plan);
+	if (!rc) rc = plan_enrichers_make(plan);
 	if (!rc) rc = make_namespaces(plan);
 	return rc ? rc : segment_plan_make(plan);
 }

@@ -2,6 +2,7 @@
  * made; the writer and each reader hold their own. */
 #pragma once
 
+#include "profile/awaits.h"
 #include "profile/event_view.h"
 #include "profile/feature_filter.h"
 #include "profile/feature_route.h"
@@ -39,6 +40,7 @@ struct plan_feature {
 	struct feature_filter filter;
 	bool wants_text; /* the type reads a number's text too */
 	bool tells;      /* a changed state is a changed value */
+	uint32_t awaits; /* bit i: it reads what plan->enrichers[i] provides */
 };
 
 struct plan {
@@ -51,9 +53,11 @@ struct plan {
 	size_t feature_count;
 	struct feature_routes routes;
 	struct segment_plan *segments; /* NULL: none */
-	struct plan_blocked blocked;   /* in every namespace */
-	uint64_t seq;                  /* position of the definition record */
-	uint64_t identity_seq;         /* since when the identity rules are as they are: their version */
+	struct plan_enricher *enrichers;
+	size_t enricher_count;
+	struct plan_blocked blocked; /* in every namespace */
+	uint64_t seq;                /* position of the definition record */
+	uint64_t identity_seq;       /* since when the identity rules are as they are: their version */
 };
 
 /* How far a feature type that is not registered may go. */

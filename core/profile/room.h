@@ -12,6 +12,7 @@ struct tables {
 	store_db rows, links, outcomes, changes, meta;
 	store_db erased, suppressed; /* core/profile/block.h */
 	store_db consent_log, consent_payloads, consent_tokens;
+	store_db awaits; /* core/profile/awaits.h */
 };
 
 struct segments;

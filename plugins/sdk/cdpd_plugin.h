@@ -20,7 +20,7 @@
 /* +1 when something changes or goes: must match the host's. */
 #define CDPD_ABI_MAJOR 1
 /* +1 when something is appended: the host's must be >= the plugin's. */
-#define CDPD_ABI_MINOR 1
+#define CDPD_ABI_MINOR 2
 /* 1.0  first version: source, enrich, enrich_async, feature, export.
  *      A host of 1.0 runs enrich, feature and export. It fills every entry of struct cdpd_host except those marked "not in
  *      1.0", which are NULL: ask with CDPD_HAS.

@@ -43,7 +43,7 @@ static const char *const place_paths[][2] = {
 };
 #define PLACES (sizeof place_paths / sizeof place_paths[0] + 1) /* and the configured ones */
 
-enum count { NO_PLACE, FROM_ARCHIVE, ANSWERED, UNKNOWN, FAILED, REQUESTS, GARBAGE, LIMITED, COUNTS };
+enum count { NO_PLACE, FROM_ARCHIVE, ANSWERED, UNKNOWN, DEFERRED, REQUESTS, GARBAGE, LIMITED, COUNTS };
 
 struct ask { /* one event that waits for the cache */
 	struct weather *self;
@@ -59,10 +59,8 @@ struct fetch { /* one request to the provider */
 struct weather {
 	const struct cdpd_host *host;
 	struct cdpd_instance *instance;
-	int place[PLACES][2], event_name, output[OUTPUTS], counter[COUNTS], latency;
+	int place[PLACES][2], output[OUTPUTS], counter[COUNTS], latency;
 	size_t place_count;
-	char **events; /* empty: all */
-	size_t event_count;
 	struct archive *archives[ARCHIVES_MAX];
 	size_t archive_count;
 	int64_t refreshed_s;
@@ -326,9 +324,8 @@ static void on_cached(void *ctx, int error, struct cdpd_str value)
 	} else if (error == CDPD_ERR_NOT_FOUND) {
 		done(self, ticket, UNKNOWN);
 	} else {
-		count(self, FAILED);
-		(void)self->host->ticket_done(ticket, error == CDPD_OK ? CDPD_ERR_INVALID : error,
-					      "the provider did not answer");
+		count(self, DEFERRED);
+		(void)self->host->ticket_done(ticket, CDPD_ERR_BUSY, "the provider did not answer");
 	}
 }
 
@@ -350,8 +347,8 @@ static void ask_cache(struct weather *self, struct cdpd_ticket *ticket, const st
 	int rc = ask ? self->host->cache_get(self->instance, &wanted, on_cached, ask) : CDPD_ERR_NOMEM;
 	if (rc == CDPD_OK) return;
 	if (ask) give_back(ask);
-	count(self, FAILED);
-	(void)self->host->ticket_done(ticket, rc, "no room to ask");
+	count(self, DEFERRED);
+	(void)self->host->ticket_done(ticket, CDPD_ERR_BUSY, "no room to ask");
 }
 
 static bool read_degrees(struct weather *self, const struct cdpd_event *event, int path, double limit, double *out)
@@ -379,18 +376,6 @@ static bool find_place(struct weather *self, const struct cdpd_event *event, str
 		    read_degrees(self, event, self->place[i][1], 180, &spot->longitude))
 			return true;
 	}
-	return false;
-}
-
-static bool is_wanted(struct weather *self, const struct cdpd_event *event)
-{
-	struct cdpd_value name;
-	if (self->event_count == 0) return true;
-	if (self->host->event_get(self->instance, event, self->event_name, &name) != CDPD_OK) return false;
-	for (size_t i = 0; i < self->event_count; i++)
-		if (strlen(self->events[i]) == name.text.len &&
-		    memcmp(self->events[i], name.text.ptr, name.text.len) == 0)
-			return true;
 	return false;
 }
 
@@ -423,10 +408,6 @@ static int enrich(void *ctx, struct cdpd_ticket *ticket)
 	struct cdpd_event_info info = {.size = sizeof info};
 	struct observation seen;
 	struct spot spot;
-	if (!is_wanted(self, event)) {
-		(void)self->host->ticket_done(ticket, CDPD_OK, NULL);
-		return CDPD_OK;
-	}
 	if (!find_place(self, event, &spot) || self->host->event_info(self->instance, event, &info) != CDPD_OK) {
 		done(self, ticket, NO_PLACE);
 		return CDPD_OK;
@@ -499,19 +480,6 @@ static int choose_provider(struct weather *self, const struct cdpd_conf *conf)
 	return CDPD_OK;
 }
 
-static int read_events(struct weather *self, const struct cdpd_conf *conf)
-{
-	size_t given = self->host->conf_count(conf, "events");
-	self->events = calloc(given + 1, sizeof *self->events);
-	if (!self->events) return CDPD_ERR_NOMEM;
-	for (size_t i = 0; i < given; i++) {
-		self->events[i] = copy_text(self->host->conf_item(conf, "events", i));
-		if (!self->events[i]) return complain(self, "events", "an empty name");
-		self->event_count++;
-	}
-	return CDPD_OK;
-}
-
 static int add_place(struct weather *self, const char *latitude, const char *longitude)
 {
 	int *place = self->place[self->place_count++];
@@ -532,7 +500,6 @@ static int intern(struct weather *self, const struct cdpd_conf *conf)
 	int rc = from[0].len ? add_place(self, latitude, longitude) : CDPD_OK;
 	for (size_t i = 0; i < PLACES - 1 && rc == CDPD_OK; i++)
 		rc = add_place(self, place_paths[i][0], place_paths[i][1]);
-	self->event_name = self->host->path(self->instance, "event");
 	for (size_t i = 0; i < OUTPUTS; i++) self->output[i] = self->host->path(self->instance, output_paths[i]);
 	return rc;
 }
@@ -544,7 +511,7 @@ static void add_metrics(struct weather *self)
 	    [FROM_ARCHIVE] = {"weather_from_archive_total", "Events answered from an archive."},
 	    [ANSWERED] = {"weather_answered_total", "Events answered by the provider or its cache."},
 	    [UNKNOWN] = {"weather_unknown_total", "Events for whose place and hour nobody knows the weather."},
-	    [FAILED] = {"weather_failed_total", "Events given up because the provider did not answer."},
+	    [DEFERRED] = {"weather_deferred_total", "Times an event was put off because the provider did not answer."},
 	    [REQUESTS] = {"weather_requests_total", "Requests to the provider."},
 	    [GARBAGE] = {"weather_garbage_total",
 			 "Answers of the provider that could not be read or were for another place."},
@@ -559,10 +526,8 @@ static void destroy(void *ctx)
 	struct weather *self = ctx;
 	while (self->fetches) forget(self->fetches);
 	for (size_t i = 0; i < self->archive_count; i++) archive_free(self->archives[i]);
-	for (size_t i = 0; i < self->event_count; i++) free(self->events[i]);
 	for (size_t i = 0; i < self->ask_blocks; i++) free(self->asks[i]);
 	free(self->asks);
-	free(self->events);
 	free((void *)(uintptr_t)self->settings.base);
 	free((void *)(uintptr_t)self->settings.archive_base);
 	free((void *)(uintptr_t)self->settings.key);
@@ -578,7 +543,6 @@ static int configure(struct weather *self, const struct cdpd_conf *conf)
 	self->tokens = (double)self->per_minute;
 	self->filled_s = now_s();
 	int rc = intern(self, conf);
-	if (rc == CDPD_OK) rc = read_events(self, conf);
 	if (rc == CDPD_OK) rc = open_archives(self, conf);
 	if (rc == CDPD_OK) rc = choose_provider(self, conf);
 	if (rc == CDPD_OK && self->provider) load_quota(self);
@@ -602,7 +566,7 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 	return CDPD_OK;
 }
 
-static const char *const needs[] = {"event", "context.location"};
+static const char *const needs[] = {"context.location"};
 static const char *const provides[] = {"enrichment.weather"};
 static const struct cdpd_option options[] = {
     {.name = "archives",
@@ -642,11 +606,6 @@ static const struct cdpd_option options[] = {
      .min = 0,
      .max = 24 * 3600e6,
      .help = "how far back rain counts for rained_recently"},
-    {.name = "events",
-     .type = CDPD_OPTION_LIST,
-     .default_text = "",
-     .max = 100,
-     .help = "only events of these names; all when empty"},
     {.name = "latitude_from",
      .type = CDPD_OPTION_STRING,
      .max = 200,

@@ -200,7 +200,7 @@ static void test_config_of_the_wrong_kinds(void **state)
 	put_so(SO, "crasher");
 	put_so(PLUGINS, "campaign");
 	struct conf_instance enrichers[] = {
-	    {.name = STR("slow"), .plugin = STR("async_only"), .line = 10},
+	    {.name = STR("slow"), .plugin = STR("crasher"), .line = 10},
 	    {.name = STR("campaign"), .plugin = STR("campaign"), .line = 11},
 	    {.name = STR("campaign"), .plugin = STR("campaign"), .line = 12},
 	    {.name = STR("Bad Name"), .plugin = STR("campaign"), .line = 13},
@@ -213,9 +213,7 @@ static void test_config_of_the_wrong_kinds(void **state)
 				.destinations = destinations,
 				.destination_count = 1};
 	assert_int_not_equal(plugin_check_config(&config, &errors), OK);
-	assert_non_null(
-	    strstr(errors,
-		   "c.yaml:10: 'async_only' is an asynchronous enricher, which this version of cdpd does not run yet"));
+	assert_non_null(strstr(errors, "c.yaml:10: 'crasher' cannot be used as an enricher: it is for feature"));
 	assert_non_null(strstr(errors, "c.yaml:12: two enrichers are named 'campaign'"));
 	assert_non_null(strstr(errors, "c.yaml:13: the name of an enricher is [a-z]"));
 	assert_non_null(strstr(errors, "c.yaml:20: 'crasher' cannot be used as a destination: it is for feature"));

@@ -1,0 +1,7 @@
+/* resolve: folding a resolution: the answer of an asynchronous enricher reaches the event, and the features that waited for it. */
+#pragma once
+
+#include "fold/worker.h"
+
+/* In the record's transaction. ERR_FORMAT: it is none that this version writes, nothing was changed. An answer to a wait that is over changes nothing. */
+MUST_USE int resolve_apply(struct fold *fold, const struct record *record);
