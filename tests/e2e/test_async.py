@@ -477,3 +477,17 @@ def test_a_hung_provider_delays_no_ack_and_the_rest_is_caught_up(stopped, provid
     given_up = int(metric(stopped, "cdpd_enricher_given_up_total", '="fetcher"'))
     assert given_up < 150 and len(fetched(stopped, 300 - given_up)) == 300 - given_up
     assert stopped.settled()["balanced"]
+
+
+def test_a_sync_enricher_that_holds_up_an_io_thread_is_named(stopped):
+    with_asker(stopped, names=())
+    shutil.copy(TEST_PLUGINS / "sleepy.so", stopped.folder / "plugins")
+    os.chmod(stopped.folder / "plugins" / "sleepy.so", 0o755)
+    text = stopped.config_file.read_text().replace("{", "{{").replace("}", "}}")
+    stopped.write_config(text + "  - {{plugin: sleepy}}\n")
+    stopped.start()
+    stopped.track("u1", "Quick", "m1")
+    assert "holds up" not in stopped.log_text()
+    stopped.track("u1", "Sleep", "m2")
+    assert "enricher sleepy holds up an io thread" in stopped.log_text()
+    assert metric(stopped, "cdpd_enricher_late_total", '="sleepy"') == 1
