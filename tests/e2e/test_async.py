@@ -3,6 +3,7 @@ providers do."""
 
 import contextlib
 import http.server
+import json
 import os
 import shutil
 import socket
@@ -314,6 +315,12 @@ class Provider(http.server.ThreadingHTTPServer):
                     self.server.seen.append((self.path, self.headers.get("x-secret")))
                 self.server.answer(self)
 
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                with self.server.lock:
+                    self.server.seen.append((self.path, body))
+                self.server.answer(self)
+
             def log_message(self, *_):
                 pass
 
@@ -477,3 +484,69 @@ def test_a_hung_provider_delays_no_ack_and_the_rest_is_caught_up(stopped, provid
     given_up = int(metric(stopped, "cdpd_enricher_given_up_total", '="fetcher"'))
     assert given_up < 150 and len(fetched(stopped, 300 - given_up)) == 300 - given_up
     assert stopped.settled()["balanced"]
+
+
+def test_a_sync_enricher_that_holds_up_an_io_thread_is_named(stopped):
+    with_asker(stopped, names=())
+    shutil.copy(TEST_PLUGINS / "sleepy.so", stopped.folder / "plugins")
+    os.chmod(stopped.folder / "plugins" / "sleepy.so", 0o755)
+    text = stopped.config_file.read_text().replace("{", "{{").replace("}", "}}")
+    stopped.write_config(text + "  - {{plugin: sleepy}}\n")
+    stopped.start()
+    stopped.track("u1", "Quick", "m1")
+    assert "holds up" not in stopped.log_text()
+    stopped.track("u1", "Sleep", "m2")
+    assert "enricher sleepy holds up an io thread" in stopped.log_text()
+    assert metric(stopped, "cdpd_enricher_late_total", '="sleepy"') == 1
+
+
+def with_poster(daemon, provider, instance=", http: {{allow: [127.0.0.1]}}"):
+    with_asker(daemon, names=(), features="features:\n")
+    if not (daemon.folder / "plugins" / "poster.so").exists():
+        shutil.copy(TEST_PLUGINS / "poster.so", daemon.folder / "plugins")
+        os.chmod(daemon.folder / "plugins" / "poster.so", 0o755)
+    text = daemon.config_file.read_text().replace("{", "{{").replace("}", "}}")
+    daemon.write_config(text + f"destinations:\n  - {{{{plugin: poster, options: {{{{url: '{provider.url}/in'}}}}{instance}}}}}\n")
+    return daemon
+
+
+def posted(provider):
+    with provider.lock:
+        return [json.loads(line)["messageId"] for _, body in provider.seen for line in body.splitlines()]
+
+
+def test_an_exporter_posts_and_waits_for_the_answer(stopped, provider):
+    """The answer, a timer and key-values reach it while its batch is pending; trouble repeats batches and loses none."""
+    trouble = iter([500, 429, 200, 503])
+    provider.answer = lambda handler: say(handler, next(trouble, 200), Retry_After="1")
+    with_poster(stopped, provider).start()
+    for n in range(50):
+        stopped.track("u1", "A", f"m{n}")
+    wait_for(stopped, lambda: metric(stopped, "cdpd_destination_delivered_total", '="poster"') == 50)
+    ids = posted(provider)
+    assert set(ids) == {f"m{n}" for n in range(50)} and len(ids) > 50, "the fault fired"
+    assert stopped.stop() == 0
+    stopped.start()
+    stopped.track("u1", "A", "last")
+    wait_for(stopped, lambda: metric(stopped, "cdpd_destination_delivered_total", '="poster"') == 51)
+    assert posted(provider)[-1] == "last"
+
+
+def test_an_exporter_cannot_reach_private_addresses(stopped, provider):
+    with_poster(stopped, provider, "").start()
+    stopped.track("u1", "A", "m1")
+    wait_for(stopped, lambda: metric(stopped, "cdpd_destination_retries_total", '="poster"') >= 1)
+    assert provider.seen == []
+    with_poster(stopped, provider)
+    stopped.reload()
+    wait_for(stopped, lambda: metric(stopped, "cdpd_destination_delivered_total", '="poster"') == 1)
+
+
+def test_a_stop_does_not_wait_for_a_service_that_hangs(stopped, provider):
+    stopping = threading.Event()
+    provider.answer = lambda handler: stopping.wait(60)
+    with_poster(stopped, provider).start()
+    stopped.track("u1", "A", "m1")
+    wait_for(stopped, lambda: posted(provider) == ["m1"])
+    assert stopped.stop(30) == 0
+    stopping.set()
