@@ -4,6 +4,7 @@
 
 #include "base/encode.h"
 #include "base/log.h"
+#include "profile/backfill_state.h"
 #include "profile/block.h"
 #include "profile/change_row.h"
 #include "profile/consent_log.h"
@@ -57,6 +58,7 @@ static int open_tables(struct people *people)
 	if (!rc) rc = store_db_open(people->env, "erased", 0, &tables->erased);
 	if (!rc) rc = store_db_open(people->env, "suppressed", 0, &tables->suppressed);
 	if (!rc) rc = consent_log_open(people->env, tables);
+	if (!rc) rc = backfill_open(people);
 	return rc ? rc : segments_open(people);
 }
 
@@ -150,6 +152,7 @@ static int open_all(struct people *people, const char *store_path)
 	if (rc) return rc;
 	rc = read_meta(people, txn);
 	if (!rc) rc = segments_load(people, txn);
+	if (!rc) rc = backfill_load(people, txn);
 	if (rc) {
 		store_abort(txn);
 		return rc;
@@ -194,6 +197,7 @@ void people_close(struct people *people)
 	buf_fini(&people->json);
 	plan_free(people->plan);
 	segments_close(people);
+	backfill_close(people);
 	if (people->env) store_close(people->env);
 	free(people);
 }
@@ -259,6 +263,7 @@ int people_begin(struct people *people)
 	}
 	people->working = people->committed;
 	segments_begin(people);
+	backfill_begin(people);
 	rc = cache_begin(&people->cache, people->txn);
 	if (!rc) rc = blocks_begin(people);
 	if (rc) people_abort(people);
@@ -277,6 +282,11 @@ struct store_env *people_env(struct people *people)
 
 int people_define(struct people *people, struct str text, uint64_t seq)
 {
+	return people_define_since(people, text, seq, people->working.applied_t, seq);
+}
+
+int people_define_since(struct people *people, struct str text, uint64_t seq, int64_t t, uint64_t oldest)
+{
 	struct plan *plan;
 	CHECK(people->txn);
 	int rc = plan_succeed(people->plan, text, seq, &plan);
@@ -292,6 +302,7 @@ int people_define(struct people *people, struct str text, uint64_t seq)
 	people->has_new_plan = true;
 	people->plan = plan;
 	people->working.plan_seq = seq;
+	backfill_defined(people, seq, t, oldest);
 	segments_defined(people, old, seq);
 	plan_free(gone);
 	return OK;
@@ -353,6 +364,7 @@ static void settle(struct people *people, bool is_committed)
 	}
 	people->txn = NULL;
 	segments_ended(people, is_committed);
+	backfill_ended(people, is_committed);
 	cache_reset(&people->cache);
 }
 
@@ -360,6 +372,7 @@ static int write_all(struct people *people)
 {
 	int rc = delta_append_all(people);
 	if (!rc) rc = segments_write(people);
+	if (!rc) rc = backfill_write(people);
 	if (!rc) rc = cache_write(&people->cache);
 	if (!rc) rc = checkpoint_write(people->txn, people->tables.meta, &people->working);
 	return rc;

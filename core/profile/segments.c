@@ -1,6 +1,7 @@
 #include "profile/segments.h"
 
 #include "base/clock.h"
+#include "profile/backfill_state.h"
 #include "profile/segment_eval.h"
 
 static const char *const why_names[WHY_COUNT] = {"event", "time", "identity", "definition"};
@@ -262,7 +263,9 @@ static int look_through(struct look *look, struct segment_set pending)
 		while (pending.words[word]) {
 			unsigned bit = (unsigned)__builtin_ctzll(pending.words[word]);
 			pending.words[word] &= pending.words[word] - 1;
-			int rc = look_at(look, &person, &plan->segments->items[word * 64 + bit], &pending);
+			size_t at = word * 64 + bit;
+			if (backfill_waits(look->people->backfill, at)) continue;
+			int rc = look_at(look, &person, &plan->segments->items[at], &pending);
 			if (rc) return rc;
 		}
 	}
@@ -406,7 +409,9 @@ int64_t people_wake_at(const struct people *people, int64_t t)
 {
 	const struct segment_state *state = &people->segments->committed;
 	if (state->is_held) return INT64_MAX;
-	return state->scan_seq && t + 1 < state->next_due ? t + 1 : state->next_due;
+	bool wants_more = state->scan_seq || people_backfill_next(people) != BACKFILL_NONE ||
+			  people_backfill_is_ripe(people);
+	return wants_more && t + 1 < state->next_due ? t + 1 : state->next_due;
 }
 
 static int know_due(struct people *people, struct fragment_id *profile)
