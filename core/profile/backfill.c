@@ -146,8 +146,8 @@ static int add_event(struct people *people, uint64_t at, const struct cdpd_event
 	return add_to_rows(people, &pick, &past, seq, t);
 }
 
-int people_backfill_count(struct people *people, uint64_t at, int64_t at_t, const struct cdpd_event *event, uint64_t seq,
-			  int64_t t)
+int people_backfill_count(struct people *people, uint64_t at, int64_t at_t, const struct cdpd_event *event,
+			  uint64_t seq, int64_t t)
 {
 	struct backfill_state *state = &people->backfill->working;
 	CHECK(people->txn && people->plan);

@@ -35,8 +35,8 @@ MUST_USE int people_backfill_finish(struct people *people, uint64_t seq);
 /* ── reading ─────────────────────────────────────────────────────────────── */
 
 struct backfill_progress {
-	uint32_t features;   /* that are not complete */
-	uint64_t next, end;  /* positions: the next to be counted, and where the last of them began to count live */
-	unsigned permille;   /* of all that was to be counted */
+	uint32_t features;  /* that are not complete */
+	uint64_t next, end; /* positions: the next to be counted, and where the last of them began to count live */
+	unsigned permille;  /* of all that was to be counted */
 };
 void people_backfill_progress(const struct people *people, struct backfill_progress *out); /* any thread */

@@ -181,8 +181,12 @@ static struct backfill_feature begin_feature(uint64_t key, uint64_t seq, int64_t
 {
 	bool has_past = oldest < seq;
 	uint64_t from = has_past ? oldest : seq;
-	return (struct backfill_feature){
-	    .key = key, .from = from, .from_t = has_past ? INT64_MIN : t, .to = seq, .next = from, .is_done = !has_past};
+	return (struct backfill_feature){.key = key,
+					 .from = from,
+					 .from_t = has_past ? INT64_MIN : t,
+					 .to = seq,
+					 .next = from,
+					 .is_done = !has_past};
 }
 
 void backfill_defined(struct people *people, uint64_t seq, int64_t t, uint64_t oldest)

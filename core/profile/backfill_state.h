@@ -11,11 +11,11 @@
 
 struct backfill_feature {
 	uint64_t key;
-	uint64_t from;   /* the oldest position it counts */
-	int64_t from_t;  /* its logical time; INT64_MIN: not known yet */
-	uint64_t to;     /* of its definition: from there on it counts live */
-	uint64_t next;   /* to be counted */
-	bool is_done;    /* and segments may have it */
+	uint64_t from;  /* the oldest position it counts */
+	int64_t from_t; /* its logical time; INT64_MIN: not known yet */
+	uint64_t to;    /* of its definition: from there on it counts live */
+	uint64_t next;  /* to be counted */
+	bool is_done;   /* and segments may have it */
 };
 
 struct backfill_state {

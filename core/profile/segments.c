@@ -409,8 +409,8 @@ int64_t people_wake_at(const struct people *people, int64_t t)
 {
 	const struct segment_state *state = &people->segments->committed;
 	if (state->is_held) return INT64_MAX;
-	bool wants_more = state->scan_seq || people_backfill_next(people) != BACKFILL_NONE ||
-			  people_backfill_is_ripe(people);
+	bool wants_more =
+	    state->scan_seq || people_backfill_next(people) != BACKFILL_NONE || people_backfill_is_ripe(people);
 	return wants_more && t + 1 < state->next_due ? t + 1 : state->next_due;
 }
 

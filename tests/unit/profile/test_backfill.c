@@ -11,14 +11,14 @@
 #include "profile/segment.h"
 #include "profile/suppress.h"
 
-#define BASE_SEED   UINT64_C(20261122)
-#define WORLDS      12
-#define ROUNDS      40 /* a world: each in names of its own, all in one history */
-#define RECORDS     25
-#define SCRIPT_MAX  (ROUNDS * RECORDS + ROUNDS)
-#define USERS       3
-#define EMAILS      2
-#define ANONYMOUS   4
+#define BASE_SEED  UINT64_C(20261122)
+#define WORLDS     12
+#define ROUNDS     40 /* a world: each in names of its own, all in one history */
+#define RECORDS    25
+#define SCRIPT_MAX (ROUNDS * RECORDS + ROUNDS)
+#define USERS      3
+#define EMAILS     2
+#define ANONYMOUS  4
 
 static uint64_t random_state;
 
@@ -55,8 +55,8 @@ static const char *const candidates[] = {
 static const char *definitions_of(unsigned set, const char *segments)
 {
 	static char text[16384];
-	int len = snprintf(text, sizeof text,
-			   "{\"dedup\":{\"max_ids\":1000,\"window_us\":604800000000},\"features\":[");
+	int len =
+	    snprintf(text, sizeof text, "{\"dedup\":{\"max_ids\":1000,\"window_us\":604800000000},\"features\":[");
 	const char *comma = "";
 	for (size_t i = 0; i < CANDIDATES; i++) {
 		if (!(set >> i & 1)) continue;
@@ -201,8 +201,8 @@ static void count_past(struct life *life, uint32_t budget)
 		if (at == BACKFILL_NONE) break;
 		open_txn(life);
 		assert_true(at <= world->seq);
-		assert_int_equal(people_backfill_count(world->people, at, WORLD_T0 + (int64_t)at, life->events[at], world->seq,
-						       WORLD_T0 + (int64_t)world->seq),
+		assert_int_equal(people_backfill_count(world->people, at, WORLD_T0 + (int64_t)at, life->events[at],
+						       world->seq, WORLD_T0 + (int64_t)world->seq),
 				 OK);
 	}
 	settle_ripe(life);
@@ -259,7 +259,8 @@ static void take_step(struct life *life, const struct step *step)
 	switch (step->kind) {
 	case DEFINE:
 		if (!life->is_early)
-			assert_int_equal(people_define_since(world->people, str_from(definitions_of(step->features, "")), seq,
+			assert_int_equal(people_define_since(world->people,
+							     str_from(definitions_of(step->features, "")), seq,
 							     WORLD_T0 + (int64_t)seq, 1),
 					 OK);
 		return;
@@ -380,7 +381,7 @@ static void compare_round(struct life *late, struct life *early, uint32_t round)
 	struct arena arena;
 	arena_init(&arena, 4096, 0);
 	for (uint32_t i = 0; i < USERS + EMAILS + ANONYMOUS; i++) {
-		struct str ref = i < USERS	      ? text(&arena, "user_id:r%uu%u", round, i)
+		struct str ref = i < USERS            ? text(&arena, "user_id:r%uu%u", round, i)
 				 : i < USERS + EMAILS ? text(&arena, "email:r%ue%u@x.y", round, i - USERS)
 						      : text(&arena, "anonymous_id:r%ua%u", round, i - USERS - EMAILS);
 		compare(late, early, ref);
@@ -470,7 +471,8 @@ static void what_the_journal_has_lost_is_not_claimed(void **state)
 	world_define(&world, definitions_of(1, ""));
 	for (int i = 0; i < 5; i++) (void)world_one(&world, &event); /* positions 2 to 6 */
 	world_begin(&world);
-	assert_int_equal(people_define_since(world.people, str_from(definitions_of(3, "")), ++world.seq, WORLD_T0 + 7, 3), OK);
+	assert_int_equal(
+	    people_define_since(world.people, str_from(definitions_of(3, "")), ++world.seq, WORLD_T0 + 7, 3), OK);
 	assert_int_equal(people_backfill_next(world.people), 3);
 	assert_int_equal(people_backfill_count(world.people, 3, WORLD_T0 + 3, &event, 8, WORLD_T0 + 8), OK);
 	people_backfill_skip(world.people, 5);
@@ -485,7 +487,8 @@ static void what_the_journal_has_lost_is_not_claimed(void **state)
 	view_end(&world);
 	world_begin(&world);
 	for (uint64_t at = 5; at < 7; at++)
-		assert_int_equal(people_backfill_count(world.people, at, WORLD_T0 + (int64_t)at, &event, 8, WORLD_T0 + 8), OK);
+		assert_int_equal(
+		    people_backfill_count(world.people, at, WORLD_T0 + (int64_t)at, &event, 8, WORLD_T0 + 8), OK);
 	assert_true(people_backfill_is_ripe(world.people));
 	assert_int_equal(people_backfill_next(world.people), BACKFILL_NONE);
 	world_commit(&world);
@@ -503,7 +506,8 @@ static void what_the_journal_has_lost_is_not_claimed(void **state)
 }
 
 #define NO_ORDERS \
-	",\"segments\":[{\"name\":\"idle\",\"when\":{\"name\":\"orders\",\"op\":\"is\",\"source\":\"feature\",\"value\":0}}," \
+	",\"segments\":[{\"name\":\"idle\",\"when\":{\"name\":\"orders\",\"op\":\"is\",\"source\":\"feature\"," \
+	"\"value\":0}}," \
 	"{\"name\":\"strangers\",\"when\":{\"name\":\"idle\",\"op\":\"is\",\"source\":\"segment\",\"value\":true}}]"
 
 static uint64_t members(struct world *world, const char *name)
@@ -535,8 +539,9 @@ static void segments_wait_until_all_is_counted(void **state)
 	(void)world_one(&world, &other);
 	uint64_t feed = people_last_change(world.people);
 	world_begin(&world);
-	assert_int_equal(people_define_since(world.people, str_from(definitions_of(3, NO_ORDERS)), ++world.seq, WORLD_T0 + 4, 1),
-			 OK);
+	assert_int_equal(
+	    people_define_since(world.people, str_from(definitions_of(3, NO_ORDERS)), ++world.seq, WORLD_T0 + 4, 1),
+	    OK);
 	world_commit(&world);
 	scan(&world);
 	(void)world_one(&world, &more);
@@ -547,7 +552,10 @@ static void segments_wait_until_all_is_counted(void **state)
 	assert_int_equal(members(&world, "idle"), 0);
 	world_begin(&world);
 	for (uint64_t at = 1; at < 4; at++)
-		assert_int_equal(people_backfill_count(world.people, at, WORLD_T0, at == 2 ? &orders : at == 3 ? &other : NULL,
+		assert_int_equal(people_backfill_count(world.people, at, WORLD_T0,
+						       at == 2   ? &orders
+						       : at == 3 ? &other
+								 : NULL,
 						       world.seq, WORLD_T0 + (int64_t)world.seq),
 				 OK);
 	world_commit(&world);
