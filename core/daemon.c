@@ -129,6 +129,7 @@ static int make_privacy(struct daemon *d)
 						.people = d->people,
 						.fold = d->fold,
 						.store_path = path,
+						.config = d->config,
 						.on_fatal = on_fatal,
 						.ctx = d};
 	return privacy_new(&options, &d->privacy);
@@ -344,6 +345,7 @@ static void reload(struct daemon *d)
 	journal_set_conf(d->journal, &next->journal);
 	rc = fold_reload(d->fold, next);
 	if (!rc) rc = deliver_reload(d->deliver, next);
+	if (!rc) rc = privacy_set_config(d->privacy, next);
 	if (rc) log_error(LOG_MAIN, "reload is not complete, restart to make it so (%s)", status_str(rc));
 	log_setup(next->log_format, next->log_level);
 	config_unref(d->config);
