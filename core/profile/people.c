@@ -350,7 +350,8 @@ size_t people_pages(const struct people *people)
 	if (!people->txn) return 0;
 	const struct cache *cache = &people->cache;
 	/* Changes lie a dozen to a page; and what LMDB keeps of its own. */
-	return store_dirty_pages(people->txn) + cache_pages(cache) + cache->viewed.count / 12 + 8;
+	return store_dirty_pages(people->txn) + cache_pages(cache) + segments_pages(people) + cache->viewed.count / 12 +
+	       8;
 }
 
 static void settle(struct people *people, bool is_committed)
