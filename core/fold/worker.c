@@ -204,7 +204,8 @@ int worker_quarantine(struct fold *fold, uint64_t seq)
 static int fold_suspect(struct fold *fold, const struct record *record)
 {
 	int rc = worker_commit(fold);
-	if (!rc && marker_is_guilty(&fold->marker, record->kind == RECORD_EVENT)) rc = worker_quarantine(fold, record->seq);
+	if (!rc && marker_is_guilty(&fold->marker, record->kind == RECORD_EVENT))
+		rc = worker_quarantine(fold, record->seq);
 	if (!rc) rc = fold_record(fold, record);
 	return rc ? rc : worker_commit(fold);
 }
