@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #define ROOM_MIN      256
-#define ROWS_PER_PAGE 40 /* of some 80 that fit: pages that were split are half full */
+#define ROWS_PER_PAGE 50 /* of some 80 that fit: random keys split pages early */
 
 void segment_queue_fini(struct segment_queue *queue)
 {
@@ -101,9 +101,16 @@ int due_queue_settle(struct segment_queue *queue, struct store_txn *txn, store_d
 	return settle(queue, txn, due, settle_due);
 }
 
-size_t segment_queue_pages(const struct segment_queue *queue)
+/* Ids are hashes, so wishes hit pages as balls hit urns: of P pages n of them hit about P (1 - e^(-n/P)). */
+size_t member_queue_pages(const struct segment_queue *queue)
 {
 	if (!queue->count) return 0;
-	size_t all = (size_t)(queue->rows + queue->count) / ROWS_PER_PAGE + 4;
-	return queue->count + 4 < all ? queue->count + 4 : all;
+	double n = (double)queue->count, all = (double)(queue->rows + queue->count) / ROWS_PER_PAGE + 1, x = n / all;
+	return (size_t)(all * (1 - 1 / (1 + x + x * x / 2 + x * x * x / 6))) + 4;
+}
+
+/* Times come first in these keys: those of one moment lie together. */
+size_t due_queue_pages(const struct segment_queue *queue)
+{
+	return queue->count ? 4 * (queue->count / ROWS_PER_PAGE) + 4 : 0;
 }

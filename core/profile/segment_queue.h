@@ -26,5 +26,6 @@ MUST_USE int due_queue(struct segment_queue *queue, struct store_txn *txn, store
 /* Writes and forgets them. */
 MUST_USE int member_queue_settle(struct segment_queue *queue, struct store_txn *txn, store_db members);
 MUST_USE int due_queue_settle(struct segment_queue *queue, struct store_txn *txn, store_db due);
-/* Pages that settling would touch, from above. */
-size_t segment_queue_pages(const struct segment_queue *queue);
+/* Pages that settling would touch, about. */
+size_t member_queue_pages(const struct segment_queue *queue);
+size_t due_queue_pages(const struct segment_queue *queue);

@@ -604,5 +604,5 @@ int segments_write(struct people *people)
 
 size_t segments_pages(const struct people *people)
 {
-	return segment_queue_pages(&people->segments->members) + segment_queue_pages(&people->segments->due);
+	return member_queue_pages(&people->segments->members) + due_queue_pages(&people->segments->due);
 }

@@ -71,7 +71,7 @@ void segments_defined(struct people *people, const struct plan *old, uint64_t se
 /* Values of many people changed at once, at `seq`: everybody who was there by then is looked at again in the background. */
 void segments_rescan(struct people *people, uint64_t seq);
 MUST_USE int segments_write(struct people *people); /* before cache_write */
-size_t segments_pages(const struct people *people); /* that it would touch besides rows, from above */
+size_t segments_pages(const struct people *people); /* that it would touch besides rows, about */
 void segments_ended(struct people *people, bool is_committed);
 
 /* ── changes of a profile ────────────────────────────────────────────────── */
