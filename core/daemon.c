@@ -170,6 +170,7 @@ static int make_privacy(struct daemon *d)
 						.people = d->people,
 						.fold = d->fold,
 						.store_path = path,
+						.config = d->config,
 						.on_fatal = on_fatal,
 						.ctx = d};
 	return privacy_new(&options, &d->privacy);
@@ -391,6 +392,7 @@ static void reload(struct daemon *d)
 	rc = fold_reload(d->fold, next);
 	if (!rc) rc = deliver_reload(d->deliver, next);
 	if (!rc) rc = enrichers_reload(d->enrichers, next);
+	if (!rc) rc = privacy_set_config(d->privacy, next);
 	if (rc) log_error(LOG_MAIN, "reload is not complete, restart to make it so (%s)", status_str(rc));
 	log_setup(next->log_format, next->log_level);
 	config_unref(d->config);

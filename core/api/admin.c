@@ -9,6 +9,7 @@
 #include "api/segments.h"
 #include "base/clock.h"
 #include "plugin/plugin.h"
+#include "profile/backfill.h"
 
 static void write_uint(struct json_out *out, struct str key, uint64_t value)
 {
@@ -72,6 +73,28 @@ static void write_journal(struct json_out *out, struct api *api, const struct ac
 		if (a->journal.rejected_by[i])
 			write_uint(out, str_from(problem_info((enum problem)i)->code), a->journal.rejected_by[i]);
 	jo_end_object(out);
+	jo_end_object(out);
+}
+
+/* New features that still count what was there before them; null: none. */
+static void write_counting(struct json_out *out, const struct api *api)
+{
+	struct backfill_progress progress;
+	people_backfill_progress(api->people, &progress);
+	jo_key(out, STR("features"));
+	jo_object(out);
+	jo_key(out, STR("counting"));
+	if (!progress.features) {
+		jo_null(out);
+	} else {
+		jo_object(out);
+		write_uint(out, STR("features"), progress.features);
+		write_uint(out, STR("next"), progress.next == BACKFILL_NONE ? progress.end : progress.next);
+		write_uint(out, STR("end"), progress.end);
+		jo_key(out, STR("percent"));
+		jo_double(out, progress.permille / 10.0);
+		jo_end_object(out);
+	}
 	jo_end_object(out);
 }
 
@@ -167,6 +190,7 @@ static int status(struct answer *answer, struct read_thread *thread)
 	jo_object(out);
 	segments_write_progress(out, api);
 	jo_end_object(out);
+	write_counting(out, api);
 	jo_key(out, STR("changes"));
 	jo_object(out);
 	write_uint(out, STR("last"), people_last_change(api->people));

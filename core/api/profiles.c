@@ -76,6 +76,26 @@ static void part_traits(struct json_out *out, const struct profile *profile, con
 	profile_write_traits(out, profile);
 }
 
+/* When the oldest event came that each counts, and which are not through with what was there before them. */
+static void write_since_time(struct json_out *out, const struct profile *profile)
+{
+	jo_key(out, STR("sinceTime"));
+	jo_object(out);
+	for (size_t i = 0; i < profile->feature_count; i++) {
+		jo_key(out, profile->features[i].name);
+		if (profile->features[i].since_t == INT64_MIN)
+			jo_null(out);
+		else
+			jo_time(out, profile->features[i].since_t);
+	}
+	jo_end_object(out);
+	jo_key(out, STR("counting"));
+	jo_array(out);
+	for (size_t i = 0; i < profile->feature_count; i++)
+		if (!profile->features[i].is_complete) jo_str(out, profile->features[i].name);
+	jo_end_array(out);
+}
+
 static void part_features(struct json_out *out, const struct profile *profile, const struct api *api)
 {
 	char text[POSITION_TEXT_SIZE];
@@ -88,6 +108,7 @@ static void part_features(struct json_out *out, const struct profile *profile, c
 		jo_str(out, str_of(text, position_format(POSITION_JOURNAL, since, text)));
 	}
 	jo_end_object(out);
+	write_since_time(out, profile);
 }
 
 static void part_identifiers(struct json_out *out, const struct profile *profile, const struct api *api)

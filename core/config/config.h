@@ -181,6 +181,13 @@ struct conf_journal {
 	int64_t clock_jump_us;    /* hold due actions past such a jump: 1 h */
 };
 
+struct conf_event_retention { /* journal.event_retention: events that are not kept as long as the rest */
+	struct str *events;   /* names (track) or types */
+	size_t event_count;
+	int64_t keep_us; /* since they arrived */
+	int line;
+};
+
 struct config {
 	struct str file; /* where it was read from, for texts */
 	struct str store_path;
@@ -198,6 +205,8 @@ struct config {
 
 	struct conf_limits limits;
 	struct conf_journal journal;
+	struct conf_event_retention *event_retention;
+	size_t event_retention_count;
 	int64_t dedup_window_us; /* 7 days */
 	uint64_t dedup_max_ids;  /* 20 M */
 

@@ -269,6 +269,27 @@ static const struct table destination_table = {
     .check = name_instance,
 };
 
+/* ── events that are kept for less ─────────────────────────────────────────── */
+
+#define RETENTION(member) FIELD(struct conf_event_retention, member)
+static const struct key retention_keys[] = {
+    {"event", KEY_TEXTS, FIELDS(struct conf_event_retention, events, event_count), .flags = KEY_REQUIRED,
+     .check = name_check_kept_event},
+    {"keep", KEY_US, RETENTION(keep_us), .flags = KEY_REQUIRED, .min = "1s", .max = "36500d"},
+};
+
+static int *retention_line(void *item)
+{
+	return &((struct conf_event_retention *)item)->line;
+}
+
+static const struct table retention_table = {
+    .keys = retention_keys,
+    .count = COUNT_OF(retention_keys),
+    .item_size = sizeof(struct conf_event_retention),
+    .line_of = retention_line,
+};
+
 /* ── the whole ─────────────────────────────────────────────────────────────── */
 
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
@@ -315,6 +336,7 @@ static const struct key root_keys[] = {
     {"journal.segment_age", KEY_US, IN(journal.segment_age_us), RANGE("1d", "1s", "365d")},
     {"journal.retention", KEY_US, IN(journal.retention_us), RANGE("0", "0", "36500d")},
     {"journal.retention_bytes", KEY_BYTES, IN(journal.retention_bytes), RANGE("0", "0", "1024TiB")},
+    {"journal.event_retention", KEY_ITEMS, TEXTS_IN(event_retention, event_retention_count), .items = &retention_table},
     {"journal.queue_bytes", KEY_BYTES, IN(journal.queue_bytes), RANGE("64MiB", "64KiB", "16GiB")},
     {"journal.disk_free_min", KEY_BYTES, IN(journal.disk_free_min), RANGE("512MiB", "0", "16TiB")},
     {"journal.ballast", KEY_BYTES, IN(journal.ballast_bytes), RANGE("64MiB", "0", "64GiB")},

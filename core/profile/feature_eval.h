@@ -22,6 +22,16 @@ MUST_USE int features_apply(const struct plan *plan, struct event_view *view, st
 MUST_USE int features_apply_some(const struct plan *plan, struct event_view *view, struct row *const *rows,
 				 size_t row_count, struct arena *arena, struct feature_tally *tally,
 				 const uint64_t *keys, size_t key_count);
+/* The same for some features alone, by their indexes in the plan; segments are not told. */
+struct feature_pick {
+	uint64_t words[PLAN_FEATURES_MAX / 64];
+};
+MUST_USE int features_apply_picked(const struct plan *plan, const struct feature_pick *pick, struct event_view *view,
+				   struct row *const *rows, size_t row_count, struct arena *arena,
+				   struct feature_tally *tally);
+/* Would one of them look at the event? */
+MUST_USE int features_want(const struct plan *plan, const struct feature_pick *pick, struct event_view *view,
+			   bool *wants);
 /* States of features that are no longer defined leave the row. */
 void features_drop_unknown(const struct plan *plan, struct row *row);
 /* Merges the states of `from` into merged row `into`. */

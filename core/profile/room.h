@@ -16,6 +16,7 @@ struct tables {
 };
 
 struct segments;
+struct backfill;
 
 struct people {
 	const char *store_path; /* while it is opened */
@@ -31,6 +32,7 @@ struct people {
 	bool has_new_plan;
 	struct cache cache;
 	struct segments *segments;
+	struct backfill *backfill; /* core/profile/backfill_state.h */
 	struct event_view view;
 	struct identifiers identifiers; /* of the event being applied */
 	struct buf json;                /* scratch: a trait's value, a change's body */

@@ -78,6 +78,8 @@ void segments_close(struct people *people)
 	if (segments->scratch.reader) json_reader_free(segments->scratch.reader);
 	buf_fini(&segments->scratch.text);
 	free(segments->counts);
+	segment_queue_fini(&segments->members);
+	segment_queue_fini(&segments->due);
 	free(segments);
 	people->segments = NULL;
 }
@@ -135,6 +137,7 @@ void segments_ended(struct people *people, bool is_committed)
 	segments->is_scan_waiting = false;
 	for (size_t i = 0; i < segments->counted_count; i++) segments->counts[segments->counted[i]].is_used = false;
 	segments->counted_count = 0;
+	segments->members.count = segments->due.count = 0;
 	if (!is_committed) return;
 	segments->committed = segments->working;
 	publish(people);

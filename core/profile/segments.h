@@ -7,6 +7,7 @@
 #include "profile/room.h"
 #include "profile/segment.h"
 #include "profile/segment_plan.h"
+#include "profile/segment_queue.h"
 #include "profile/segment_tables.h"
 #include "profile/segment_value.h"
 
@@ -47,6 +48,7 @@ struct segments {
 	bool is_due_known;    /* working.next_due */
 	bool is_scan_waiting; /* until the next transaction: rows of this one are not in the store yet */
 	struct membership *loaded;
+	struct segment_queue members, due;                 /* of this transaction */
 	struct segment_count *counts;                      /* by key; SEGMENT_COUNTS */
 	size_t counted[SEGMENT_COUNTS / 2], counted_count; /* those in use */
 	struct value_scratch scratch;
@@ -69,6 +71,7 @@ void segments_defined(struct people *people, const struct plan *old, uint64_t se
 /* Values of many people changed at once, at `seq`: everybody who was there by then is looked at again in the background. */
 void segments_rescan(struct people *people, uint64_t seq);
 MUST_USE int segments_write(struct people *people); /* before cache_write */
+size_t segments_pages(const struct people *people); /* that it would touch besides rows, about */
 void segments_ended(struct people *people, bool is_committed);
 
 /* ── changes of a profile ────────────────────────────────────────────────── */
