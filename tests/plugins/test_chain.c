@@ -82,8 +82,8 @@ static void test_campaign_from_texts_alone(void **state)
 	struct cdpd_event event = event_with("", url_context);
 	enrich_chain_run(chain, &event, NULL, &arena, &out);
 	assert_false(out.is_dropped);
-	assert_enrichment(&event,
-			  "{\"campaign\":{\"click_id\":{\"type\":\"gclid\",\"value\":\"1\"},\"source\":\"news\"}}");
+	assert_enrichment(&event, "{\"campaign\":{\"click_id\":{\"type\":\"gclid\",\"value\":\"1\"},\"source\":"
+				  "\"news\"},\"referrer\":{\"medium\":\"direct\"}}");
 	struct cdpd_event plain = event_with("{\"x\":1}", "{}"); /* nothing of the event before is left */
 	enrich_chain_run(chain, &plain, NULL, &arena, &out);
 	assert_enrichment(&plain, "");
@@ -109,8 +109,8 @@ static void test_campaign_from_the_parsed_message(void **state)
 	struct enrich_chain *chain = chain_of(plugins, 1);
 	struct cdpd_event event = event_with("", url_context);
 	enrich_chain_run(chain, &event, &root, &arena, &out);
-	assert_enrichment(&event,
-			  "{\"campaign\":{\"click_id\":{\"type\":\"gclid\",\"value\":\"1\"},\"source\":\"news\"}}");
+	assert_enrichment(&event, "{\"campaign\":{\"click_id\":{\"type\":\"gclid\",\"value\":\"1\"},\"source\":"
+				  "\"news\"},\"referrer\":{\"medium\":\"direct\"}}");
 	enrich_chain_free(chain);
 	json_reader_free(reader);
 	buf_fini(&text);
@@ -176,8 +176,8 @@ static void test_an_error_costs_only_its_own_output(void **state)
 		run_erring(chain, faults[i], &event, &out);
 		assert_int_equal(errors_of(chain, 1), before + 1); /* the fault fired */
 		assert_false(out.is_dropped);
-		assert_enrichment(
-		    &event, "{\"campaign\":{\"click_id\":{\"type\":\"gclid\",\"value\":\"1\"},\"source\":\"news\"}}");
+		assert_enrichment(&event, "{\"campaign\":{\"click_id\":{\"type\":\"gclid\",\"value\":\"1\"},\"source\":"
+					  "\"news\"},\"referrer\":{\"medium\":\"direct\"}}");
 	}
 	run_erring(chain, "nothing", &event, &out);
 	assert_has(event.enrichment, "\"erring\":{\"mark\":\"here\"}");
