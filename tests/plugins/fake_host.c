@@ -119,6 +119,7 @@ static struct cdpd_str fake_conf_item(const struct cdpd_conf *conf, const char *
 {
 	const char *text = option_text(conf, name);
 	for (; index > 0 && *text; text++) index -= *text == ',';
+	text += strspn(text, " ");
 	return (struct cdpd_str){text, strcspn(text, ",")};
 }
 

@@ -225,6 +225,27 @@ static void test_the_breaker_pauses_and_comes_back(void **state)
 	enrich_chain_free(chain);
 }
 
+/* bot looks at the address's and the agent's own fields: those of the event's context when it brings them, else the connection's. */
+static void test_the_events_own_agent_is_in_its_context(void **state)
+{
+	(void)state;
+	const char *const plugins[] = {"bot"}, *const seen = "{\"bot\":{\"is_bot\":true,\"name\":\"curl\",\"reason\":\"declared\"}}";
+	struct enrich_outcome out;
+	put_so(PLUGINS, "bot");
+	struct enrich_chain *chain = chain_of(plugins, 1);
+	struct cdpd_event event = event_with("", "{\"userAgent\":\"curl/8\"}");
+	enrich_chain_run(chain, &event, NULL, &arena, &out);
+	assert_enrichment(&event, seen);
+	event = event_with("", "{}");
+	event.user_agent = STR("curl/8");
+	enrich_chain_run(chain, &event, NULL, &arena, &out);
+	assert_enrichment(&event, seen);
+	event = event_with("", "{\"userAgent\":7}");
+	enrich_chain_run(chain, &event, NULL, &arena, &out);
+	assert_enrichment(&event, "");
+	enrich_chain_free(chain);
+}
+
 static void test_the_example_of_the_guide(void **state)
 {
 	(void)state;
@@ -320,6 +341,7 @@ int main(void)
 	    TEST(test_an_error_costs_only_its_own_output),
 	    TEST(test_a_drop_carries_its_reason),
 	    TEST(test_the_breaker_pauses_and_comes_back),
+	    TEST(test_the_events_own_agent_is_in_its_context),
 	    TEST(test_the_example_of_the_guide),
 	    TEST(test_no_room_for_the_enrichment),
 	    TEST(test_values_become_one_object),
