@@ -15,9 +15,16 @@ static int path_cmp(struct str a, struct str b)
 /* The first item not before `path`. */
 static size_t lower_bound(const struct enrich_values *values, struct str path)
 {
-	size_t at = 0;
-	while (at < values->count && path_cmp(values->items[at].path, path) < 0) at++;
-	return at;
+	size_t low = 0, high = values->count;
+	if (high && path_cmp(values->items[high - 1].path, path) < 0) return high; /* most are set in order */
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (path_cmp(values->items[middle].path, path) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 const struct enrich_value *enrich_values_get(const struct enrich_values *values, struct str path)
@@ -50,48 +57,62 @@ int enrich_values_set(struct enrich_values *values, const struct enrich_value *v
 	return OK;
 }
 
-static void write_value(struct json_out *out, const struct enrich_value *value)
+static int write_value(struct buf *out, const struct enrich_value *value)
 {
 	switch (value->kind) {
-	case CDPD_VALUE_STRING: jo_str(out, value->text); break;
-	case CDPD_VALUE_NUMBER: jo_double(out, value->number); break;
-	case CDPD_VALUE_BOOL: jo_bool(out, value->number != 0); break;
-	case CDPD_VALUE_JSON: jo_raw(out, value->text); break;
-	case CDPD_VALUE_NONE: jo_null(out); break;
+	case CDPD_VALUE_STRING: return json_write_str(out, value->text);
+	case CDPD_VALUE_NUMBER: return json_write_double(out, value->number);
+	case CDPD_VALUE_BOOL: return buf_append_str(out, value->number != 0 ? STR("true") : STR("false"));
+	case CDPD_VALUE_JSON: return buf_append_str(out, value->text);
+	case CDPD_VALUE_NONE: break;
+	}
+	return buf_append_str(out, STR("null"));
+}
+
+/* How far `path` goes down the objects that are open below `open`: the bytes both share up to a dot. */
+static size_t shared(struct str open, struct str path)
+{
+	size_t len = 0;
+	for (size_t i = 0; i < open.len && i < path.len && open.ptr[i] == path.ptr[i]; i++) {
+		if (path.ptr[i] == '.') len = i + 1;
+	}
+	return len;
+}
+
+static int close_objects(struct buf *out, const char *from, const char *end)
+{
+	int rc = OK;
+	for (; from < end && rc == OK; from++) {
+		if (*from == '.') rc = buf_putc(out, '}');
+	}
+	return rc;
+}
+
+/* The keys of `path` from `at` on, each with its object but the last. */
+static int write_keys(struct buf *out, struct str path, size_t at)
+{
+	for (int rc;;) {
+		const char *start = path.ptr + at, *dot = memchr(start, '.', path.len - at);
+		size_t len = dot ? (size_t)(dot - start) : path.len - at;
+		if ((rc = json_write_str(out, str_of(start, len)))) return rc;
+		if ((rc = buf_append(out, ":{", dot ? 2 : 1)) || !dot) return rc;
+		at += len + 1;
 	}
 }
 
-static size_t steps_of(struct str path, struct str steps[PLUGIN_STEPS_MAX])
+int enrich_values_write(const struct enrich_values *values, struct buf *out)
 {
-	size_t count = 0, start = 0;
-	for (size_t i = 0; i <= path.len && count < PLUGIN_STEPS_MAX; i++) {
-		if (i < path.len && path.ptr[i] != '.') continue;
-		steps[count++] = str_of(path.ptr + start, i - start);
-		start = i + 1;
+	struct str open = STR_NONE; /* the path before: its objects are open */
+	int rc = buf_putc(out, '{');
+	for (size_t i = 0; i < values->count && rc == OK; i++) {
+		struct str path = values->items[i].path;
+		size_t same = shared(open, path);
+		rc = close_objects(out, open.ptr + same, open.ptr + open.len);
+		if (rc == OK && i) rc = buf_putc(out, ',');
+		if (rc == OK) rc = write_keys(out, path, same);
+		if (rc == OK) rc = write_value(out, &values->items[i]);
+		open = path;
 	}
-	return count;
-}
-
-int enrich_values_write(const struct enrich_values *values, struct buf *buf)
-{
-	struct json_out out;
-	struct str open[PLUGIN_STEPS_MAX], steps[PLUGIN_STEPS_MAX];
-	size_t depth = 0; /* objects open below the outermost */
-	json_out_init(&out, buf);
-	jo_object(&out);
-	for (size_t i = 0; i < values->count; i++) {
-		size_t count = steps_of(values->items[i].path, steps), same = 0;
-		while (same < depth && same + 1 < count && str_eq(open[same], steps[same])) same++;
-		for (; depth > same; depth--) jo_end_object(&out);
-		for (; depth + 1 < count; depth++) {
-			jo_key(&out, steps[depth]);
-			jo_object(&out);
-			open[depth] = steps[depth];
-		}
-		jo_key(&out, steps[count - 1]);
-		write_value(&out, &values->items[i]);
-	}
-	for (; depth > 0; depth--) jo_end_object(&out);
-	jo_end_object(&out);
-	return out.status;
+	if (rc == OK) rc = close_objects(out, open.ptr, open.ptr + open.len);
+	return rc == OK ? buf_putc(out, '}') : rc;
 }

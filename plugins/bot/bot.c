@@ -16,6 +16,14 @@
 extern const char bot_words[], bot_datacentres[]; /* bots.txt, datacentres.txt */
 extern const size_t bot_words_len, bot_datacentres_len;
 
+#define SEEN 1024 /* user agents remembered by each io thread */
+
+/* What was found in a user agent, by its seeded hash. */
+struct seen {
+	uint64_t hash; /* 0: nothing yet */
+	uint32_t end;
+};
+
 enum reason { DECLARED, DATACENTRE, RATE, REASONS };
 static const char *const reasons[REASONS] = {"declared", "datacentre", "rate"};
 
@@ -29,6 +37,7 @@ struct bot {
 	struct rate *rate; /* NULL: off */
 	uint64_t seed;
 	unsigned without_network; /* in a row */
+	struct seen *seen;
 	int agent, device, ip, asn, rate_key, is_bot, name, reason, marked[REASONS];
 };
 
@@ -64,12 +73,37 @@ static struct cdpd_str name_around(struct cdpd_str agent, size_t end)
 	return (struct cdpd_str){agent.ptr + start, stop - start < NAME_MAX_LEN ? stop - start : NAME_MAX_LEN};
 }
 
+/* Eight bytes a step; the seed is nobody's to guess, so what differs has another hash. */
+static uint64_t hash_of(uint64_t hash, struct cdpd_str text)
+{
+	uint64_t word;
+	hash ^= text.len;
+	for (; text.len >= sizeof word; text.ptr += sizeof word, text.len -= sizeof word) {
+		memcpy(&word, text.ptr, sizeof word);
+		hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+		hash ^= hash >> 29;
+	}
+	word = 0;
+	memcpy(&word, text.ptr, text.len);
+	hash = (hash ^ word) * 0xbf58476d1ce4e5b9u;
+	hash = (hash ^ hash >> 32) * 0x94d049bb133111ebu;
+	return hash ^ hash >> 29;
+}
+
+static size_t find_word(struct bot *self, struct cdpd_str agent)
+{
+	uint64_t hash = hash_of(self->seed, agent) | 1;
+	struct seen *seen = &self->seen[(hash >> 32) % SEEN];
+	if (seen->hash != hash) *seen = (struct seen){hash, (uint32_t)words_find(self->words, agent.ptr, agent.len)};
+	return seen->end;
+}
+
 static bool is_declared(struct bot *self, const struct cdpd_event *event, struct verdict *out)
 {
 	struct cdpd_value agent = get(self, event, self->agent);
 	if (agent.kind == CDPD_VALUE_STRING) {
 		size_t len = agent.text.len < AGENT_MAX ? agent.text.len : AGENT_MAX;
-		size_t end = words_find(self->words, agent.text.ptr, len);
+		size_t end = find_word(self, (struct cdpd_str){agent.text.ptr, len});
 		if (end) {
 			out->name = name_around((struct cdpd_str){agent.text.ptr, len}, end);
 			return true;
@@ -113,13 +147,6 @@ static bool is_datacentre(struct bot *self, const struct cdpd_event *event)
 }
 
 /* ── rate ────────────────────────────────────────────────────────────────── */
-
-static uint64_t hash_of(uint64_t hash, struct cdpd_str text)
-{
-	for (size_t i = 0; i < text.len; i++) hash = (hash ^ (unsigned char)text.ptr[i]) * 0x100000001b3u;
-	hash = (hash ^ (hash >> 32)) * 0x9e3779b97f4a7c15u;
-	return hash ^ (hash >> 29);
-}
 
 static bool is_too_fast(struct bot *self, const struct cdpd_event *event)
 {
@@ -258,7 +285,6 @@ static int read_rate(struct bot *self, const struct cdpd_conf *conf)
 	snprintf(path, sizeof path, "%.*s", (int)key.len, key.ptr);
 	self->rate_key = host->path(self->instance, path);
 	if (limit == 0) return CDPD_OK;
-	if (getrandom(&self->seed, sizeof self->seed, 0) != sizeof self->seed) return CDPD_ERR_IO;
 	self->rate =
 	    rate_new((size_t)host->conf_int(conf, "rate_keys"), (uint32_t)limit, host->conf_int(conf, "rate_span"));
 	return self->rate ? CDPD_OK : CDPD_ERR_NOMEM;
@@ -288,6 +314,7 @@ static void destroy(void *ctx)
 	struct bot *self = ctx;
 	words_free(self->words);
 	rate_free(self->rate);
+	free(self->seen);
 	free(self);
 }
 
@@ -301,6 +328,9 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 	self->is_declared_on = host->conf_bool(conf, "declared");
 	self->is_datacentre_on = host->conf_bool(conf, "datacentre");
 	int rc = intern(self);
+	self->seen = calloc(SEEN, sizeof *self->seen);
+	if (rc == CDPD_OK && !self->seen) rc = CDPD_ERR_NOMEM;
+	if (rc == CDPD_OK && getrandom(&self->seed, sizeof self->seed, 0) != sizeof self->seed) rc = CDPD_ERR_IO;
 	if (rc == CDPD_OK) rc = read_words(self, conf);
 	if (rc == CDPD_OK) rc = read_networks(self, conf);
 	if (rc == CDPD_OK) rc = read_drops(self, conf);

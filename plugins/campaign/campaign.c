@@ -45,7 +45,7 @@ static const char *const known_ids[] = {
 struct campaign {
 	const struct cdpd_host *host;
 	struct cdpd_instance *instance;
-	int query[QUERY_PATHS], given[FIELD_COUNT], out[FIELD_COUNT], click_type, click_value;
+	int query[QUERY_PATHS], all_given, given[FIELD_COUNT], out[FIELD_COUNT], click_type, click_value;
 	char extra_ids[EXTRA_IDS_MAX][EXTRA_ID_LENGTH + 1];
 	size_t extra_count;
 	struct referrers *referrers; /* NULL: not asked for */
@@ -147,6 +147,8 @@ static void take_given(struct reading *r)
 {
 	struct cdpd_value value;
 	struct text text;
+	int all = r->self->host->event_get(r->self->instance, r->event, r->self->all_given, &value);
+	if (all != CDPD_OK || value.kind != CDPD_VALUE_JSON) return; /* nearly always: one question instead of six */
 	for (size_t i = 0; i < FIELD_COUNT; i++) {
 		int rc = r->self->host->event_get(r->self->instance, r->event, r->self->given[i], &value);
 		if (rc != CDPD_OK || value.kind != CDPD_VALUE_STRING || value.text.len == 0) continue;
@@ -239,6 +241,7 @@ static int intern(struct campaign *self)
 	for (size_t i = 0; i < QUERY_PATHS; i++) worst |= self->query[i] = host->path(self->instance, query_paths[i]);
 	for (size_t i = 0; i < FIELD_COUNT; i++) worst |= self->given[i] = host->path(self->instance, given_paths[i]);
 	for (size_t i = 0; i < FIELD_COUNT; i++) worst |= self->out[i] = host->path(self->instance, out_paths[i]);
+	worst |= self->all_given = host->path(self->instance, "context.campaign");
 	worst |= self->click_type = host->path(self->instance, "enrichment.campaign.click_id.type");
 	worst |= self->click_value = host->path(self->instance, "enrichment.campaign.click_id.value");
 	worst |= self->page_referrer = host->path(self->instance, "context.page.referrer");

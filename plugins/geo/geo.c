@@ -135,7 +135,9 @@ static void take_new_files(struct geo *self)
 
 static struct entry *set_of(struct geo *self, const struct address *address)
 {
-	uint64_t hash = (address->high ^ (address->low * 0x9e3779b97f4a7c15u)) * 0xbf58476d1ce4e5b9u;
+	uint64_t hash = address->low ^ address->high * 0x9e3779b97f4a7c15u;
+	hash = (hash ^ hash >> 32) * 0xbf58476d1ce4e5b9u; /* what tells neighbours apart stands in the highest byte */
+	hash = (hash ^ hash >> 29) * 0x94d049bb133111ebu;
 	return &self->cache[((hash >> 32) & (self->cache_sets - 1)) * WAYS];
 }
 

@@ -128,6 +128,7 @@ static void test_the_sdk_wins_whole_but_click_ids_count(void **state)
 {
 	(void)state;
 	struct cdpd_event event = {.field_count = 0};
+	fake_json(&event, "context.campaign", "{\"source\":\"sdk\",\"name\":\"from sdk\"}");
 	fake_text(&event, "context.campaign.source", "sdk");
 	fake_text(&event, "context.campaign.name", "from sdk");
 	fake_text(&event, "context.page.url", "?utm_source=url&utm_term=url&ysclid=9");

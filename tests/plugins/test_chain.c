@@ -229,7 +229,8 @@ static void test_the_breaker_pauses_and_comes_back(void **state)
 static void test_the_events_own_agent_is_in_its_context(void **state)
 {
 	(void)state;
-	const char *const plugins[] = {"bot"}, *const seen = "{\"bot\":{\"is_bot\":true,\"name\":\"curl\",\"reason\":\"declared\"}}";
+	const char *const plugins[] = {"bot"},
+			  *const seen = "{\"bot\":{\"is_bot\":true,\"name\":\"curl\",\"reason\":\"declared\"}}";
 	struct enrich_outcome out;
 	put_so(PLUGINS, "bot");
 	struct enrich_chain *chain = chain_of(plugins, 1);
