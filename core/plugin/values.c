@@ -57,19 +57,65 @@ int enrich_values_set(struct enrich_values *values, const struct enrich_value *v
 	return OK;
 }
 
-static int write_value(struct buf *out, const struct enrich_value *value)
+/* A piece of the output: room was reserved for all of it, so that bytes are just put. */
+struct piece {
+	struct buf *buf;
+	char *start, *at;
+	size_t room; /* of the whole, at most */
+	int status;
+};
+
+static void begin(struct piece *piece)
 {
-	switch (value->kind) {
-	case CDPD_VALUE_STRING: return json_write_str(out, value->text);
-	case CDPD_VALUE_NUMBER: return json_write_double(out, value->number);
-	case CDPD_VALUE_BOOL: return buf_append_str(out, value->number != 0 ? STR("true") : STR("false"));
-	case CDPD_VALUE_JSON: return buf_append_str(out, value->text);
-	case CDPD_VALUE_NONE: break;
-	}
-	return buf_append_str(out, STR("null"));
+	if (piece->status == OK) piece->status = buf_reserve(piece->buf, piece->room, &piece->start);
+	if (piece->status != OK) return;
+	piece->at = piece->start;
 }
 
-/* How far `path` goes down the objects that are open below `open`: the bytes both share up to a dot. */
+static void end(struct piece *piece)
+{
+	if (piece->status == OK) buf_commit(piece->buf, (size_t)(piece->at - piece->start));
+}
+
+static void put(struct piece *piece, struct str text)
+{
+	memcpy(piece->at, text.ptr, text.len);
+	piece->at += text.len;
+}
+
+/* What has to be escaped, and numbers, go the long way. */
+static void put_otherwise(struct piece *piece, const struct enrich_value *value, struct str text)
+{
+	end(piece);
+	if (piece->status == OK) {
+		piece->status = value ? json_write_double(piece->buf, value->number) : json_write_str(piece->buf, text);
+	}
+	begin(piece);
+}
+
+static void put_text(struct piece *piece, struct str text)
+{
+	if (!json_is_plain(text)) {
+		put_otherwise(piece, NULL, text);
+		return;
+	}
+	*piece->at++ = '"';
+	put(piece, text);
+	*piece->at++ = '"';
+}
+
+static void put_value(struct piece *piece, const struct enrich_value *value)
+{
+	switch (value->kind) {
+	case CDPD_VALUE_STRING: put_text(piece, value->text); break;
+	case CDPD_VALUE_NUMBER: put_otherwise(piece, value, STR_NONE); break;
+	case CDPD_VALUE_BOOL: put(piece, value->number != 0 ? STR("true") : STR("false")); break;
+	case CDPD_VALUE_JSON: put(piece, value->text); break;
+	case CDPD_VALUE_NONE: put(piece, STR("null")); break;
+	}
+}
+
+/* How far `path` goes down the objects that are open for `open`: the bytes both share up to a dot. */
 static size_t shared(struct str open, struct str path)
 {
 	size_t len = 0;
@@ -79,40 +125,46 @@ static size_t shared(struct str open, struct str path)
 	return len;
 }
 
-static int close_objects(struct buf *out, const char *from, const char *end)
+static void close_objects(struct piece *piece, struct str open, size_t from)
 {
-	int rc = OK;
-	for (; from < end && rc == OK; from++) {
-		if (*from == '.') rc = buf_putc(out, '}');
+	for (; from < open.len; from++) {
+		if (open.ptr[from] == '.') *piece->at++ = '}';
 	}
-	return rc;
 }
 
 /* The keys of `path` from `at` on, each with its object but the last. */
-static int write_keys(struct buf *out, struct str path, size_t at)
+static void put_keys(struct piece *piece, struct str path, size_t at)
 {
-	for (int rc;;) {
-		const char *start = path.ptr + at, *dot = memchr(start, '.', path.len - at);
+	for (const char *dot = ""; dot && piece->status == OK;) {
+		const char *start = path.ptr + at;
+		dot = memchr(start, '.', path.len - at);
 		size_t len = dot ? (size_t)(dot - start) : path.len - at;
-		if ((rc = json_write_str(out, str_of(start, len)))) return rc;
-		if ((rc = buf_append(out, ":{", dot ? 2 : 1)) || !dot) return rc;
+		put_text(piece, str_of(start, len));
+		if (piece->status == OK) put(piece, dot ? STR(":{") : STR(":"));
 		at += len + 1;
 	}
 }
 
-int enrich_values_write(const struct enrich_values *values, struct buf *out)
+int enrich_values_write(const struct enrich_values *values, struct buf *buf)
 {
+	/* Beside texts and paths: quotes, a colon, a brace and a comma each step, a brace to close it. */
+	struct piece piece = {.buf = buf, .room = values->bytes + values->count * (PLUGIN_STEPS_MAX * 6 + 16) + 16};
 	struct str open = STR_NONE; /* the path before: its objects are open */
-	int rc = buf_putc(out, '{');
-	for (size_t i = 0; i < values->count && rc == OK; i++) {
+	begin(&piece);
+	if (piece.status == OK) *piece.at++ = '{';
+	for (size_t i = 0; i < values->count && piece.status == OK; i++) {
 		struct str path = values->items[i].path;
 		size_t same = shared(open, path);
-		rc = close_objects(out, open.ptr + same, open.ptr + open.len);
-		if (rc == OK && i) rc = buf_putc(out, ',');
-		if (rc == OK) rc = write_keys(out, path, same);
-		if (rc == OK) rc = write_value(out, &values->items[i]);
+		close_objects(&piece, open, same);
+		if (i) *piece.at++ = ',';
+		put_keys(&piece, path, same);
+		if (piece.status == OK) put_value(&piece, &values->items[i]);
 		open = path;
 	}
-	if (rc == OK) rc = close_objects(out, open.ptr, open.ptr + open.len);
-	return rc == OK ? buf_putc(out, '}') : rc;
+	if (piece.status == OK) {
+		close_objects(&piece, open, 0);
+		*piece.at++ = '}';
+	}
+	end(&piece);
+	return piece.status;
 }

@@ -320,7 +320,7 @@ static const struct cdpd_option options[] = {
 	.default_text = "4096",
 	.min = 16,
 	.max = 1e6,
-	.help = "user agents remembered by each io thread, about 400 bytes each, 1,400 at most",
+	.help = "user agents remembered by each io thread, about 400 bytes each, 3,000 at most",
     },
 };
 

@@ -2,7 +2,9 @@
 /* What the chain of sync enrichers costs an event once its caches are warm: campaign, geo, useragent and bot, each alone and all together, beside an empty
  * chain and beside the parsing of the same event, in one run. Prints one JSON line.
  *
- *	bench_enrich PLUGIN_FOLDER DATABASE.mmdb [EVENTS] */
+ *	bench_enrich PLUGIN_FOLDER DATABASE.mmdb [EVENTS [NETWORK NETWORK]]
+ *
+ * The addresses are of two networks of 256, by default those of conf/demo-geo.csv. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +35,7 @@ struct sample {
 };
 static struct sample samples[SAMPLES];
 
-static void make_samples(void)
+static void make_samples(const char *network, const char *other)
 {
 	for (size_t i = 0; i < SAMPLES; i++) {
 		struct sample *sample = &samples[i];
@@ -46,7 +48,7 @@ static void make_samples(void)
 		    "\"url\":\"https://shop.example/p/G-32%s\",\"path\":\"/p/G-32\","
 		    "\"referrer\":\"https://www.google.com/\",\"title\":\"Board game\"},"
 		    "\"library\":{\"name\":\"analytics.js\",\"version\":\"next-1.84.3\"}}}",
-		    i, i, i % 2 ? "192.0.2" : "198.51.100", i, agents[i % 4],
+		    i, i, i % 2 ? network : other, i, agents[i % 4],
 		    i % 8 ? "" : "?utm_source=news&utm_medium=email&utm_campaign=autumn&gclid=Cj0KCQ");
 		CHECK(json_reader_new(&sample->reader) == OK);
 		CHECK(json_parse(sample->reader, str_of(sample->text, sample->len), &sample->root, &why) == OK);
@@ -162,7 +164,7 @@ int main(int argc, char **argv)
 												"bot",  "all"};
 	if (argc < 3) return 2;
 	size_t events = argc > 3 ? (size_t)strtoul(argv[3], NULL, 10) : 500000;
-	make_samples();
+	make_samples(argc > 5 ? argv[4] : "192.0.2", argc > 5 ? argv[5] : "198.51.100");
 	printf("{\"parse_us\":%.3f", parse(events / 5));
 	for (size_t i = 0; i < COUNT_OF(chains); i++)
 		printf(",\"%s_us\":%.3f", names[i], measure(argv[1], argv[2], chains[i], events));
