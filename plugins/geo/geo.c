@@ -50,7 +50,7 @@ struct geo {
 	size_t cache_sets; /* a power of two */
 	uint32_t era;      /* +1 with each new file */
 	int ip, event_ip, out[PLACE_FIELDS];
-	int found, private, unknown, reloads, failures;
+	int found, private, unknown, lookups, reloads, failures;
 };
 
 /* ── which address ───────────────────────────────────────────────────────── */
@@ -162,6 +162,7 @@ static int find(struct geo *self, const struct address *address, const struct pl
 	*out = &entry->place;
 	if (is_hit) return 0;
 	entry->era = 0;
+	self->host->count(self->instance, self->lookups, 1);
 	int rc = look_up(self, address, &entry->place);
 	if (rc != 0) return rc;
 	entry->address = *address;
@@ -249,6 +250,8 @@ static int intern(struct geo *self)
 	self->private =
 	    host->counter(self->instance, "geo_private_total", "Addresses that are nowhere: private, loopback.");
 	self->unknown = host->counter(self->instance, "geo_unknown_total", "Addresses that no database knows.");
+	self->lookups =
+	    host->counter(self->instance, "geo_lookups_total", "Addresses that were not remembered and looked up.");
 	self->reloads = host->counter(self->instance, "geo_reloads_total", "Databases that changed and were taken.");
 	self->failures = host->counter(self->instance, "geo_reload_failures_total",
 				       "Databases that changed and could not be used; the old ones stay.");

@@ -369,6 +369,22 @@ static void test_a_small_cache_answers_the_same(void **state)
 	}
 }
 
+/* Neighbours differ in their last byte only, and are remembered beside each other. */
+static void test_neighbours_are_remembered(void **state)
+{
+	(void)state;
+	compile(nested, file);
+	create_with(file, NULL, NULL);
+	for (int round = 0; round < 5; round++) {
+		for (int i = 0; i < 256; i++) {
+			char ip[64];
+			snprintf(ip, sizeof ip, i % 2 ? "192.0.2.%d" : "2001:db8::%x", i);
+			enrich(ip);
+		}
+	}
+	assert_in_range(fake_counted(&fake, "geo_lookups_total"), 256, 280); /* a few share their places */
+}
+
 static void test_mapped(void **state)
 {
 	(void)state;
@@ -421,6 +437,7 @@ int main(void)
 	    TEST(test_a_changed_file_is_used),
 	    TEST(test_instances_share_a_file),
 	    TEST(test_a_small_cache_answers_the_same),
+	    TEST(test_neighbours_are_remembered),
 	    TEST(test_mapped),
 	    TEST(test_real_databases),
 	};
