@@ -72,7 +72,7 @@ class Day:
         minute = index * 11
         self.browse(minute, who, visitor, pages=4 + index % 4, where=index)
         self.add(minute + 15, f"{who}-sign-up", "identify", person=who, visitor=visitor,
-                 traits={"email": f"{who}@example.com", "name": who.title(), "plan": "premium" if index % 3 == 0 else "free", "city": "Riga"})
+                 traits={"email": f"{who}@example.com", "name": who.title(), "plan": "premium" if index % 3 == 0 else "free"})
         self.add(minute + 16, f"{who}-signed-up", "track", person=who, visitor=visitor, event="Signed Up", properties={"method": "email"})
         self.answer("welcome", who, {"adult": "yes", "rules": "nobody", "why": self.random.choice(["tea", "games", "the people"])})
         self.answer("fit", who, {"size": self.random.choice("sml"), "colours": self.random.sample(["black", "white", "blue"], 2)},
