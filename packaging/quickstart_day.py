@@ -14,6 +14,16 @@ import urllib.parse
 
 WRITE_KEY, SERVER_KEY = "demo-write-key", "demo-server-key"
 PEOPLE = ["anna", "boris", "chen", "dina", "emil", "fatima", "georg", "hana", "ivan", "julia", "karl", "lena"]
+# Addresses that are reserved for documentation; conf/demo-geo.csv says in which city each of them is.
+ADDRESSES = ["192.0.2.17", "198.51.100.9", "203.0.113.5", "198.51.100.70", "198.51.100.140", "203.0.113.70",
+             "198.51.100.65", "203.0.113.6", "2001:db8:2::1f", "192.0.2.81", "192.0.2.200", "203.0.113.200"]
+AGENTS = [
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4.1 Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (Linux; Android 14; Pixel 8 Pro) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/122.0.6261.64 Mobile Safari/537.36",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:123.0) Gecko/20100101 Firefox/123.0",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_3) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.3 Safari/605.1.15",
+]
+REFERRERS = ["https://www.google.com/", "https://duckduckgo.com/?q=green+tea", "https://t.me/tea_lovers", ""]
 PRODUCTS = [("G-32", "Board game", 27.5), ("T-07", "Green tea", 6.25), ("C-11", "Cup", 12.0), ("B-90", "Blanket", 49.9)]
 
 
@@ -37,16 +47,18 @@ class Day:
         event.update(fields)
         self.events.append((minute, event))
 
-    def browse(self, minute, who, visitor, pages):
+    def browse(self, minute, who, visitor, pages, where):
         for n in range(pages):
             sku, name, price = self.random.choice(PRODUCTS)
             url = f"https://shop.example/p/{sku}"
             if n == 0:
                 url += "?utm_source=newsletter&utm_medium=email&utm_campaign=autumn&gclid=demo"
             page = {"url": url, "path": f"/p/{sku}", "title": name}
-            self.add(minute + n, f"{who}-page-{n}", "page", visitor=visitor, name="Product", properties=page, context={"page": page})
+            context = {"page": dict(page, referrer=REFERRERS[where % len(REFERRERS)]), "userAgent": AGENTS[where % len(AGENTS)],
+                       "ip": ADDRESSES[where % len(ADDRESSES)]}
+            self.add(minute + n, f"{who}-page-{n}", "page", visitor=visitor, name="Product", properties=page, context=context)
             self.add(minute + n, f"{who}-view-{n}", "track", visitor=visitor, event="Product Viewed",
-                     properties={"sku": sku, "name": name, "price": price}, context={"page": page})
+                     properties={"sku": sku, "name": name, "price": price}, context=context)
 
     def order(self, minute, who, number, visitor):
         sku, name, price = self.random.choice(PRODUCTS)
@@ -58,9 +70,9 @@ class Day:
     def person(self, who, index):
         visitor = f"visitor-{who}"
         minute = index * 11
-        self.browse(minute, who, visitor, pages=4 + index % 4)
+        self.browse(minute, who, visitor, pages=4 + index % 4, where=index)
         self.add(minute + 15, f"{who}-sign-up", "identify", person=who, visitor=visitor,
-                 traits={"email": f"{who}@example.com", "name": who.title(), "plan": "premium" if index % 3 == 0 else "free", "city": "Riga"})
+                 traits={"email": f"{who}@example.com", "name": who.title(), "plan": "premium" if index % 3 == 0 else "free"})
         self.add(minute + 16, f"{who}-signed-up", "track", person=who, visitor=visitor, event="Signed Up", properties={"method": "email"})
         self.answer("welcome", who, {"adult": "yes", "rules": "nobody", "why": self.random.choice(["tea", "games", "the people"])})
         self.answer("fit", who, {"size": self.random.choice("sml"), "colours": self.random.sample(["black", "white", "blue"], 2)},
@@ -80,7 +92,7 @@ class Day:
         for index, who in enumerate(PEOPLE):
             self.person(who, index)
         for index in range(20):
-            self.browse(self.random.randint(0, 400), f"passer-{index}", f"visitor-passer-{index}", pages=2)
+            self.browse(self.random.randint(0, 400), f"passer-{index}", f"visitor-passer-{index}", pages=2, where=index)
         self.events.sort(key=lambda pair: pair[0])
         return [event for _, event in self.events]
 
