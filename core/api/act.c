@@ -238,8 +238,11 @@ struct act *act_start(struct api_worker *worker, const struct act_request *reque
 {
 	struct act *act = act_new(worker, request, done, ctx);
 	if (!act) {
-		const struct act_result failed = {
-		    .problem = PROBLEM_INTERNAL, .message = STR_NONE, .pointer = STR_NONE, .a = STR_NONE, .b = STR_NONE};
+		const struct act_result failed = {.problem = PROBLEM_INTERNAL,
+						  .message = STR_NONE,
+						  .pointer = STR_NONE,
+						  .a = STR_NONE,
+						  .b = STR_NONE};
 		done(worker, &failed, ctx);
 		return NULL;
 	}

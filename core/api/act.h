@@ -12,7 +12,7 @@ struct act_request { /* borrowed until act_start returns */
 	struct str actor; /* token name */
 	struct str note;  /* at most PEOPLE_NOTE_MAX bytes */
 };
-struct act_result { /* lives during the call */
+struct act_result {           /* lives during the call */
 	enum problem problem; /* NONE: carried out, or pending */
 	struct str message, pointer;
 	enum people_act_kind kind;

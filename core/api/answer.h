@@ -8,8 +8,8 @@
 struct answer {
 	struct read_job job;
 	struct api_worker *worker;
-	struct http_request *req; /* HTTP's, the loop's; NULL: the client left, or another face asked */
-	void *asker;              /* another face's; NULL: left */
+	struct http_request *req;             /* HTTP's, the loop's; NULL: the client left, or another face asked */
+	void *asker;                          /* another face's; NULL: left */
 	void (*reply)(struct answer *answer); /* for it, on the loop; the answer is freed afterwards */
 	int (*work)(struct answer *answer, struct read_thread *thread);
 	struct arena arena; /* parameters and what `work` leaves for the reply */

@@ -16,7 +16,8 @@ enum problem erase_problem(int status, struct str *message)
 
 static bool would_go(const struct erasure_preview *preview, bool is_whole, const struct profile_identifier *identifier)
 {
-	return is_whole || memcmp(&identifier->fragment, &preview->profile.requested_id, sizeof identifier->fragment) == 0;
+	return is_whole ||
+	       memcmp(&identifier->fragment, &preview->profile.requested_id, sizeof identifier->fragment) == 0;
 }
 
 int erase_preview_identifiers(const struct erasure_preview *preview, bool is_whole, struct arena *arena,

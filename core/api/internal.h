@@ -108,6 +108,7 @@ struct api_route {
 MUST_USE int api_add_routes(struct router *router, const struct api_route *routes, size_t count);
 
 MUST_USE int profiles_register(struct router *router);
+MUST_USE int traits_register(struct router *router);
 MUST_USE int merge_register(struct router *router);
 MUST_USE int events_register(struct router *router);
 MUST_USE int history_register(struct router *router);

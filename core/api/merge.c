@@ -27,7 +27,8 @@ static bool take_ref(struct http_request *req, struct json root, const char *nam
 {
 	struct json value;
 	struct str text;
-	if (!json_get(root, str_from(name), &value) || !json_str(value, &text) || text.len == 0 || text.len > ACT_REF_MAX)
+	if (!json_get(root, str_from(name), &value) || !json_str(value, &text) || text.len == 0 ||
+	    text.len > ACT_REF_MAX)
 		return refuse_body(req, PROBLEM_SCHEMA_VIOLATION,
 				   "expected {\"a\":\"namespace:value\",\"b\":\"namespace:value\",\"reason\":\"…\"}",
 				   pointer);

@@ -160,8 +160,8 @@ static int lookup(struct answer *answer, struct read_thread *thread)
 	jo_object(&answer->json);
 	jo_key(&answer->json, STR("profiles"));
 	jo_array(&answer->json);
-	int rc = profile_lookup(thread, answer->params, &answer->job.is_cancelled, write_found, answer,
-				&answer->applied);
+	int rc =
+	    profile_lookup(thread, answer->params, &answer->job.is_cancelled, write_found, answer, &answer->applied);
 	jo_end_array(&answer->json);
 	jo_end_object(&answer->json);
 	return rc;
