@@ -14,7 +14,8 @@ int gzip_new(struct gzip **out)
 {
 	struct gzip *gz = calloc(1, sizeof *gz);
 	if (!gz) return ERR_NOMEM;
-	if (deflateInit2(&gz->stream, Z_BEST_SPEED, Z_DEFLATED, WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK) {
+	if (deflateInit2(&gz->stream, Z_BEST_SPEED, Z_DEFLATED, WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) !=
+	    Z_OK) {
 		free(gz);
 		return ERR_NOMEM;
 	}

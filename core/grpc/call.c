@@ -92,7 +92,8 @@ static void refuse_bytes(struct grpc_call *call, enum grpc_read why)
 	} refusals[] = {
 	    [GRPC_READ_SECOND] = {GRPC_UNIMPLEMENTED, STR("the method takes exactly one message, more came")},
 	    [GRPC_READ_BAD_FLAG] = {GRPC_INTERNAL, STR("a message's flag is neither 0 nor 1")},
-	    [GRPC_READ_NO_ENCODING] = {GRPC_INTERNAL, STR("a message is compressed, but grpc-encoding does not say how")},
+	    [GRPC_READ_NO_ENCODING] = {GRPC_INTERNAL,
+				       STR("a message is compressed, but grpc-encoding does not say how")},
 	    [GRPC_READ_TOO_LARGE] = {GRPC_RESOURCE_EXHAUSTED, STR("a message is larger than the method takes")},
 	    [GRPC_READ_BROKEN] = {GRPC_INTERNAL, STR("a message does not decompress")},
 	    [GRPC_READ_NO_MEMORY] = {GRPC_RESOURCE_EXHAUSTED, STR("too many large messages at once")},
@@ -304,11 +305,13 @@ static bool refuse_content(struct http_request *request)
 	case GRPC_CONTENT_OK: return false;
 	case GRPC_CONTENT_WEB:
 		http_reply_problem(request, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
-				   STR("gRPC-Web is not served: browsers use the HTTP API, see docs/grpc-api.md"), STR_NONE);
+				   STR("gRPC-Web is not served: browsers use the HTTP API, see docs/grpc-api.md"),
+				   STR_NONE);
 		return true;
 	default:
 		http_reply_problem(request, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
-				   STR("the content type must be application/grpc or application/grpc+proto"), STR_NONE);
+				   STR("the content type must be application/grpc or application/grpc+proto"),
+				   STR_NONE);
 		return true;
 	}
 }

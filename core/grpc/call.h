@@ -22,7 +22,7 @@ struct grpc_route {
 	struct grpc_server *server;
 	const struct grpc_service *service;
 	const struct grpc_method *method;
-	const char *path;                                   /* "/cdpd.v1.EventService/Publish" */
+	const char *path;                                      /* "/cdpd.v1.EventService/Publish" */
 	_Atomic(struct metric *) by_status[GRPC_STATUS_COUNT]; /* made when first needed */
 	struct metric *received, *sent;
 };

@@ -26,7 +26,8 @@ static int add_set(struct descriptors *d, struct str set)
 {
 	struct wire_field field;
 	while (set.len) {
-		if (!wire_take(&set, &field) || field.number != SET_FILE || field.type != WIRE_BYTES) return ERR_INVALID;
+		if (!wire_take(&set, &field) || field.number != SET_FILE || field.type != WIRE_BYTES)
+			return ERR_INVALID;
 		struct str name = wire_find_bytes(field.bytes, FILE_NAME);
 		if (find_file(d, name)) continue;
 		if (d->count == DESCRIPTOR_FILES_MAX) return ERR_INVALID;
@@ -87,7 +88,8 @@ static bool message_has(struct str message, struct str path)
 		while (rest.len && wire_take(&rest, &field)) {
 			struct str left = path;
 			if (field.type != WIRE_BYTES || !step_into(&left, wire_find_bytes(field.bytes, NAME))) continue;
-			if (field.number == MESSAGE_ENUM) return left.len == 0 || has_named(field.bytes, ENUM_VALUE, left);
+			if (field.number == MESSAGE_ENUM)
+				return left.len == 0 || has_named(field.bytes, ENUM_VALUE, left);
 			if (field.number != MESSAGE_NESTED) continue;
 			inner = field.bytes;
 			inner_path = left;

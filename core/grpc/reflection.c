@@ -59,8 +59,8 @@ static void put_services(struct answer *answer, const struct grpc_server *server
 	for (size_t i = 0; (service = grpc_server_service(server, i)); i++) {
 		char bytes[256];
 		struct buf one = {.data = bytes, .size = sizeof bytes, .cap = sizeof bytes - BUF_SLACK};
-		put(answer, &one, 1, str_from(service->name));	 /* ServiceResponse.name */
-		put(answer, &answer->part, 1, buf_str(&one)); /* ListServiceResponse.service */
+		put(answer, &one, 1, str_from(service->name)); /* ServiceResponse.name */
+		put(answer, &answer->part, 1, buf_str(&one));  /* ListServiceResponse.service */
 	}
 	put(answer, &answer->out, RESPONSE_SERVICES, buf_str(&answer->part));
 }
@@ -75,9 +75,7 @@ static void put_answer(struct answer *answer, const struct grpc_server *server, 
 		break;
 	case REQUEST_LIST_SERVICES: put_services(answer, server); break;
 	case REQUEST_FILE_CONTAINING_EXTENSION:
-	case REQUEST_ALL_EXTENSIONS_OF_TYPE:
-		put_error(answer, GRPC_NOT_FOUND, STR("there are no extensions"));
-		break;
+	case REQUEST_ALL_EXTENSIONS_OF_TYPE: put_error(answer, GRPC_NOT_FOUND, STR("there are no extensions")); break;
 	default: put_error(answer, GRPC_INVALID_ARGUMENT, STR("the request asks for nothing that is known")); break;
 	}
 }

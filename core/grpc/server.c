@@ -24,23 +24,10 @@ struct grpc_server {
 /* ── counting ────────────────────────────────────────────────────────────── */
 
 static const char *const status_names[GRPC_STATUS_COUNT] = {
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
+    "OK",        "CANCELLED",       "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+    "NOT_FOUND", "ALREADY_EXISTS",  "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+    "ABORTED",   "OUT_OF_RANGE",    "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+    "DATA_LOSS", "UNAUTHENTICATED",
 };
 
 static struct metric *status_metric(const struct grpc_route *route, enum grpc_status status)
@@ -66,8 +53,8 @@ static void start_counting(struct grpc_route *route)
 	char labels[200];
 	(void)snprintf(labels, sizeof labels, "method=\"%s\"", route->path + 1);
 	atomic_store(&route->by_status[GRPC_OK], status_metric(route, GRPC_OK));
-	route->received = metric_get(METRIC_COUNTER, "cdpd_grpc_messages_received_total", labels,
-				     "Messages received in gRPC calls.");
+	route->received =
+	    metric_get(METRIC_COUNTER, "cdpd_grpc_messages_received_total", labels, "Messages received in gRPC calls.");
 	route->sent =
 	    metric_get(METRIC_COUNTER, "cdpd_grpc_messages_sent_total", labels, "Messages sent in gRPC calls.");
 }
@@ -246,7 +233,8 @@ int grpc_register(struct grpc_server *server, struct router *router)
 }
 
 void grpc_each_method(const struct grpc_server *server,
-		      void (*fn)(void *ctx, const struct grpc_service *service, const struct grpc_method *method), void *ctx)
+		      void (*fn)(void *ctx, const struct grpc_service *service, const struct grpc_method *method),
+		      void *ctx)
 {
 	for (size_t i = 0; i < server->route_count; i++) fn(ctx, server->routes[i].service, server->routes[i].method);
 }

@@ -123,7 +123,8 @@ int router_add(struct router *router, const struct route *route)
 void router_set_unknown_duplex(struct router *router, void (*duplex)(struct http_request *req, void *ctx), void *ctx)
 {
 	CHECK(!router->unknown_duplex.duplex);
-	router->unknown_duplex = (struct route){.methods = HTTP_POST, .path = "", .duplex = duplex, .ctx = ctx, .scope = ""};
+	router->unknown_duplex =
+	    (struct route){.methods = HTTP_POST, .path = "", .duplex = duplex, .ctx = ctx, .scope = ""};
 }
 
 const struct route *router_unknown_duplex(const struct router *router)
