@@ -9,3 +9,5 @@ pkg_check_modules(EVENT REQUIRED IMPORTED_TARGET libevent_core>=2.1.12 libevent_
 pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1>=0.2.5)
 pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c>=1.4.1)
 find_program(PROTOC_C NAMES protoc-c protoc REQUIRED)
+# The standard services' protocol files, of package grpc-proto.
+find_path(GRPC_PROTO NAMES grpc/health/v1/health.proto PATHS /usr/share/grpc-proto NO_DEFAULT_PATH REQUIRED)

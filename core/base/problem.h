@@ -20,6 +20,7 @@
 	X(URI_TOO_LONG, "uri_too_long", 414, 8, 0, "the request line is too long") \
 	X(HEADERS_TOO_LARGE, "headers_too_large", 431, 8, 0, "the header block is too large") \
 	X(UNSUPPORTED_ENCODING, "unsupported_encoding", 415, 12, 0, "the content encoding is not supported") \
+	X(UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", 415, 12, 0, "the content type is not supported") \
 	X(UNKNOWN_KEY, "unknown_key", 401, 16, 0, "the write key is not known") \
 	X(UNAUTHORIZED, "unauthorized", 401, 16, 0, "a valid token is required") \
 	X(FORBIDDEN, "forbidden", 403, 7, 0, "this key or token may not do that") \

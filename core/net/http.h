@@ -134,5 +134,8 @@ MUST_USE int router_new(struct router **out);
 void router_free(struct router *router);
 MUST_USE int router_add(struct router *router,
 			const struct route *route); /* the struct is copied, strings are borrowed for ever */
+/* Requests for application/grpc at paths that no route has go here instead of being answered `not_found`: gRPC has its own way of saying so.
+ * Only for carriers with trailers; at most once. */
+void router_set_unknown_duplex(struct router *router, void (*duplex)(struct http_request *req, void *ctx), void *ctx);
 /* For tests and documentation: calls fn for each route in the order added. */
 void router_each(const struct router *router, void (*fn)(void *ctx, const struct route *route), void *ctx);
