@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "config/form.h"
 #include "plugin/plugin.h"
+#include "rpc/rpc.h"
 
 struct daemon {
 	const struct daemon_source *source;
@@ -27,6 +28,7 @@ struct daemon {
 	struct privacy *privacy;
 	struct router *router;
 	struct api *api;
+	struct grpc_server *grpc;
 	struct net *net;
 };
 
@@ -171,6 +173,8 @@ static int make_api(struct daemon *d)
 	int rc = router_new(&d->router);
 	if (!rc) rc = api_new(&options, &d->api);
 	if (!rc) rc = api_register(d->api, d->router);
+	if (!rc) rc = rpc_new(&d->grpc);
+	if (!rc) rc = grpc_register(d->grpc, d->router);
 	return rc;
 }
 
@@ -178,6 +182,7 @@ static void free_api(struct daemon *d)
 {
 	api_free(d->api);
 	router_free(d->router);
+	grpc_server_free(d->grpc);
 }
 
 static int bind_net(struct daemon *d)
@@ -424,6 +429,7 @@ int daemon_run(const struct daemon_source *source)
 	watch_for_impatience(&signals);
 	log_info(LOG_MAIN, "stopping");
 	api_set_draining(daemon.api);
+	grpc_set_draining(daemon.grpc);
 	net_drain(daemon.net, (int)daemon.config->drain_timeout_ms);
 	if (atomic_load(&daemon.fatal)) _exit(exit_code(&daemon));
 	stop_steps(&daemon, COUNT_OF(steps));

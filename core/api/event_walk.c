@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 
-#define CHAIN_STEP 200        /* rows of the chain in one read transaction */
-#define WALK_MAX   5000       /* events looked at for one page: a filter may match none of them */
+#define CHAIN_STEP 200  /* rows of the chain in one read transaction */
+#define WALK_MAX   5000 /* events looked at for one page: a filter may match none of them */
 
 static int read_step(struct event_walk *walk, struct read_thread *thread)
 {

@@ -29,7 +29,7 @@ static struct words words_of_unmerge(const struct task *task)
 static int merge_identity(struct arena *arena, const struct preview_merge *from, Cdpd__V1__MergePreview *to)
 {
 	to->allowed = from->is_allowed;
-	to->reason = from->is_allowed ? (char *)(uintptr_t)"" : convert_text(arena, from->reason);
+	to->reason = from->is_allowed ? (char *)(uintptr_t) "" : convert_text(arena, from->reason);
 	to->already_one = from->was_one;
 	to->id = convert_fragment(arena, &from->id);
 	to->n_identifiers = from->identifier_count;
@@ -116,7 +116,8 @@ static int unmerge_groups(struct arena *arena, const struct preview_unmerge *fro
 		*out = (Cdpd__V1__UnmergeGroup)CDPD__V1__UNMERGE_GROUP__INIT;
 		out->id = convert_fragment(arena, &group->id);
 		out->n_identifiers = group->count;
-		int rc = out->id ? convert_texts(arena, group->identifiers, group->count, &out->identifiers) : ERR_NOMEM;
+		int rc =
+		    out->id ? convert_texts(arena, group->identifiers, group->count, &out->identifiers) : ERR_NOMEM;
 		if (rc != OK) return rc;
 		to->profiles[to->n_profiles] = out;
 	}
@@ -132,7 +133,7 @@ static int pack_unmerge_preview(struct answer *answer, struct arena *arena, cons
 	response.a = convert_text(arena, from->a);
 	response.b = convert_text(arena, from->b);
 	preview.allowed = from->is_allowed;
-	preview.reason = from->is_allowed ? (char *)(uintptr_t)"" : convert_text(arena, from->reason);
+	preview.reason = from->is_allowed ? (char *)(uintptr_t) "" : convert_text(arena, from->reason);
 	preview.n_cut = from->cut_count;
 	preview.n_linked = from->made_count;
 	if (!response.a || !response.b || !preview.reason) return ERR_NOMEM;
@@ -192,8 +193,8 @@ static void reply_unmerged(struct task *task, const struct act_result *result)
 {
 	struct arena *arena = task_arena(task);
 	Cdpd__V1__UnmergeProfilesResponse response = CDPD__V1__UNMERGE_PROFILES_RESPONSE__INIT;
-	response.status = result->is_pending ? CDPD__V1__ACT_STATUS__ACT_STATUS_PENDING
-					     : CDPD__V1__ACT_STATUS__ACT_STATUS_UNMERGED;
+	response.status =
+	    result->is_pending ? CDPD__V1__ACT_STATUS__ACT_STATUS_PENDING : CDPD__V1__ACT_STATUS__ACT_STATUS_UNMERGED;
 	response.a = convert_text(arena, result->a);
 	response.b = convert_text(arena, result->b);
 	response.position = convert_position(arena, task->worker->api, result->seq + 1);

@@ -99,8 +99,7 @@ static int add_found(void *ctx, struct read_thread *thread, struct str ref, enum
 static int look_up(struct answer *answer, struct read_thread *thread)
 {
 	Cdpd__V1__LookupProfilesResponse rest = CDPD__V1__LOOKUP_PROFILES_RESPONSE__INIT;
-	int rc = profile_lookup(thread, answer->params, &answer->job.is_cancelled, add_found, answer,
-				&answer->applied);
+	int rc = profile_lookup(thread, answer->params, &answer->job.is_cancelled, add_found, answer, &answer->applied);
 	if (rc != OK || !answer->applied) return rc;
 	rest.position = convert_position(&thread->scratch, answer->api, answer->applied);
 	return rest.position ? convert_pack(&answer->out, &rest.base) : ERR_NOMEM;
@@ -193,8 +192,7 @@ static bool read_query(struct task *task, const Cdpd__V1__ListEventsRequest *req
 		return false;
 	}
 	enum problem problem = PROBLEM_NONE;
-	if (cursor.len)
-		problem = position_read(task->worker->api, POSITION_EVENTS, cursor, &query->below, &message);
+	if (cursor.len) problem = position_read(task->worker->api, POSITION_EVENTS, cursor, &query->below, &message);
 	if (problem != PROBLEM_NONE) {
 		task_fail(task, problem, message, STR("/cursor"));
 		return false;

@@ -9,13 +9,13 @@
 #include "rpc/publish.h"
 #include "rpc/task.h"
 
-#define UNSETTLED_MAX   1024          /* requests … */
-#define UNSETTLED_BYTES (256u << 10)  /* … and their bytes; one larger than that goes alone */
-#define REJECTED_HOLD   (256u << 10)  /* untold rejections beyond which nothing is taken */
-#define REJECTED_BYTES  (64u << 20)   /* never reached by what may be unsettled at once, told in time */
-#define ACK_BYTES       (1u << 20)    /* of rejections in one message: clients take 4 MB */
+#define UNSETTLED_MAX   1024         /* requests … */
+#define UNSETTLED_BYTES (256u << 10) /* … and their bytes; one larger than that goes alone */
+#define REJECTED_HOLD   (256u << 10) /* untold rejections beyond which nothing is taken */
+#define REJECTED_BYTES  (64u << 20)  /* never reached by what may be unsettled at once, told in time */
+#define ACK_BYTES       (1u << 20)   /* of rejections in one message: clients take 4 MB */
 #define ARENA_BLOCK     (16u << 10)
-#define RETRY_MS        20            /* how soon a request that must wait is tried again */
+#define RETRY_MS        20 /* how soon a request that must wait is tried again */
 
 struct entry {
 	struct entry *next;
@@ -226,7 +226,8 @@ static bool take(struct stream *stream, struct str bytes)
 
 static bool takes_more(const struct stream *stream)
 {
-	if (stream->problem != PROBLEM_NONE || stream->is_draining || stream->rejected.len >= REJECTED_HOLD) return false;
+	if (stream->problem != PROBLEM_NONE || stream->is_draining || stream->rejected.len >= REJECTED_HOLD)
+		return false;
 	return stream->unsettled < UNSETTLED_MAX && stream->unsettled_bytes < UNSETTLED_BYTES;
 }
 
@@ -339,7 +340,8 @@ static bool is_over(const struct stream *stream)
 {
 	if (stream->problem == PROBLEM_OVERLOADED) return true; /* nothing more can be told */
 	if (!is_quiet(stream) || has_news(stream)) return false;
-	return stream->problem != PROBLEM_NONE || stream->is_draining || (stream->is_half_closed && !stream->is_waiting);
+	return stream->problem != PROBLEM_NONE || stream->is_draining ||
+	       (stream->is_half_closed && !stream->is_waiting);
 }
 
 static void finish(struct stream *stream)
