@@ -48,7 +48,7 @@ void request_begin(struct http_request *request, struct conn *conn, const struct
 	request->on_abort = NULL;
 	request->received_at_us = clock_wall_us();
 	request->ip_text[0] = '\0';
-	request->stream.is_open = false;
+	request->stream.is_open = request->duplex.is_open = false;
 	router_match(worker->options->router, text_at(base, head->path), head->method, conn->endpoint->is_admin,
 		     &request->match);
 	request->arena.cap = request_body_cap(request) * ARENA_PER_BODY + ARENA_SPARE;
@@ -99,7 +99,7 @@ void request_dispatch(struct http_request *request, const char *base, struct str
 	const struct proxies *proxies = settings_proxies(request->conn->worker->settings);
 	if (proxies->count || proxies->trusts_unix) find_client(request);
 	if (route)
-		route->handler(request, route->ctx);
+		(route->duplex ? route->duplex : route->handler)(request, route->ctx);
 	else if (request->match.allowed && (request->head->method != HTTP_OPTIONS || !cors_preflight(request)))
 		reply_options(request, request->match.allowed);
 	else if (request->match.allowed)
