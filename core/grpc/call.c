@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "grpc/memory.h"
 #include "grpc/text.h"
+#include "grpc/unpack.h"
 
 #define PENDING_MAX      ((size_t)64 * 1024 * 1024) /* the flow-control window bounds it long before */
 #define TIMER_MAX_US     (365 * US_PER_DAY)
@@ -410,4 +411,13 @@ void grpc_set_state(struct grpc_call *call, void *state)
 int64_t grpc_deadline_us(const struct grpc_call *call)
 {
 	return call->deadline_us;
+}
+
+int grpc_unpack(struct grpc_call *call, const ProtobufCMessageDescriptor *descriptor, struct str bytes,
+		ProtobufCMessage **out)
+{
+	const char *why = "";
+	if (unpack(&call->unpacked, descriptor, bytes, out, &why) == OK) return OK;
+	grpc_finish(call, GRPC_INVALID_ARGUMENT, str_from(why));
+	return ERR_INVALID;
 }
