@@ -33,6 +33,7 @@
 	X(NOT_DURABLE, "not_durable", 503, 14, 2, "the events could not be made durable") \
 	X(NOT_YET_APPLIED, "not_yet_applied", 503, 14, 1, "the fold has not passed that position yet") \
 	X(SHUTTING_DOWN, "shutting_down", 503, 14, 1, "the daemon is shutting down") \
+	X(HTTP2_REQUIRED, "http2_required", 505, 12, 0, "this path is spoken to over HTTP/2 only") \
 	X(EXPECTATION_FAILED, "expectation_failed", 417, 9, 0, "only 100-continue may be expected") \
 	X(ENRICHER_DROPPED, "enricher_dropped", 400, 9, 0, "an enricher dropped the event") \
 	X(UNKNOWN_PURPOSE, "unknown_purpose", 404, 5, 0, "no such purpose is configured under consent.purposes") \

@@ -100,7 +100,7 @@ static struct place *add_place(struct router *router, struct str path)
 int router_add(struct router *router, const struct route *route)
 {
 	struct str path = without_slash(str_from(route->path));
-	CHECK(path.len > 0 && path.ptr[0] == '/' && route->methods && (route->handler || route->duplex));
+	CHECK(path.len > 0 && path.ptr[0] == '/' && route->methods && !route->handler != !route->duplex);
 	struct place *place = find_place(router, path);
 	for (struct entry *other = place ? place->entries : NULL; other; other = other->next_here)
 		if (other->route.methods & route->methods) return ERR_EXISTS;
