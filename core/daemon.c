@@ -173,8 +173,6 @@ static int make_api(struct daemon *d)
 	int rc = router_new(&d->router);
 	if (!rc) rc = api_new(&options, &d->api);
 	if (!rc) rc = api_register(d->api, d->router);
-	if (!rc) rc = rpc_new(&d->grpc);
-	if (!rc) rc = grpc_register(d->grpc, d->router);
 	return rc;
 }
 
@@ -182,6 +180,16 @@ static void free_api(struct daemon *d)
 {
 	api_free(d->api);
 	router_free(d->router);
+}
+
+static int make_grpc(struct daemon *d)
+{
+	int rc = rpc_new(&d->grpc);
+	return rc ? rc : grpc_register(d->grpc, d->router);
+}
+
+static void free_grpc(struct daemon *d)
+{
 	grpc_server_free(d->grpc);
 }
 
@@ -257,6 +265,7 @@ static const struct step {
     {"erasures", make_privacy, free_privacy},
     {"destinations", make_deliver, free_deliver},
     {"api", make_api, free_api},
+    {"gRPC", make_grpc, free_grpc},
     {"listeners", bind_net, free_net},
     {"journal's answers", NULL, stop_journal},
     {"fold thread", start_fold, stop_fold},

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "grpc/memory.h"
 #include "grpc/text.h"
+#include "grpc/unpack.h"
 
 #define PENDING_MAX      ((size_t)64 * 1024 * 1024) /* the flow-control window bounds it long before */
 #define TIMER_MAX_US     (365 * US_PER_DAY)
@@ -28,13 +29,7 @@ void grpc_call_enter(struct grpc_call *call)
 	call->depth++;
 }
 
-void grpc_call_free(struct grpc_call *call)
-{
-	call->magic = 0;
-	free(call);
-}
-
-static void free_parts(struct grpc_call *call)
+static void free_call(struct grpc_call *call)
 {
 	grpc_reader_fini(&call->reader);
 	arena_fini(&call->unpacked);
@@ -44,13 +39,14 @@ static void free_parts(struct grpc_call *call)
 	buf_fini(&call->backlog);
 	grpc_memory_release(&call->backlog_counted);
 	gzip_free(call->gzip);
-	if (grpc_server_remove_call(call)) grpc_call_free(call);
+	call->magic = 0;
+	free(call);
 }
 
 void grpc_call_leave(struct grpc_call *call)
 {
 	CHECK(call->depth > 0);
-	if (--call->depth == 0 && call->state == GRPC_CALL_OVER) free_parts(call);
+	if (--call->depth == 0 && call->state == GRPC_CALL_OVER) free_call(call);
 }
 
 void grpc_call_release(struct grpc_call *call)
@@ -60,7 +56,7 @@ void grpc_call_release(struct grpc_call *call)
 	call->state = GRPC_CALL_OVER;
 	call->request = NULL;
 	call->duplex = NULL;
-	if (call->depth == 0) free_parts(call);
+	if (call->depth == 0) free_call(call);
 }
 
 /* The method hears that its call is gone. */
@@ -206,14 +202,24 @@ void grpc_next(struct grpc_call *call)
 
 /* ── the other ends ──────────────────────────────────────────────────────── */
 
+static void reset(struct grpc_call *call)
+{
+	http_duplex_reset(call->duplex);
+	grpc_call_release(call);
+}
+
 static void on_drain(void *ctx)
 {
 	struct grpc_call *call = call_of(ctx);
 	grpc_call_enter(call);
 	bool is_clear = grpc_send_backlog(call);
-	if (is_clear && call->state == GRPC_CALL_ENDING)
+	if (call->state == GRPC_CALL_ENDING && call->is_broken)
+		reset(call);
+	else if (call->state == GRPC_CALL_ENDING && is_clear)
 		grpc_status_send(call);
-	else if (is_clear && call->state == GRPC_CALL_OPEN && call->route->method->writable)
+	else if (call->state == GRPC_CALL_OPEN && call->is_broken)
+		grpc_call_break(call, GRPC_RESOURCE_EXHAUSTED, STR_NONE);
+	else if (call->state == GRPC_CALL_OPEN && is_clear && call->route->method->writable)
 		call->route->method->writable(call);
 	grpc_call_leave(call);
 }
@@ -232,6 +238,14 @@ static void on_close(void *ctx)
 	grpc_call_leave(call);
 }
 
+static void on_retire(void *ctx)
+{
+	struct grpc_call *call = call_of(ctx);
+	grpc_call_enter(call);
+	if (call->state == GRPC_CALL_OPEN && call->route->method->drain) call->route->method->drain(call);
+	grpc_call_leave(call);
+}
+
 static void on_deadline(evutil_socket_t fd, short what, void *ctx)
 {
 	struct grpc_call *call = call_of(ctx);
@@ -240,11 +254,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *ctx)
 		grpc_call_break(call, GRPC_DEADLINE_EXCEEDED, STR("the deadline has passed"));
 		return;
 	}
-	/* Finished, and the client has not read it in time. */
-	grpc_call_enter(call);
-	http_duplex_reset(call->duplex);
-	grpc_call_release(call);
-	grpc_call_leave(call);
+	reset(call); /* finished, and the client has not read it in time */
 }
 
 /* ── the beginning ───────────────────────────────────────────────────────── */
@@ -283,10 +293,10 @@ static struct grpc_call *new_call(struct http_request *request, struct grpc_rout
 static void begin(struct grpc_call *call, int64_t timeout_us)
 {
 	static const struct http_duplex_events events = {
-	    .on_data = on_data, .on_end = on_end, .on_drain = on_drain, .on_close = on_close};
+	    .on_data = on_data, .on_end = on_end, .on_drain = on_drain, .on_close = on_close, .on_retire = on_retire};
 	call->duplex = http_duplex_begin(call->request, &events, call);
 	if (!call->duplex) { /* the client is gone already */
-		grpc_call_free(call);
+		free_call(call);
 		return;
 	}
 	grpc_call_enter(call);
@@ -295,7 +305,6 @@ static void begin(struct grpc_call *call, int64_t timeout_us)
 		set_timer(call, timeout_us);
 	}
 	if (call->route->method->start) call->route->method->start(call);
-	if (call->state == GRPC_CALL_OPEN && call->route->method->drain) grpc_server_add_call(call);
 	grpc_call_leave(call);
 }
 
@@ -410,4 +419,13 @@ void grpc_set_state(struct grpc_call *call, void *state)
 int64_t grpc_deadline_us(const struct grpc_call *call)
 {
 	return call->deadline_us;
+}
+
+int grpc_unpack(struct grpc_call *call, const ProtobufCMessageDescriptor *descriptor, struct str bytes,
+		ProtobufCMessage **out)
+{
+	const char *why = "";
+	if (unpack(&call->unpacked, descriptor, bytes, out, &why) == OK) return OK;
+	grpc_finish(call, GRPC_INVALID_ARGUMENT, str_from(why));
+	return ERR_INVALID;
 }

@@ -62,12 +62,6 @@ struct grpc_call {
 	int64_t deadline_us;
 	struct event timer;
 	bool has_timer;
-
-	/* of methods with a `drain` callback; under the server's lock */
-	struct grpc_call *next_drained, **drain_link;
-	struct loop *drain_loop;
-	struct loop_task drain_task;
-	bool is_drain_posted;
 };
 
 /* ── call.c ── */
@@ -82,7 +76,6 @@ void grpc_call_break(struct grpc_call *call, enum grpc_status status, struct str
 void grpc_call_release(struct grpc_call *call);
 void grpc_call_enter(struct grpc_call *call);
 void grpc_call_leave(struct grpc_call *call);
-void grpc_call_free(struct grpc_call *call);
 /* The last message of the client came compressed. */
 bool grpc_call_was_compressed(const struct grpc_call *call);
 
@@ -102,7 +95,4 @@ void grpc_status_send(struct grpc_call *call);
 
 /* ── server.c ── */
 
-void grpc_server_add_call(struct grpc_call *call); /* its method wants to hear of draining */
-/* False: its drain task is still to run and frees the memory. */
-bool grpc_server_remove_call(struct grpc_call *call);
 void grpc_route_count(struct grpc_route *route, enum grpc_status status);

@@ -53,8 +53,8 @@ struct grpc_method {
 	 * when this returns. Not called after grpc_finish; called also when no message has come yet. What other threads work on for the
 	 * call must be cut off from it here. May be NULL for methods that always end within their callbacks. */
 	void (*closed)(struct grpc_call *call);
-	/* The server is going to stop (grpc_set_draining), or is doing so already when the call begins: calls that would last longer than
-	 * limits.drain_timeout end themselves now, best with UNAVAILABLE. NULL: the call goes on until it ends or that time is over. */
+	/* The connection is to end soon, because the server stops or it is old: calls that may last long end themselves at their next good
+	 * moment, best with UNAVAILABLE. NULL: the call goes on until it ends by itself or limits.drain_timeout is over. */
 	void (*drain)(struct grpc_call *call);
 };
 struct grpc_service {
@@ -69,14 +69,15 @@ struct grpc_server;
  * google.protobuf.FileDescriptorSet of every service, for reflection. */
 MUST_USE int grpc_server_new(const struct grpc_service *const *services, size_t count, struct str descriptors,
 			     struct grpc_server **out);
-/* After the io threads have stopped and the router is gone. */
+/* After the io threads have stopped. */
 void grpc_server_free(struct grpc_server *server);
+/* The server outlives whoever matches paths with the router. */
 MUST_USE int grpc_register(struct grpc_server *server, struct router *router);
 /* For tests and documentation: calls fn for each method in the order registered, the built-in ones last. */
 void grpc_each_method(const struct grpc_server *server,
 		      void (*fn)(void *ctx, const struct grpc_service *service, const struct grpc_method *method),
 		      void *ctx);
-/* Health says NOT_SERVING from now on, to watchers too, and every call's `drain` is called. Any thread. */
+/* Health says NOT_SERVING from now on, to watchers too once net_drain retires their connections. Any thread. */
 void grpc_set_draining(struct grpc_server *server);
 
 /* ── within a call ───────────────────────────────────────────────────────── */

@@ -63,7 +63,8 @@ static void watch(struct grpc_call *call, struct str bytes)
 static void tell_draining(struct grpc_call *call)
 {
 	enum serving said = (enum serving)(uintptr_t)grpc_state(call);
-	if (said == SERVING && send_status(call, NOT_SERVING) != OK) said = UNKNOWN; /* the end says enough */
+	/* When it cannot be sent, the end says enough. */
+	if (said == SERVING && grpc_server_is_draining(grpc_ctx(call))) (void)send_status(call, NOT_SERVING);
 	grpc_finish_problem(call, PROBLEM_SHUTTING_DOWN, STR_NONE, STR_NONE);
 }
 

@@ -41,7 +41,10 @@ bool grpc_send_backlog(struct grpc_call *call)
 		size_t room = http_duplex_room(call->duplex);
 		size_t now = call->backlog.len < room ? call->backlog.len : room;
 		if (!now) return false;
-		if (http_duplex_write(call->duplex, str_of(buf_ptr(&call->backlog), now)) != OK) return false;
+		if (http_duplex_write(call->duplex, str_of(buf_ptr(&call->backlog), now)) != OK) {
+			call->is_broken = true;
+			return false;
+		}
 		buf_consume(&call->backlog, now);
 	}
 	buf_shrink(&call->backlog, 0);

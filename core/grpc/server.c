@@ -1,5 +1,4 @@
-/* What is registered: services become routes, methods get their counters, and calls that last are told of draining. */
-#include <pthread.h>
+/* What is registered: services become routes, and methods get their counters. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,8 +16,6 @@ struct grpc_server {
 	size_t route_count;
 	struct descriptors *descriptors;
 	atomic_bool is_draining;
-	pthread_mutex_t lock;
-	struct grpc_call *drained; /* open calls that want to be told, and ended ones whose task is posted */
 };
 
 /* ── counting ────────────────────────────────────────────────────────────── */
@@ -59,74 +56,9 @@ static void start_counting(struct grpc_route *route)
 	    metric_get(METRIC_COUNTER, "cdpd_grpc_messages_sent_total", labels, "Messages sent in gRPC calls.");
 }
 
-/* ── draining ────────────────────────────────────────────────────────────── */
-
-static void unlink_call(struct grpc_call *call)
-{
-	*call->drain_link = call->next_drained;
-	if (call->next_drained) call->next_drained->drain_link = call->drain_link;
-	call->drain_link = NULL;
-}
-
-static void on_drain(struct loop_task *task)
-{
-	struct grpc_call *call = (struct grpc_call *)((char *)task - offsetof(struct grpc_call, drain_task));
-	struct grpc_server *server = call->route->server;
-	pthread_mutex_lock(&server->lock);
-	unlink_call(call);
-	pthread_mutex_unlock(&server->lock);
-	if (call->state == GRPC_CALL_OVER) {
-		grpc_call_free(call);
-		return;
-	}
-	grpc_call_enter(call);
-	if (call->state == GRPC_CALL_OPEN) call->route->method->drain(call);
-	grpc_call_leave(call);
-}
-
-/* The lock is held. */
-static void post_drain(struct grpc_call *call, struct loop *loop)
-{
-	if (call->is_drain_posted) return;
-	call->is_drain_posted = true;
-	call->drain_task.run = on_drain;
-	loop_post(loop, &call->drain_task);
-}
-
-void grpc_server_add_call(struct grpc_call *call)
-{
-	struct grpc_server *server = call->route->server;
-	pthread_mutex_lock(&server->lock);
-	call->drain_loop = grpc_loop(call);
-	call->next_drained = server->drained;
-	call->drain_link = &server->drained;
-	if (call->next_drained) call->next_drained->drain_link = &call->next_drained;
-	server->drained = call;
-	if (atomic_load(&server->is_draining)) post_drain(call, call->drain_loop);
-	pthread_mutex_unlock(&server->lock);
-}
-
-bool grpc_server_remove_call(struct grpc_call *call)
-{
-	struct grpc_server *server = call->route->server;
-	bool is_free = true;
-	if (!call->route->method->drain) return true;
-	pthread_mutex_lock(&server->lock);
-	if (call->drain_link && call->is_drain_posted)
-		is_free = false;
-	else if (call->drain_link)
-		unlink_call(call);
-	pthread_mutex_unlock(&server->lock);
-	return is_free;
-}
-
 void grpc_set_draining(struct grpc_server *server)
 {
-	pthread_mutex_lock(&server->lock);
 	atomic_store(&server->is_draining, true);
-	for (struct grpc_call *call = server->drained; call; call = call->next_drained)
-		post_drain(call, call->drain_loop);
-	pthread_mutex_unlock(&server->lock);
 }
 
 bool grpc_server_is_draining(const struct grpc_server *server)
@@ -177,7 +109,6 @@ int grpc_server_new(const struct grpc_service *const *services, size_t count, st
 	struct grpc_server *server = calloc(1, sizeof *server);
 	if (!server) return ERR_NOMEM;
 	arena_init(&server->arena, ARENA_BLOCK, 0);
-	(void)pthread_mutex_init(&server->lock, NULL);
 	server->unknown.server = server;
 	server->unknown.path = "/unknown";
 	int rc = add_services(server, services, count);
@@ -193,13 +124,6 @@ int grpc_server_new(const struct grpc_service *const *services, size_t count, st
 void grpc_server_free(struct grpc_server *server)
 {
 	if (!server) return;
-	/* Only what has ended is left: its task was posted to a loop that does not run any more. */
-	for (struct grpc_call *call = server->drained, *next; call; call = next) {
-		next = call->next_drained;
-		CHECK(call->state == GRPC_CALL_OVER);
-		grpc_call_free(call);
-	}
-	(void)pthread_mutex_destroy(&server->lock);
 	arena_fini(&server->arena);
 	free(server);
 }

@@ -2,7 +2,6 @@
 
 #include "base/encode.h"
 #include "base/wire.h"
-#include "grpc/call.h"
 
 #define ARENA_SPARE    ((size_t)256 * 1024)
 #define ARENA_PER_BYTE 8
@@ -113,13 +112,4 @@ int unpack(struct arena *arena, const ProtobufCMessageDescriptor *descriptor, st
 	arena->cap = arena->used + ARENA_SPARE + bytes.len * ARENA_PER_BYTE;
 	*out = protobuf_c_message_unpack(descriptor, &allocator, bytes.len, (const uint8_t *)bytes.ptr);
 	return *out ? OK : refuse(why, "the message is malformed or too rich in fields");
-}
-
-int grpc_unpack(struct grpc_call *call, const ProtobufCMessageDescriptor *descriptor, struct str bytes,
-		ProtobufCMessage **out)
-{
-	const char *why = "";
-	if (unpack(&call->unpacked, descriptor, bytes, out, &why) == OK) return OK;
-	grpc_finish(call, GRPC_INVALID_ARGUMENT, str_from(why));
-	return ERR_INVALID;
 }

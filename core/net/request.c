@@ -36,6 +36,17 @@ size_t request_body_cap(const struct http_request *request)
 					: settings_limits(request->conn->worker->settings)->body_bytes;
 }
 
+/* gRPC at a path that is nobody's is answered in gRPC's own way, where the carrier can. */
+static void match_unknown(struct http_request *request)
+{
+	const struct str grpc = STR("application/grpc");
+	struct str type = STR_NONE;
+	const struct route *route = router_unknown_duplex(request->conn->worker->options->router);
+	if (!route || !request->carrier->duplex_begin || request->head->method != HTTP_POST) return;
+	if (!head_find(request->head, request->base, STR("content-type"), &type) || type.len < grpc.len) return;
+	if (str_eq_nocase(str_of(type.ptr, grpc.len), grpc)) request->match.route = route;
+}
+
 void request_begin(struct http_request *request, struct conn *conn, const struct head *head, const char *base)
 {
 	const struct worker *worker = conn->worker;
@@ -51,6 +62,7 @@ void request_begin(struct http_request *request, struct conn *conn, const struct
 	request->stream.is_open = request->duplex.is_open = false;
 	router_match(worker->options->router, text_at(base, head->path), head->method, conn->endpoint->is_admin,
 		     &request->match);
+	if (!request->match.route) match_unknown(request);
 	request->arena.cap = request_body_cap(request) * ARENA_PER_BODY + ARENA_SPARE;
 }
 

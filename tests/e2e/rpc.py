@@ -10,7 +10,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from cdpd import ADMIN_TOKEN, BUILD, WRITE_KEY
 
 _pool = descriptor_pool.DescriptorPool()
-_set = descriptor_pb2.FileDescriptorSet.FromString((BUILD / "proto" / "rpc.descriptors").read_bytes())
+_set = descriptor_pb2.FileDescriptorSet.FromString((BUILD / "proto" / "cdpd.descriptors").read_bytes())
 for _file in _set.file:
     _pool.Add(_file)
 

@@ -241,6 +241,11 @@ void fake_drain(size_t room)
 	if (is_open) duplex.events->on_drain(duplex.ctx);
 }
 
+void fake_retire(void)
+{
+	if (is_open) duplex.events->on_retire(duplex.ctx);
+}
+
 void fake_close(void)
 {
 	fake.had_client_gone = true;

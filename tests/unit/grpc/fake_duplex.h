@@ -45,6 +45,7 @@ void fake_data(const void *data, size_t len);
 void fake_message(bool is_compressed, const void *data, size_t len);
 void fake_end(void);
 void fake_drain(size_t room);
+void fake_retire(void);
 void fake_close(void);
 /* Runs the loop until the condition holds. */
 void fake_run_until(bool (*is_true)(void));

@@ -68,11 +68,6 @@ static void test_check(void **state)
 	assert_int_equal(check(STR("t.Other")), -GRPC_NOT_FOUND);
 }
 
-static bool has_ended(void)
-{
-	return fake.is_ended;
-}
-
 static void test_watch(void **state)
 {
 	(void)state;
@@ -82,7 +77,7 @@ static void test_watch(void **state)
 	assert_int_equal(wire_find_varint(take(), 1), 1);
 	assert_int_equal(fake_status(), -1);
 	grpc_set_draining(server);
-	fake_run_until(has_ended);
+	fake_retire();
 	assert_int_equal(wire_find_varint(take(), 1), 2);
 	assert_int_equal(fake_status(), GRPC_UNAVAILABLE);
 }
