@@ -44,7 +44,8 @@ class Server:
                         "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(self.certificate)], check=True, capture_output=True)  # fmt: skip
         command = [str(BUILD / "tests" / "grpc_test_server"), str(threads), str(self.certificate), str(key)]
         self.log = self.folder / "log"
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log.open("wb"), text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log.open("wb"), text=True,
+                                        env={"ASAN_OPTIONS": "quarantine_size_mb=4", **os.environ})  # fmt: skip # memory is measured
         self.ports = [int(re.search(r":(\d+)$", self.process.stdout.readline()).group(1)) for _ in range(2)]
         self.closed = None
 
