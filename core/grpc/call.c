@@ -10,6 +10,8 @@
 
 #define PENDING_MAX      ((size_t)64 * 1024 * 1024) /* the flow-control window bounds it long before */
 #define TIMER_MAX_US     (365 * US_PER_DAY)
+#define STALL_SECONDS    30
+#define STALL_BYTES      ((size_t)STALL_SECONDS * 1024) /* of a message that is on its way; as limits.body_min_rate */
 #define UNPACKED_BLOCK   ((size_t)4 * 1024)
 #define SEND_MESSAGE_MAX ((size_t)64 * 1024 * 1024)
 
@@ -53,6 +55,7 @@ void grpc_call_release(struct grpc_call *call)
 {
 	CHECK(call->state != GRPC_CALL_OVER);
 	if (call->has_timer) (void)event_del(&call->timer);
+	if (call->has_stall) (void)event_del(&call->stall);
 	call->state = GRPC_CALL_OVER;
 	call->request = NULL;
 	call->duplex = NULL;
@@ -122,6 +125,7 @@ static void pump(struct grpc_call *call, struct str *in)
 			return;
 		}
 		metric_add(call->route->received, 1);
+		call->message_count++;
 		if (call->route->method->client_streams)
 			deliver(call, message);
 		else
@@ -158,7 +162,9 @@ static void on_data(void *ctx, struct str data)
 	grpc_call_enter(call);
 	if (!call->pending.len) pump(call, &data);
 	if (call->state == GRPC_CALL_OPEN && came > data.len) http_duplex_consume(call->duplex, came - data.len);
+	call->received += came;
 	keep(call, data);
+	if (call->state == GRPC_CALL_OPEN && !grpc_reader_is_between(&call->reader)) grpc_call_watch(call);
 	grpc_call_leave(call);
 }
 
@@ -187,6 +193,7 @@ static void pump_pending(struct grpc_call *call)
 	buf_consume(&call->pending, before - rest.len);
 	if (!call->pending.len) buf_shrink(&call->pending, 0);
 	if (before > rest.len) http_duplex_consume(call->duplex, before - rest.len);
+	if (!grpc_reader_is_between(&call->reader)) grpc_call_watch(call);
 }
 
 void grpc_next(struct grpc_call *call)
@@ -255,6 +262,40 @@ static void on_deadline(evutil_socket_t fd, short what, void *ctx)
 		return;
 	}
 	reset(call); /* finished, and the client has not read it in time */
+}
+
+/* The message that had begun when the timer was set is still not whole, and comes slower than anyone is waited for. */
+static bool is_message_stalled(const struct grpc_call *call)
+{
+	return !grpc_reader_is_between(&call->reader) && !call->is_held &&
+	       call->message_count == call->at_stall.message_count &&
+	       call->received - call->at_stall.received < STALL_BYTES;
+}
+
+static void on_stall(evutil_socket_t fd, short what, void *ctx)
+{
+	struct grpc_call *call = call_of(ctx);
+	(void)fd, (void)what;
+	call->has_stall = false;
+	if (call->state == GRPC_CALL_ENDING && call->backlog.len == call->at_stall.backlog)
+		reset(call);
+	else if (call->state == GRPC_CALL_OPEN && is_message_stalled(call))
+		grpc_call_break(call, GRPC_DEADLINE_EXCEEDED, STR("the message did not arrive in time"));
+	else if (call->state == GRPC_CALL_ENDING || !grpc_reader_is_between(&call->reader))
+		grpc_call_watch(call);
+}
+
+/* The timer is not taken back when a message is whole: it then finds nothing to do. */
+void grpc_call_watch(struct grpc_call *call)
+{
+	const struct timeval wait = {.tv_sec = STALL_SECONDS};
+	if (call->has_stall) return;
+	call->at_stall.received = call->received;
+	call->at_stall.message_count = call->message_count;
+	call->at_stall.backlog = call->backlog.len;
+	evtimer_assign(&call->stall, loop_base(http_loop(call->request)), on_stall, call);
+	CHECK(evtimer_add(&call->stall, &wait) == 0);
+	call->has_stall = true;
 }
 
 /* ── the beginning ───────────────────────────────────────────────────────── */

@@ -60,8 +60,12 @@ struct grpc_call {
 	int retry_after_s; /* -1: the problem table's */
 
 	int64_t deadline_us;
-	struct event timer;
-	bool has_timer;
+	struct event timer, stall;
+	bool has_timer, has_stall;
+	size_t received, message_count; /* bytes and whole messages of the client */
+	struct {
+		size_t received, message_count, backlog;
+	} at_stall; /* when `stall` was set */
 };
 
 /* ── call.c ── */
@@ -72,6 +76,8 @@ void grpc_call_accept(struct http_request *request, void *ctx);
 void grpc_call_head(struct grpc_call *call);
 /* The protocol layer ends the call: the method is told. */
 void grpc_call_break(struct grpc_call *call, enum grpc_status status, struct str message);
+/* A message has begun, or the last bytes wait: neither may take for ever. */
+void grpc_call_watch(struct grpc_call *call);
 /* Nothing of it but memory is left; that goes when no callback runs any more. */
 void grpc_call_release(struct grpc_call *call);
 void grpc_call_enter(struct grpc_call *call);

@@ -1,4 +1,5 @@
 /* A call from its head to its trailers, with a client that is played byte by byte. */
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -582,6 +583,64 @@ static void test_no_deadline(void **state)
 	fake_close();
 }
 
+static bool no_stall_is_set(void)
+{
+	return !seen.call->has_stall || has_ended();
+}
+
+static bool is_set_anew(void)
+{
+	return has_ended() || seen.call->at_stall.message_count > 0;
+}
+
+/* Thirty seconds pass. */
+static void let_stall(bool (*until)(void))
+{
+	(void)event_del(&seen.call->stall);
+	event_active(&seen.call->stall, EV_TIMEOUT, 0);
+	fake_run_until(until);
+}
+
+static void test_message_never_comes(void **state)
+{
+	(void)state;
+	open_call("Unary");
+	assert_false(seen.call->has_stall); /* an idle call costs nobody anything */
+	fake_data("\0\0\0\0\5ab", 7);
+	assert_true(seen.call->has_stall);
+	let_stall(has_ended);
+	assert_int_equal(fake_status(), GRPC_DEADLINE_EXCEEDED);
+	assert_int_equal(seen.closed, 1);
+}
+
+static void test_slow_messages_are_fine(void **state)
+{
+	(void)state;
+	open_call("Client");
+	fake_data("\0\0\0\0\3a", 6);
+	fake_data("bc\0\0\0\0\3a", 8); /* another one than the timer was set for */
+	let_stall(is_set_anew);
+	assert_false(has_ended());
+	assert_int_equal(seen.call->at_stall.message_count, 1);
+	fake_data("bc", 2);
+	let_stall(no_stall_is_set);
+	assert_false(has_ended());
+	fake_close();
+}
+
+static void test_last_bytes_are_never_read(void **state)
+{
+	char bytes[5000] = {0};
+	(void)state;
+	open_call("Bidi");
+	fake.room = 1000;
+	assert_int_equal(grpc_send_bytes(seen.call, str_of(bytes, sizeof bytes)), OK);
+	grpc_finish(seen.call, GRPC_OK, STR_NONE);
+	assert_true(seen.call->has_stall);
+	let_stall(has_ended);
+	assert_true(fake.is_reset);
+}
+
 static void test_drain(void **state)
 {
 	(void)state;
@@ -752,6 +811,9 @@ int main(void)
 	    CASE(test_deadline_with_output_waiting),
 	    CASE(test_deadline_after_finish),
 	    CASE(test_no_deadline),
+	    CASE(test_message_never_comes),
+	    CASE(test_slow_messages_are_fine),
+	    CASE(test_last_bytes_are_never_read),
 	    CASE(test_drain),
 	    CASE(test_goes_on_while_draining),
 	    CASE(test_output_gets_stuck),
