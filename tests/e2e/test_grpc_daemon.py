@@ -118,19 +118,24 @@ def test_http1(shared):
     assert shared.request("POST", "/no.Such/Method", b"", {"Content-Type": "application/grpc"}).status == 404
 
 
+def grpc_head(daemon, *headers):
+    """The answer's head to a call without a message: curl takes it badly when a stream is stopped amid its body."""
+    arguments = [part for header in ("Content-Type: application/grpc", *headers) for part in ("-H", header)]
+    out = subprocess.run(["curl", "-sSi", "-X", "POST", "--http2-prior-knowledge", *arguments, daemon.url + CHECK], capture_output=True, text=True, timeout=30)
+    assert out.returncode == 0, out.stderr
+    return out.stdout.lower().splitlines()
+
+
 def test_trailers_only(shared):
     """Refusals before any message are one head with the status, as curl can see."""
-    out = subprocess.run(["curl", "-si", "--http2-prior-knowledge", "-H", "Content-Type: application/grpc", "-H", "TE: trailers", "-H", "grpc-timeout: 5", "--data-binary", "x",
-                          shared.url + CHECK], capture_output=True, text=True, timeout=30)  # fmt: skip
-    head = out.stdout.lower().splitlines()
+    head = grpc_head(shared, "TE: trailers", "grpc-timeout: 5")
     assert head[0].startswith("http/2 200")
     assert "content-type: application/grpc" in head and "grpc-status: 13" in head
     assert "grpc-message: grpc-timeout is malformed" in head
-    for te in ("TE:", "TE: gzip"):
-        out = subprocess.run(["curl", "-si", "--http2-prior-knowledge", "-H", "Content-Type: application/grpc", "-H", te, "--data-binary", "x", shared.url + CHECK],
-                             capture_output=True, text=True, timeout=30)  # fmt: skip
-        assert "200" in out.stdout or "400" in out.stdout
-        assert "grpc-status: 0" not in out.stdout
+    assert "grpc-status: 13" in grpc_head(shared)  # no te
+    head = grpc_head(shared, "TE: trailers", "grpc-encoding: deflate")
+    assert "grpc-status: 12" in head and "grpc-accept-encoding: identity,gzip" in head
+    assert "grpc-status: 12" in grpc_head(shared, "TE: trailers")  # one message is expected
 
 
 def test_metrics(shared, channel, types):
