@@ -17,10 +17,9 @@ from test_bad_input import (  # noqa: F401
     test_wrong_positions_and_references,
 )
 from test_changes import (  # noqa: F401
-    test_a_person_appears_and_changes,
     test_a_reader_that_never_reads_costs_little,
     test_filters,
-    test_resume_shows_no_gap_and_no_repeat,
+    test_merges_are_never_coalesced,
     test_tail_shows_events_as_they_are_applied,
 )
 from test_spine import (  # noqa: F401
