@@ -82,6 +82,7 @@ static void publish(struct grpc_call *call, struct str bytes)
 	struct api_worker *worker = grpc_worker(call);
 	struct ingest_request request;
 	task_fill_ingest(call, &request);
+	request.received_at_us = http_received_at_us(grpc_request(call));
 	request.body = bytes;
 	struct ingest_batch *batch = ingest_submit(worker->ingest, &request, on_published, call);
 	if (batch) grpc_set_state(call, batch); /* else it was answered, and may be gone */
