@@ -66,8 +66,10 @@ void grpc_call_release(struct grpc_call *call)
 static void tell_closed(struct grpc_call *call)
 {
 	void (*closed)(struct grpc_call *) = call->route->method->closed;
-	if (call->state == GRPC_CALL_OPEN && closed) closed(call);
-	CHECK(call->state != GRPC_CALL_OVER);
+	call->is_closing = true;
+	if (closed) closed(call);
+	CHECK(call->state == GRPC_CALL_OPEN); /* it may not end what has ended */
+	call->is_closing = false;
 }
 
 void grpc_call_break(struct grpc_call *call, enum grpc_status status, struct str message)

@@ -47,7 +47,7 @@ struct grpc_call {
 	struct buf pending; /* came while the call was held; not consumed yet */
 	struct str message; /* of a method without client streaming, until the client has sent all */
 	struct arena unpacked;
-	bool is_held, is_delivering, has_sent_all, is_half_closed;
+	bool is_held, is_delivering, has_sent_all, is_half_closed, is_closing /* `closed` is running */;
 
 	/* to the client */
 	bool has_head, has_metadata, is_broken /* part of a message could not be sent */, accepts_gzip;

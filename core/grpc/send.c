@@ -70,7 +70,7 @@ static void begin(struct grpc_call *call, bool is_compressed)
 
 void grpc_begin(struct grpc_call *call)
 {
-	if (call->state == GRPC_CALL_OPEN) begin(call, false);
+	if (call->state == GRPC_CALL_OPEN && !call->is_closing) begin(call, false);
 }
 
 static int send_framed(struct grpc_call *call, bool is_compressed, struct str packed)
@@ -99,7 +99,7 @@ static bool compress(struct grpc_call *call, struct str packed)
 
 static int may_send(const struct grpc_call *call)
 {
-	if (call->state != GRPC_CALL_OPEN) return ERR_CLOSED;
+	if (call->state != GRPC_CALL_OPEN || call->is_closing) return ERR_CLOSED;
 	if (call->is_broken) return ERR_BUSY;
 	return grpc_room(call) ? OK : ERR_TOO_LARGE;
 }
@@ -138,7 +138,7 @@ int grpc_send(struct grpc_call *call, const ProtobufCMessage *message)
 
 size_t grpc_room(const struct grpc_call *call)
 {
-	if (call->state != GRPC_CALL_OPEN || call->backlog.len) return 0;
+	if (call->state != GRPC_CALL_OPEN || call->is_closing || call->backlog.len) return 0;
 	size_t room = http_duplex_room(call->duplex);
 	return room > PREFIX ? room - PREFIX : 0;
 }
