@@ -17,6 +17,7 @@
 #define HTTP2_MAGIC        0x32707468u
 #define HTTP2_STREAM_MAGIC 0x32727473u
 
+#define HTTP2_HEAD_ENDURED      (4 * HEAD_BYTES_MAX) /* refused with 431 up to here, reset beyond */
 #define HTTP2_STREAMS_USUAL     100
 #define HTTP2_STREAM_WINDOW     (256 * 1024)
 #define HTTP2_CONNECTION_WINDOW (1024 * 1024) /* what unread duplex data may take of a connection */
@@ -134,7 +135,8 @@ void http2_orphan_gone(struct http2 *h2);
 /* NULL: no memory, or too many. */
 struct http2_stream *http2_stream_new(struct http2 *h2, int32_t id);
 void http2_stream_release(struct http2_stream *stream);
-void http2_stream_field(struct http2_stream *stream, struct str name, struct str value);
+/* False: the list is so long that its end is not worth reading for. */
+MUST_USE bool http2_stream_field(struct http2_stream *stream, struct str name, struct str value);
 void http2_stream_head_done(struct http2_stream *stream);
 void http2_stream_data(struct http2_stream *stream, struct str data);
 void http2_stream_end(struct http2_stream *stream); /* the client has sent all */

@@ -8,7 +8,7 @@
 #define ROUNDS_A_TURN  16 /* of HTTP2_OUT_HIGH each: then others have their turn */
 #define NOTICE_US      US_PER_SECOND
 #define GRACE_US       (60 * US_PER_SECOND)
-#define PING_WAIT_US   (20 * US_PER_SECOND)
+#define PING_WAIT_MS   20000 /* or `keepalive`, if that is less */
 #define LINGER_US      (5 * US_PER_SECOND)
 #define HALF_CLOSED_US (2 * US_PER_SECOND)
 
@@ -204,6 +204,12 @@ static void watch_streams(struct http2 *h2)
 	}
 }
 
+static int64_t ping_deadline(const struct http2 *h2)
+{
+	uint32_t wait_ms = limits_of(h2)->keepalive_ms < PING_WAIT_MS ? limits_of(h2)->keepalive_ms : PING_WAIT_MS;
+	return h2->ping_us + wait_ms * US_PER_MS;
+}
+
 /* What must be there by now and is not: the connection ends at once. */
 static bool has_failed(struct http2 *h2)
 {
@@ -211,7 +217,7 @@ static bool has_failed(struct http2 *h2)
 	if (!h2->is_greeted && is_past(h2, h2->started_us + limits->header_timeout_ms * US_PER_MS)) return true;
 	if (h2->head_us && is_past(h2, h2->head_us + limits->header_timeout_ms * US_PER_MS)) return true;
 	if (h2->has_left && is_past(h2, h2->left_us + HALF_CLOSED_US)) return true;
-	if (!h2->ping_us || !is_past(h2, h2->ping_us + PING_WAIT_US)) return false;
+	if (!h2->ping_us || !is_past(h2, ping_deadline(h2))) return false;
 	stats_http2_ended(HTTP2_ENDED_PING);
 	return true;
 }
@@ -225,7 +231,7 @@ static void watch_life(struct http2 *h2)
 		if (is_past(h2, h2->heard_us + limits->keepalive_ms * US_PER_MS)) {
 			h2->ping_us = now_of(h2);
 			http2_session_ping(h2);
-			http2_due(h2, h2->ping_us + PING_WAIT_US);
+			http2_due(h2, ping_deadline(h2));
 		}
 	}
 	if (h2->drain == HTTP2_SERVING && h2->conn->age_us && is_past(h2, h2->conn->age_us)) {

@@ -265,24 +265,23 @@ static void take_pseudo(struct http2_stream *stream, struct str name, struct str
 }
 
 /* nghttp2 has checked which bytes may stand where, which fields may be there, and which must not come twice. */
-void http2_stream_field(struct http2_stream *stream, struct str name, struct str value)
+bool http2_stream_field(struct http2_stream *stream, struct str name, struct str value)
 {
 	stream->head_bytes += name.len + value.len + FIELD_COST;
 	if (stream->head_bytes > HEAD_BYTES_MAX) {
 		bool is_path = str_eq(name, STR(":path"));
 		doubt(stream, is_path ? PROBLEM_URI_TOO_LONG : PROBLEM_HEADERS_TOO_LARGE, NULL);
-		return;
+		return stream->head_bytes <= HTTP2_HEAD_ENDURED;
 	}
 	if (name.len > 0 && name.ptr[0] == ':') {
 		take_pseudo(stream, name, value);
-		return;
-	}
-	if (str_eq(name, STR("host"))) {
+	} else if (str_eq(name, STR("host"))) {
 		take_host(stream, value);
-		return;
+	} else {
+		if (str_eq(name, STR("content-length"))) take_length(stream, value);
+		add_field(stream, name, value);
 	}
-	if (str_eq(name, STR("content-length"))) take_length(stream, value);
-	add_field(stream, name, value);
+	return true;
 }
 
 /* ── to the handler ──────────────────────────────────────────────────────── */
