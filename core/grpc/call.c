@@ -412,11 +412,6 @@ void grpc_call_head(struct grpc_call *call)
 	http_duplex_reply(call->duplex, 200, MIME_GRPC);
 }
 
-bool grpc_call_was_compressed(const struct grpc_call *call)
-{
-	return call->reader.is_compressed;
-}
-
 /* ── what a method may ask ───────────────────────────────────────────────── */
 
 const struct http_request *grpc_request(const struct grpc_call *call)

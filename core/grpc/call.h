@@ -82,8 +82,6 @@ void grpc_call_watch(struct grpc_call *call);
 void grpc_call_release(struct grpc_call *call);
 void grpc_call_enter(struct grpc_call *call);
 void grpc_call_leave(struct grpc_call *call);
-/* The last message of the client came compressed. */
-bool grpc_call_was_compressed(const struct grpc_call *call);
 
 /* ── send.c ── */
 

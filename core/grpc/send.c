@@ -7,7 +7,8 @@
 #define SMALL      ((size_t)2048) /* assembled on the stack */
 #define KEPT       ((size_t)4096) /* of a buffer between two messages: a stream may be idle for hours */
 #define GZIP_USUAL ((size_t)16 * 1024)
-#define GZIP_ASKED ((size_t)1024) /* of clients that compress themselves */
+#define GZIP_MAX   ((size_t)1024 * 1024) /* more would hold up the other calls of the thread */
+#define GZIP_ASKED ((size_t)1024)        /* of clients that compress themselves */
 
 static void put_prefix(uint8_t *out, bool is_compressed, size_t len)
 {
@@ -56,7 +57,8 @@ bool grpc_send_backlog(struct grpc_call *call)
 
 static bool pays(const struct grpc_call *call, size_t len)
 {
-	return call->accepts_gzip && len >= (call->reader.has_gzip ? GZIP_ASKED : GZIP_USUAL);
+	size_t least = call->reader.has_gzip ? GZIP_ASKED : GZIP_USUAL;
+	return call->accepts_gzip && len >= least && len <= GZIP_MAX;
 }
 
 /* The head must say gzip before the first compressed message, which may not be a stream's first. */
