@@ -109,14 +109,6 @@ static void *drain(void *arg)
 	return NULL;
 }
 
-static void end_duplex(void *ctx)
-{
-	struct duplex_state *state = ctx;
-	struct http_duplex *duplex = state->duplex;
-	state->duplex = NULL;
-	http_duplex_end(duplex, STR_NONE, NULL, 0);
-}
-
 static void drains_with_everything_open(void **state)
 {
 	struct h2 h2;
@@ -144,7 +136,7 @@ static void drains_with_everything_open(void **state)
 	}
 	/* A request that was under way when the notice came is still taken. */
 	h2_request(&h2, 7, "GET", "/hello", true, NULL);
-	server_on_loop(&server, end_duplex, duplex_state());
+	server_on_loop(&server, duplex_end, NULL);
 	parked_answer(&server, "late");
 	bool got_7 = false, got_5 = false, got_1 = false;
 	while (h2_next(&h2)) {
@@ -169,7 +161,7 @@ static void closes_all_when_told(void **state)
 	duplex_wait(0);
 	(void)stream_wait();
 	net_drain(server.net, 100); /* nobody ends the duplex */
-	duplex_wait_closed();
+	duplex_wait_closed(1);
 	(void)h2_expect_end(&h2);
 	h2_close(&h2);
 }
