@@ -66,8 +66,10 @@ void grpc_call_release(struct grpc_call *call)
 static void tell_closed(struct grpc_call *call)
 {
 	void (*closed)(struct grpc_call *) = call->route->method->closed;
-	if (call->state == GRPC_CALL_OPEN && closed) closed(call);
-	CHECK(call->state != GRPC_CALL_OVER);
+	call->is_closing = true;
+	if (closed) closed(call);
+	CHECK(call->state == GRPC_CALL_OPEN); /* it may not end what has ended */
+	call->is_closing = false;
 }
 
 void grpc_call_break(struct grpc_call *call, enum grpc_status status, struct str message)
@@ -408,11 +410,6 @@ void grpc_call_head(struct grpc_call *call)
 	if (call->has_head) return;
 	call->has_head = true;
 	http_duplex_reply(call->duplex, 200, MIME_GRPC);
-}
-
-bool grpc_call_was_compressed(const struct grpc_call *call)
-{
-	return call->reader.is_compressed;
 }
 
 /* ── what a method may ask ───────────────────────────────────────────────── */

@@ -47,7 +47,7 @@ struct grpc_call {
 	struct buf pending; /* came while the call was held; not consumed yet */
 	struct str message; /* of a method without client streaming, until the client has sent all */
 	struct arena unpacked;
-	bool is_held, is_delivering, has_sent_all, is_half_closed;
+	bool is_held, is_delivering, has_sent_all, is_half_closed, is_closing /* `closed` is running */;
 
 	/* to the client */
 	bool has_head, has_metadata, is_broken /* part of a message could not be sent */, accepts_gzip;
@@ -82,8 +82,6 @@ void grpc_call_watch(struct grpc_call *call);
 void grpc_call_release(struct grpc_call *call);
 void grpc_call_enter(struct grpc_call *call);
 void grpc_call_leave(struct grpc_call *call);
-/* The last message of the client came compressed. */
-bool grpc_call_was_compressed(const struct grpc_call *call);
 
 /* ── send.c ── */
 

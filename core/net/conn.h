@@ -1,6 +1,6 @@
 /* conn: one client's socket: an event, optional TLS, capped input and output buffers, one timer. It moves bytes and
- * knows no protocol; a `struct protocol` gives them a meaning and is chosen when the first bytes are there. HTTP/2
- * plugs in as another one (protocol.c).
+ * knows no protocol; a `struct protocol` gives them a meaning and is chosen when the first bytes are there
+ * (protocol.c): HTTP/1.1 or HTTP/2.
  *
  * Everything here runs on the worker's thread. A connection is freed at the end of the loop's turn in which it was
  * closed, so callers up the stack may still look at its phase. Idle connections hold no buffers. */

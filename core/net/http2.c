@@ -202,10 +202,18 @@ static void count_reset(struct http2 *h2, uint32_t error)
 	if (error != NGHTTP2_NO_ERROR && error != NGHTTP2_CANCEL && error != NGHTTP2_INTERNAL_ERROR) count_offence(h2);
 }
 
+/* nghttp2's own: for what cannot be repaired, and for too many resets by the client. */
+static void count_goaway(const struct http2 *h2, uint32_t error)
+{
+	if (error == NGHTTP2_NO_ERROR || h2->is_ending) return;
+	stats_http2_ended(error == NGHTTP2_INTERNAL_ERROR ? HTTP2_ENDED_RESETS : HTTP2_ENDED_ERROR);
+}
+
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
 {
 	struct http2 *h2 = h2_of(user_data);
 	if (frame->hd.type == NGHTTP2_RST_STREAM) count_reset(h2, frame->rst_stream.error_code);
+	if (frame->hd.type == NGHTTP2_GOAWAY) count_goaway(h2, frame->goaway.error_code);
 	if (frame->hd.type == NGHTTP2_DATA) http2_guard_sent_data(&h2->guard);
 	if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS) return 0;
 	if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;

@@ -73,6 +73,7 @@ static void part(struct http2 *h2)
 	struct http2_stream *stream;
 	http2_session_close(h2);
 	while ((stream = first_open(h2))) http2_stream_closed(stream);
+	conn_count_output(h2->conn);
 }
 
 void http2_orphan_gone(struct http2 *h2)
@@ -120,7 +121,7 @@ static void settle(struct http2 *h2)
 	if (h2->open_count == 0) http2_due(h2, h2->idle_us + limits_of(h2)->idle_timeout_ms * US_PER_MS);
 }
 
-/* Makes frames and sends them; false when the connection is no longer open. */
+/* Makes frames and sends them; false when the connection is no longer open, or there were none. */
 static bool send_round(struct http2 *h2)
 {
 	struct conn *conn = h2->conn;
@@ -130,6 +131,7 @@ static bool send_round(struct http2 *h2)
 	if (rc == OK) tell_drained(h2);
 	h2->is_running = false;
 	conn_count_output(conn);
+	bool has_made = conn->out.len > 0;
 	if (rc != OK) {
 		stats_http2_ended(HTTP2_ENDED_ERROR);
 		conn_abort(conn);
@@ -140,17 +142,16 @@ static bool send_round(struct http2 *h2)
 		finish(h2);
 	else
 		conn_flush(conn);
-	return !is_over && conn->phase == CONN_OPEN;
+	return has_made && !is_over && conn->phase == CONN_OPEN;
 }
 
 static void run(struct http2 *h2)
 {
 	struct conn *conn = h2->conn;
-	for (int i = 0; i < ROUNDS_A_TURN; i++) {
-		if (!send_round(h2)) return;
-		if (conn->out.len > 0 || !http2_session_has_output(h2)) break;
-	}
-	if (conn->out.len == 0 && http2_session_has_output(h2)) conn_later(conn);
+	int rounds = 0;
+	while (rounds < ROUNDS_A_TURN && send_round(h2) && conn->out.len == 0 && http2_session_has_output(h2)) rounds++;
+	if (conn->state != h2 || conn->phase != CONN_OPEN) return;
+	if (rounds == ROUNDS_A_TURN) conn_later(conn);
 	settle(h2);
 }
 

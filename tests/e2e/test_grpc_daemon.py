@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -80,6 +81,25 @@ def test_reflection(channel, types, version):
     assert descriptor_pb2.FileDescriptorProto.FromString(events[0]).package == "cdpd.v1"
     assert ask(file_by_filename="cdpd/v1/store.proto").error_response.error_code == 5
     assert ask(file_containing_symbol="no.Such").error_response.error_code == 5
+
+
+def test_reflection_can_be_switched_off(cdpd):
+    from cdpd import CONFIG
+
+    with channel_to(cdpd) as channel:
+        info = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        assert len(list(info(iter([b"\x3a\x01*"])))) == 1
+        cdpd.write_config(CONFIG + "grpc: {{reflection: false}}\n")
+        cdpd.reload()
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                list(info(iter([b"\x3a\x01*"])))
+            except grpc.RpcError as error:
+                assert error.code() == grpc.StatusCode.UNIMPLEMENTED
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def test_unknown_methods(channel):

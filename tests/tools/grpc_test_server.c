@@ -80,7 +80,7 @@ static void finish(struct grpc_call *call, enum grpc_status status, struct str m
 /* False: the call has been ended. */
 static bool check_compression(struct grpc_call *call, const Grpc__Testing__BoolValue *expected)
 {
-	if (!expected || (bool)expected->value == grpc_call_was_compressed(call)) return true;
+	if (!expected || (bool)expected->value == call->reader.is_compressed) return true;
 	finish(call, GRPC_INVALID_ARGUMENT, STR("the message is not compressed as announced"));
 	return false;
 }

@@ -373,8 +373,9 @@ static void send_and_check(const char *accepts, const char *encoding, size_t len
 	if (accepts) fake_header("grpc-accept-encoding", accepts);
 	if (encoding) fake_header("grpc-encoding", encoding);
 	seen.should_reply = true;
-	open_call("Unary");
+	open_call("Large");
 	fake_message(false, bytes, len);
+	fake.room = len + 100;
 	fake_end();
 	assert_true(fake_take(&message, &is_compressed));
 	assert_int_equal(is_compressed, want);
@@ -391,6 +392,8 @@ static void test_answers_compressed(void **state)
 	send_and_check("identity,deflate", NULL, 100000, false);
 	send_and_check("identity, deflate, gzip", NULL, 100000, true);
 	send_and_check("gzip", NULL, 10000, false);
+	send_and_check("gzip", NULL, (size_t)1024 * 1024, true);
+	send_and_check("gzip", NULL, (size_t)1024 * 1024 + 1, false);
 	send_and_check("gzip", "gzip", 10000, true);
 	send_and_check("gzip", "gzip", 1000, false);
 }
@@ -742,7 +745,13 @@ static void test_problems(void **state)
 		assert_true(str_eq(wire_find_bytes(violation, 2), str_from(info->text)));
 		struct str delay = wire_find_bytes(detail(&arena, "/google.rpc.RetryInfo"), 1);
 		assert_int_equal(wire_find_varint(delay, 1), info->retry_after_s);
-		assert_int_equal(!fake_trailer("grpc-retry-pushback-ms"), info->retry_after_s == 0);
+		const char *pushback = fake_trailer("grpc-retry-pushback-ms");
+		if (info->retry_after_s > 0)
+			assert_int_equal(atoi(pushback), info->retry_after_s * 1000);
+		else if (info->grpc_status == GRPC_RESOURCE_EXHAUSTED || info->grpc_status == GRPC_UNAVAILABLE)
+			assert_string_equal(pushback, "-1");
+		else
+			assert_null(pushback);
 		arena_fini(&arena);
 	}
 }

@@ -145,6 +145,14 @@ static void change(size_t *count, size_t by)
 	(void)pthread_mutex_unlock(&lock);
 }
 
+static void set_duplex(struct http_duplex *it)
+{
+	(void)pthread_mutex_lock(&lock);
+	duplex.duplex = it;
+	(void)pthread_cond_broadcast(&changed);
+	(void)pthread_mutex_unlock(&lock);
+}
+
 static bool asks(struct http_duplex *it, const char *word)
 {
 	return str_eq(http_query(http_duplex_request(it)), str_from(word));
@@ -166,7 +174,7 @@ static void on_duplex_end(void *ctx)
 	(void)ctx;
 	if (asks(duplex.duplex, "hoard")) return;
 	struct http_duplex *it = duplex.duplex;
-	duplex.duplex = NULL;
+	set_duplex(NULL);
 	http_duplex_end(it, STR_NONE, trailers, COUNT_OF(trailers));
 	change(&duplex.ends, 1);
 }
@@ -180,7 +188,7 @@ static void on_duplex_drain(void *ctx)
 static void on_duplex_close(void *ctx)
 {
 	(void)ctx;
-	duplex.duplex = NULL;
+	set_duplex(NULL);
 	change(&duplex.closes, 1);
 }
 
@@ -210,7 +218,7 @@ static void on_duplex(struct http_request *req, void *ctx)
 		http_duplex_reset(it);
 		return;
 	}
-	duplex.duplex = it;
+	set_duplex(it);
 	http_duplex_reply(it, 200, STR("text/plain"));
 	change(&duplex.received, 0);
 }
@@ -221,9 +229,20 @@ static void on_early(struct http_request *req, void *ctx)
 	http_reply_problem(req, PROBLEM_UNAUTHORIZED, STR_NONE, STR_NONE);
 }
 
-struct duplex_state *duplex_state(void)
+struct duplex_state duplex_state(void)
 {
-	return &duplex;
+	(void)pthread_mutex_lock(&lock);
+	struct duplex_state now = duplex;
+	(void)pthread_mutex_unlock(&lock);
+	return now;
+}
+
+void duplex_end(void *ctx)
+{
+	struct http_duplex *it = duplex.duplex;
+	(void)ctx;
+	set_duplex(NULL);
+	http_duplex_end(it, STR_NONE, NULL, 0);
 }
 
 static void add_routes(struct router *router)
@@ -374,9 +393,9 @@ void duplex_wait(size_t received)
 	(void)pthread_mutex_unlock(&lock);
 }
 
-void duplex_wait_closed(void)
+void duplex_wait_closed(size_t times)
 {
-	wait_count(&duplex.closes, 1);
+	wait_count(&duplex.closes, times);
 }
 
 void duplex_wait_retired(void)

@@ -55,9 +55,10 @@ struct duplex_state {
 	size_t received, drains, closes, retires, ends;
 };
 void duplex_wait(size_t received); /* until one is there and has received so much */
-void duplex_wait_closed(void);
+void duplex_wait_closed(size_t times);
 void duplex_wait_retired(void);
-struct duplex_state *duplex_state(void); /* on the loop */
+struct duplex_state duplex_state(void);
+void duplex_end(void *ctx); /* on the loop */
 
 /* Waits at most some seconds until the counter has reached the value. */
 void metric_wait(const char *name, const char *labels, int64_t at_least);

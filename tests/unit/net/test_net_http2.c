@@ -230,7 +230,7 @@ static void stops_who_is_not_consumed(void **state)
 	h2_expect(&h2, 3, 200, "other");
 	/* Past its window: that stream is reset, and what it held is the connection's again. */
 	h2_send(&h2, H2_DATA, 0, 1, block, sizeof block);
-	duplex_wait_closed();
+	duplex_wait_closed(1);
 	while (h2_read(&h2, 1, &got)) continue;
 	assert_true(got.is_reset);
 	assert_int_equal(got.error, 3);

@@ -22,7 +22,7 @@ static void refuses_heads(void **state)
 	h2_expect(&h2, 3, 431, NULL);
 	h2_request(&h2, 5, "POST", "/duplex", true, "a", value, "b", value, "c", value, NULL);
 	h2_expect(&h2, 5, 431, NULL);
-	assert_null(duplex_state()->duplex); /* nobody was called */
+	assert_null(duplex_state().duplex); /* nobody was called */
 	struct h2_block block = {.len = 0};
 	h2_put(&block, ":method", "GET");
 	h2_put(&block, ":scheme", "http");
@@ -183,16 +183,15 @@ static void tells_of_lost_connections(void **state)
 	vanish(&h2);
 	parked_wait_aborted();
 	stream_wait_closed();
-	duplex_wait_closed();
+	duplex_wait_closed(1);
 	/* With a request that nobody is told about: its answer frees the rest. */
 	h2_open(&h2, &server);
 	h2_request(&h2, 1, "GET", "/park", true, NULL);
 	h2_request(&h2, 3, "POST", "/duplex", false, NULL);
 	(void)parked_wait();
 	duplex_wait(0);
-	duplex_state()->closes = 0;
 	vanish(&h2);
-	duplex_wait_closed();
+	duplex_wait_closed(2);
 	parked_answer(&server, "late");
 }
 
@@ -206,7 +205,7 @@ static void stops_with_an_unanswered_request(void **state)
 	(void)parked_wait();
 	duplex_wait(0);
 	vanish(&h2);
-	duplex_wait_closed();
+	duplex_wait_closed(1);
 }
 
 static void answers_half_closed_clients(void **state)
@@ -269,14 +268,17 @@ static void refuses_large_answers_past_the_budget(void **state)
 	h2_open(&h2, &server);
 	h2.grants = false;
 	for (uint32_t id = 1; id < 101; id += 2) h2_request(&h2, id, "GET", "/big?n=60000", true, NULL);
-	h2_sync(&h2);
-	h2_number(&h2, H2_WINDOW, 0, 1 << 30);
-	for (uint32_t id = 1; id < 101; id += 2) h2_number(&h2, H2_WINDOW, id, 1 << 20);
+	h2_send(&h2, H2_PING, 0, 0, "all read", 8);
 	for (int done = 0; done < 50;) {
 		assert_true(h2_next(&h2));
-		if (h2.frame.id && h2.frame.flags & H2_END_STREAM && h2.frame.type == H2_DATA) done++;
-		if (h2.frame.type == H2_DATA && h2.frame.flags & H2_END_STREAM && h2.frame.len < 1000)
-			refused += memmem(h2.frame.payload, h2.frame.len, "overloaded", 10) != NULL;
+		const struct h2_frame *frame = &h2.frame;
+		if (frame->type == H2_PING && frame->flags & H2_ACK) { /* only now is any of it taken */
+			h2_number(&h2, H2_WINDOW, 0, 1 << 30);
+			for (uint32_t id = 1; id < 101; id += 2) h2_number(&h2, H2_WINDOW, id, 1 << 20);
+		}
+		if (frame->type != H2_DATA || !(frame->flags & H2_END_STREAM)) continue;
+		done++;
+		refused += frame->len < 1000 && memmem(frame->payload, frame->len, "overloaded", 10) != NULL;
 	}
 	assert_true(refused >= 20 && refused < 40);
 	h2_close(&h2);
@@ -361,7 +363,7 @@ static void write_duplex_until_full(void *ctx)
 {
 	static char block[10000];
 	size_t *written = ctx;
-	struct http_duplex *duplex = duplex_state()->duplex;
+	struct http_duplex *duplex = duplex_state().duplex;
 	while (http_duplex_room(duplex) >= sizeof block) {
 		assert_int_equal(http_duplex_write(duplex, (struct str){block, sizeof block}), OK);
 		*written += sizeof block;
@@ -382,12 +384,12 @@ static void bounds_duplex_answers(void **state)
 	assert_true(written <= HTTP_STREAM_BUFFER && written > HTTP_STREAM_BUFFER - 10000);
 	struct h2_answer got = H2_NO_ANSWER;
 	while (got.body_len < 65535) assert_true(h2_read(&h2, 1, &got));
-	assert_int_equal(duplex_state()->drains, 0);
+	assert_int_equal(duplex_state().drains, 0);
 	h2_number(&h2, H2_WINDOW, 0, 1 << 20);
 	h2_number(&h2, H2_WINDOW, 1, 1 << 20);
 	while (got.body_len < written) assert_true(h2_read(&h2, 1, &got));
 	h2_sync(&h2);
-	assert_int_equal(duplex_state()->drains, 1);
+	assert_int_equal(duplex_state().drains, 1);
 	h2_answer_free(&got);
 	h2_close(&h2);
 }
