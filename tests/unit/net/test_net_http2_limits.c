@@ -55,7 +55,8 @@ static void bounds_heads_together(void **state)
 	server_start(&server);
 	for (size_t i = 0; i < COUNT_OF(h2); i++) {
 		h2_open(&h2[i], &server);
-		for (uint32_t id = 1; id < 200; id += 2) h2_request(&h2[i], id, "POST", "/echo", false, "x", value, NULL);
+		for (uint32_t id = 1; id < 200; id += 2)
+			h2_request(&h2[i], id, "POST", "/echo", false, "x", value, NULL);
 	}
 	metric_wait(REFUSED, "reason=\"overloaded\"", refused + 100);
 	for (size_t i = 0; i < COUNT_OF(h2); i++) h2_close(&h2[i]);
