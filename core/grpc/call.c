@@ -1,19 +1,14 @@
 #include "grpc/call.h"
 
 #include <event2/event.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
-#include "grpc/memory.h"
 #include "grpc/text.h"
 #include "grpc/unpack.h"
 
-#define PENDING_MAX      ((size_t)64 * 1024 * 1024) /* the flow-control window bounds it long before */
-#define TIMER_MAX_US     (365 * US_PER_DAY)
-#define STALL_SECONDS    30
-#define STALL_BYTES      ((size_t)STALL_SECONDS * 1024) /* of a message that is on its way; as limits.body_min_rate */
-#define UNPACKED_BLOCK   ((size_t)4 * 1024)
-#define SEND_MESSAGE_MAX ((size_t)64 * 1024 * 1024)
+#define TIMER_MAX_US  (365 * US_PER_DAY)
+#define STALL_SECONDS 30
+#define STALL_BYTES   ((size_t)STALL_SECONDS * 1024) /* of a message that is on its way; as limits.body_min_rate */
 
 static const struct str MIME_GRPC = STR("application/grpc");
 
@@ -24,43 +19,7 @@ static struct grpc_call *call_of(void *ctx)
 	return call;
 }
 
-/* ── life ────────────────────────────────────────────────────────────────── */
-
-void grpc_call_enter(struct grpc_call *call)
-{
-	call->depth++;
-}
-
-static void free_call(struct grpc_call *call)
-{
-	grpc_reader_fini(&call->reader);
-	arena_fini(&call->unpacked);
-	buf_fini(&call->pending);
-	buf_fini(&call->packed);
-	buf_fini(&call->out);
-	buf_fini(&call->backlog);
-	grpc_memory_release(&call->backlog_counted);
-	gzip_free(call->gzip);
-	call->magic = 0;
-	free(call);
-}
-
-void grpc_call_leave(struct grpc_call *call)
-{
-	CHECK(call->depth > 0);
-	if (--call->depth == 0 && call->state == GRPC_CALL_OVER) free_call(call);
-}
-
-void grpc_call_release(struct grpc_call *call)
-{
-	CHECK(call->state != GRPC_CALL_OVER);
-	if (call->has_timer) (void)event_del(&call->timer);
-	if (call->has_stall) (void)event_del(&call->stall);
-	call->state = GRPC_CALL_OVER;
-	call->request = NULL;
-	call->duplex = NULL;
-	if (call->depth == 0) free_call(call);
-}
+/* ── the end from this side ─────────────────────────────────────────────── */
 
 /* The method hears that its call is gone. */
 static void tell_closed(struct grpc_call *call)
@@ -311,35 +270,13 @@ static void set_timer(struct grpc_call *call, int64_t timeout_us)
 	call->has_timer = true;
 }
 
-static struct grpc_call *new_call(struct http_request *request, struct grpc_route *route, bool has_gzip)
-{
-	struct grpc_call *call = calloc(1, sizeof *call);
-	if (!call) return NULL;
-	const struct grpc_method *method = route->method;
-	size_t message_max = method->message_max ? method->message_max : GRPC_MESSAGE_MAX;
-	call->magic = GRPC_CALL_MAGIC;
-	call->route = route;
-	call->request = request;
-	call->deadline_us = INT64_MAX;
-	call->message = STR_NONE;
-	call->retry_after_s = -1;
-	call->accepts_gzip = grpc_list_has(http_header(request, STR("grpc-accept-encoding")), STR("gzip"));
-	grpc_reader_init(&call->reader, message_max, has_gzip, !method->client_streams);
-	arena_init(&call->unpacked, UNPACKED_BLOCK, 0);
-	buf_init(&call->pending, PENDING_MAX);
-	buf_init(&call->packed, SEND_MESSAGE_MAX);
-	buf_init(&call->out, SEND_MESSAGE_MAX);
-	buf_init(&call->backlog, SEND_MESSAGE_MAX);
-	return call;
-}
-
 static void begin(struct grpc_call *call, int64_t timeout_us)
 {
 	static const struct http_duplex_events events = {
 	    .on_data = on_data, .on_end = on_end, .on_drain = on_drain, .on_close = on_close, .on_retire = on_retire};
 	call->duplex = http_duplex_begin(call->request, &events, call);
 	if (!call->duplex) { /* the client is gone already */
-		free_call(call);
+		grpc_call_release(call);
 		return;
 	}
 	grpc_call_enter(call);
@@ -398,7 +335,7 @@ void grpc_call_accept(struct http_request *request, void *ctx)
 	if (refuse_content(request)) return;
 	if (!check_head(request, route, &timeout_us)) return;
 	bool has_gzip = str_eq_nocase(http_header(request, STR("grpc-encoding")), STR("gzip"));
-	struct grpc_call *call = new_call(request, route, has_gzip);
+	struct grpc_call *call = grpc_call_new(request, route, has_gzip);
 	if (call)
 		begin(call, timeout_us);
 	else

@@ -68,6 +68,16 @@ struct grpc_call {
 	} at_stall; /* when `stall` was set */
 };
 
+/* ── call_life.c ── */
+
+/* NULL: no memory. */
+struct grpc_call *grpc_call_new(struct http_request *request, struct grpc_route *route, bool has_gzip);
+/* Around everything that may call the method: keeps the memory. */
+void grpc_call_enter(struct grpc_call *call);
+void grpc_call_leave(struct grpc_call *call);
+/* Nothing of it but memory is left; that goes when no callback runs any more. */
+void grpc_call_release(struct grpc_call *call);
+
 /* ── call.c ── */
 
 /* A route's duplex handler; ctx is a struct grpc_route. */
@@ -78,10 +88,6 @@ void grpc_call_head(struct grpc_call *call);
 void grpc_call_break(struct grpc_call *call, enum grpc_status status, struct str message);
 /* A message has begun, or the last bytes wait: neither may take for ever. */
 void grpc_call_watch(struct grpc_call *call);
-/* Nothing of it but memory is left; that goes when no callback runs any more. */
-void grpc_call_release(struct grpc_call *call);
-void grpc_call_enter(struct grpc_call *call);
-void grpc_call_leave(struct grpc_call *call);
 
 /* ── send.c ── */
 
