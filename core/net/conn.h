@@ -98,8 +98,6 @@ bool conn_may_queue(const struct conn *conn, size_t len);
 void conn_flush(struct conn *conn);
 /* Calls protocol->resume and flushes at the end of this turn. */
 void conn_later(struct conn *conn);
-/* Reads nothing more for now, or goes on. */
-void conn_pause(struct conn *conn, bool is_paused);
 /* The bytes of `in` may move again. */
 void conn_unfix(struct conn *conn);
 /* Gives the memory of an empty `in` back. */

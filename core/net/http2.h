@@ -64,7 +64,7 @@ struct http2_stream {
 	size_t head_bytes;                 /* as SETTINGS_MAX_HEADER_LIST_SIZE counts */
 	size_t received, discarded;        /* of the body */
 	size_t unconsumed;                 /* duplex: what counts against the windows */
-	size_t counted_body, counted_out;  /* of body.size and out.size in the connection's sums */
+	size_t counted_in, counted_out;    /* of its buffers, in the connection's sums */
 	int64_t waiting_us;                /* since when the body is waited for */
 	int64_t blocked_us;                /* since when nothing of `out` could be sent */
 	const struct http_trailer *trailers;
@@ -87,7 +87,8 @@ struct http2 {
 	enum { HTTP2_SERVING, HTTP2_NOTICED, HTTP2_DRAINING } drain;
 	struct http2_stream *streams;
 	size_t stream_count, open_count, drains_due;
-	size_t body_bytes, held; /* memory of bodies; what of all connections' budget they take */
+	size_t input_bytes,
+	    held; /* memory of bodies and large heads; what of all connections' budget for bodies it takes */
 	int64_t started_us, heard_us, idle_us, left_us, noticed_us;
 	int64_t head_us; /* since when a header block, the `head`th, is incomplete; 0: none is */
 	uint32_t head;

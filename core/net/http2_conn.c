@@ -48,6 +48,7 @@ static struct http2 *start(struct conn *conn)
 	stats_http2_connections(1);
 	if (http2_session_open(h2) != OK) return NULL;
 	http2_due(h2, h2->started_us + limits_of(h2)->header_timeout_ms * US_PER_MS);
+	if (conn->age_us) http2_due(h2, conn->age_us);
 	return h2;
 }
 
@@ -112,15 +113,6 @@ static void retire_streams(struct http2 *h2)
 	while (stream) stream = http2_stream_retire(stream) ? h2->streams : stream->next;
 }
 
-/* Who reads nothing is given no more to answer. */
-static void settle(struct http2 *h2)
-{
-	struct conn *conn = h2->conn;
-	conn_pause(conn, conn->out.len >= HTTP2_OUT_HIGH);
-	conn_count_output(conn);
-	if (h2->open_count == 0) http2_due(h2, h2->idle_us + limits_of(h2)->idle_timeout_ms * US_PER_MS);
-}
-
 /* Makes frames and sends them; false when the connection is no longer open, or there were none. */
 static bool send_round(struct http2 *h2)
 {
@@ -145,6 +137,8 @@ static bool send_round(struct http2 *h2)
 	return has_made && !is_over && conn->phase == CONN_OPEN;
 }
 
+/* Input is read even while the client reads nothing: its window updates and answers to PINGs are in there. What that may make us owe
+ * is bounded: answers by the streams it may have open, the rest by the guard. */
 static void run(struct http2 *h2)
 {
 	struct conn *conn = h2->conn;
@@ -152,7 +146,8 @@ static void run(struct http2 *h2)
 	while (rounds < ROUNDS_A_TURN && send_round(h2) && conn->out.len == 0 && http2_session_has_output(h2)) rounds++;
 	if (conn->state != h2 || conn->phase != CONN_OPEN) return;
 	if (rounds == ROUNDS_A_TURN) conn_later(conn);
-	settle(h2);
+	conn_count_output(conn);
+	if (h2->open_count == 0) http2_due(h2, h2->idle_us + limits_of(h2)->idle_timeout_ms * US_PER_MS);
 }
 
 /* ── draining ────────────────────────────────────────────────────────────── */

@@ -246,6 +246,8 @@ def test_old_connections_end_without_losing_a_request(limits):
                 sent, answered = load_until_goaway(raw, -1, lambda: None)
                 assert raw.goaway and raw.goaway[0] == 0 and raw.goaway[1] != NOTICE
                 assert answered == {stream for stream in sent if stream <= raw.goaway[1]} and len(answered) >= 50
+        if "age" in limits:
+            assert 'cdpd_http2_ended_total{reason="age"} 2' in daemon.get("/metrics").body.decode()
         # HTTP/1.1 says so in its own words.
         connection = daemon.connect()
         for _ in range(1_000_000):

@@ -43,6 +43,25 @@ static void bounds_bodies_together(void **state)
 	server_stop(&server);
 }
 
+/* Large heads that wait for their bodies are part of it. */
+static void bounds_heads_together(void **state)
+{
+	static char value[15000];
+	static struct h2 h2[4];
+	int64_t refused = metric_now(REFUSED, "reason=\"overloaded\"");
+	(void)state;
+	memset(value, 'v', sizeof value - 1);
+	server.config.limits.body_bytes = 100000;
+	server_start(&server);
+	for (size_t i = 0; i < COUNT_OF(h2); i++) {
+		h2_open(&h2[i], &server);
+		for (uint32_t id = 1; id < 200; id += 2) h2_request(&h2[i], id, "POST", "/echo", false, "x", value, NULL);
+	}
+	metric_wait(REFUSED, "reason=\"overloaded\"", refused + 100);
+	for (size_t i = 0; i < COUNT_OF(h2); i++) h2_close(&h2[i]);
+	server_stop(&server);
+}
+
 static void asks_bodies_for_a_minimum_rate(void **state)
 {
 	static char body[50000];
@@ -170,6 +189,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(bounds_bodies_together, server_setup),
+	    cmocka_unit_test_setup(bounds_heads_together, server_setup),
 	    cmocka_unit_test_setup(asks_bodies_for_a_minimum_rate, server_setup),
 	    cmocka_unit_test_setup_teardown(reads_refused_bodies_to_the_cap, server_setup_started, server_teardown),
 	    cmocka_unit_test_setup_teardown(drains_with_everything_open, server_setup_started, server_teardown),
