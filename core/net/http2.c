@@ -55,7 +55,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 {
 	(void)flags;
 	struct http2_stream *stream = stream_of(session, frame->hd.stream_id);
-	if (!stream) return 0;
+	if (!stream) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* refused: not worth reading */
 	if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
 		if (http2_stream_field(stream, str_of(name, name_len), str_of(value, value_len))) return 0;
 	} else { /* trailers: nobody here reads any */
