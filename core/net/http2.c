@@ -11,7 +11,7 @@
 #define RESETS_BURST      200 /* RST_STREAM from a client (rapid reset) … */
 #define RESETS_RATE       50  /* … and a second */
 #define CONTINUATIONS_MAX 8
-#define ACKS_MAX          (2 * HTTP2_CONTROL_BURST) /* the guard ends it before, and says why */
+#define ACKS_MAX          ((size_t)2 * HTTP2_CONTROL_BURST) /* the guard ends it before, and says why */
 #define FIELDS_MAX        (REPLY_FIELDS_MAX + HTTP_TRAILERS_MAX + 4)
 
 static struct http2 *h2_of(void *user_data)
