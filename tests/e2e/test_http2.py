@@ -207,6 +207,7 @@ def load_until_goaway(raw, at_request, act):
                 stream += 2
         if len(sent) == at_request:
             act()
+            at_request = None
         wanted = sent[-1]
         while found := raw.next():
             if found[0] == PING and not found[1]:
