@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "api/act.h"
 #include "api/answer.h"
 #include "api/feed.h"
 #include "api/form_results.h"
@@ -212,6 +213,7 @@ void api_free(struct api *api)
 	CHECK(!api->workers);
 	read_pool_free(api->pool);
 	form_counts_free(api->counts);
+	acts_free(api->orphan_acts);
 	live_unref(api->live);
 	pthread_mutex_destroy(&api->forms_lock);
 	pthread_mutex_destroy(&api->lock);
@@ -269,10 +271,10 @@ int api_add_routes(struct router *router, const struct api_route *routes, size_t
 int api_register(struct api *api, struct router *router)
 {
 	int (*const own[])(struct router *) = {
-	    segments_register, profiles_register, merge_register,    events_register,
-	    history_register,  changes_register,  admin_register,    rejects_register,
-	    trace_register,    tail_register,     ops_register,      consents_register,
-	    links_register,    export_register,   erasures_register, suppressions_register};
+	    segments_register, profiles_register,    traits_register,   merge_register,   events_register,
+	    history_register,  changes_register,     admin_register,    rejects_register, trace_register,
+	    tail_register,     ops_register,         consents_register, links_register,   export_register,
+	    erasures_register, suppressions_register};
 	int rc = ingest_http_register(api, router);
 	if (rc == OK) rc = settings_register(api, router);
 	if (rc == OK) rc = forms_register(router);
@@ -355,6 +357,7 @@ void api_worker_stop(void *ctx, void *arg)
 	pthread_mutex_unlock(&api->lock);
 	read_owner_settle(api->pool, &worker->jobs);
 	position_waiters_drop(worker);
+	acts_leave_to_api(worker);
 	worker_free(worker);
 }
 

@@ -55,10 +55,12 @@ static size_t plain_run(struct str text, size_t at)
 	size_t i = at;
 	uint64_t eight;
 	while (i < text.len) {
-		if (text.len - i >= sizeof eight) {
-			memcpy(&eight, text.ptr + i, sizeof eight);
+		/* The last few bytes are looked at with those before them. */
+		size_t from = text.len - i >= sizeof eight || i < at + sizeof eight ? i : text.len - sizeof eight;
+		if (text.len - from >= sizeof eight) {
+			memcpy(&eight, text.ptr + from, sizeof eight);
 			if (!has_special(eight)) {
-				i += sizeof eight;
+				i = from + sizeof eight;
 				continue;
 			}
 		}
