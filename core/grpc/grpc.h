@@ -29,7 +29,8 @@ enum grpc_status {
 	GRPC_UNAUTHENTICATED = 16,
 };
 
-#define GRPC_MESSAGE_MAX ((size_t)1024 * 1024) /* of one message from a client, decompressed, unless its method says otherwise */
+#define GRPC_MESSAGE_MAX \
+	((size_t)1024 * 1024) /* of one message from a client, decompressed, unless its method says otherwise */
 
 struct grpc_call;
 
@@ -72,7 +73,8 @@ void grpc_set_draining(struct grpc_server *server);
 
 /* ── within a call ───────────────────────────────────────────────────────── */
 
-const struct http_request *grpc_request(const struct grpc_call *call); /* for http_header, http_client_ip, http_worker … */
+const struct http_request *grpc_request(
+    const struct grpc_call *call); /* for http_header, http_client_ip, http_worker … */
 struct str grpc_metadata(const struct grpc_call *call, struct str name); /* first, or empty; "-bin" ones decoded */
 struct arena *grpc_arena(struct grpc_call *call);                        /* dies with the call */
 struct loop *grpc_loop(const struct grpc_call *call);

@@ -1,5 +1,5 @@
 #include "api/api_world.h"
-#include "api/feed.h"
+#include "api/feed_http.h"
 
 static struct world world;
 
