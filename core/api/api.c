@@ -1,6 +1,8 @@
 #include <stdlib.h>
 
+#include "api/act.h"
 #include "api/answer.h"
+#include "api/drain.h"
 #include "api/feed.h"
 #include "api/internal.h"
 #include "api/position_wait.h"
@@ -157,6 +159,7 @@ void api_free(struct api *api)
 	if (!api) return;
 	CHECK(!api->workers);
 	read_pool_free(api->pool);
+	acts_free(api->orphan_acts);
 	live_unref(api->live);
 	pthread_mutex_destroy(&api->lock);
 	free(api);
@@ -170,6 +173,10 @@ struct fold *api_fold(struct api *api)
 void api_set_draining(struct api *api)
 {
 	atomic_store(&api->is_draining, true);
+	pthread_mutex_lock(&api->lock);
+	for (struct api_worker *worker = api->workers; worker; worker = worker->next)
+		if (!atomic_exchange(&worker->is_wake_posted, true)) loop_post(worker->loop, &worker->wake);
+	pthread_mutex_unlock(&api->lock);
 }
 
 struct str api_position_text(const struct api *api, uint64_t next_seq, char out[POSITION_TEXT_SIZE])
@@ -213,10 +220,10 @@ int api_add_routes(struct router *router, const struct api_route *routes, size_t
 int api_register(struct api *api, struct router *router)
 {
 	int (*const own[])(struct router *) = {
-	    segments_register, profiles_register, merge_register,    events_register,
-	    history_register,  changes_register,  admin_register,    rejects_register,
-	    trace_register,    tail_register,     ops_register,      consents_register,
-	    links_register,    export_register,   erasures_register, suppressions_register};
+	    segments_register, profiles_register,    traits_register,   merge_register,   events_register,
+	    history_register,  changes_register,     admin_register,    rejects_register, trace_register,
+	    tail_register,     ops_register,         consents_register, links_register,   export_register,
+	    erasures_register, suppressions_register};
 	int rc = ingest_http_register(api, router);
 	if (rc == OK) rc = settings_register(api, router);
 	if (rc == OK) rc = forms_register(router);
@@ -233,6 +240,7 @@ static void on_wake(struct loop_task *task)
 	atomic_store(&worker->is_wake_posted, false);
 	position_waiters_wake(worker);
 	feed_hub_wake(worker->feeds);
+	if (atomic_load(&worker->api->is_draining)) drain_tell(worker);
 }
 
 static int worker_init(struct api_worker *worker)
@@ -298,6 +306,7 @@ void api_worker_stop(void *ctx, void *arg)
 	pthread_mutex_unlock(&api->lock);
 	read_owner_settle(api->pool, &worker->jobs);
 	position_waiters_drop(worker);
+	acts_leave_to_api(worker);
 	worker_free(worker);
 }
 

@@ -1,5 +1,5 @@
 /* What the files of this room share: the api object, what each io thread has of its own, and how a route reaches its
- * handler. Nobody outside core/api includes it.
+ * handler. Nobody outside includes it but core/rpc, the other face.
  *
  * A route's way: dispatch (api.c) → auth.c (token and scope) → position_wait.c (?min_position=) → the handler, on the io
  * thread. Handlers answer from memory and single profile rows; everything that may fault cold pages or walk far goes
@@ -49,10 +49,13 @@ struct api {
 	struct live *live;
 	_Atomic uint64_t live_generation;
 	struct api_worker *workers;
+	struct act *orphan_acts; /* under lock: what the journal held when its worker ended */
 };
 
 struct position_waiter;
 struct feed;
+struct act;
+struct drain_watcher;
 
 /* One for each io thread, found by http_worker(). Everything in it belongs to that thread, except `wake`. */
 struct api_worker {
@@ -76,6 +79,8 @@ struct api_worker {
 	struct position_waiter *waiters;
 	size_t waiter_count;
 	struct feed_hub *feeds;
+	struct act *acts;                     /* merges and unmerges under way: act.c */
+	struct drain_watcher *drain_watchers; /* drain.h */
 };
 
 /* A reference to the running config, from any thread: config_unref it. */
@@ -103,6 +108,7 @@ struct api_route {
 MUST_USE int api_add_routes(struct router *router, const struct api_route *routes, size_t count);
 
 MUST_USE int profiles_register(struct router *router);
+MUST_USE int traits_register(struct router *router);
 MUST_USE int merge_register(struct router *router);
 MUST_USE int events_register(struct router *router);
 MUST_USE int history_register(struct router *router);

@@ -130,7 +130,10 @@ static int put_object(struct application *app, struct json object, const struct 
 	struct json value, hidden;
 	struct str name;
 	uint8_t origin[ORIGIN_MAX];
-	bool is_declared = app->context.event->flags & EVENT_DECLARED;
+	uint32_t flags = app->context.event->flags;
+	enum provenance provenance = flags & EVENT_DECLARED   ? PROVENANCE_DECLARED
+				     : flags & EVENT_INFERRED ? PROVENANCE_INFERRED
+							      : PROVENANCE_OBSERVED;
 	for (json_iter_start(object, &it); json_next_member(&it, &name, &value);) {
 		if (over && json_get(*over, name, &hidden)) continue;
 		buf_clear(&people->json);
@@ -141,7 +144,7 @@ static int put_object(struct application *app, struct json object, const struct 
 					  .origin = form ? str_of(origin, answered_form_origin(form, name, origin))
 							 : STR_NONE,
 					  .stamp = stamp,
-					  .provenance = is_declared ? PROVENANCE_DECLARED : PROVENANCE_OBSERVED};
+					  .provenance = provenance};
 		rc = put_trait(app, &trait);
 		if (rc) return rc;
 	}
