@@ -2,10 +2,11 @@
 #include "api/change_feed.h"
 #include "api/feed_http.h"
 #include "api/params.h"
+#include "api/subscriptions.h"
 
 #define LIST_TEXT_MAX 4096
 
-static int write_event(struct buf *out, const struct api *api, const struct change *change, struct str body)
+int changes_write_event(struct buf *out, const struct api *api, const struct change *change, struct str body)
 {
 	size_t before = out->len;
 	int rc = feed_message_begin(out, api, POSITION_CHANGES, change->seq, change_kind_name(change->kind));
@@ -33,8 +34,29 @@ static bool read_filter(struct http_request *req, struct arena *arena, struct ch
 	return false;
 }
 
+/* What the subscription says holds: its cursor, its filter. (A browser's EventSource sends Last-Event-ID by itself: passed over.) */
+static bool names_subscription(struct http_request *req, struct str *name, bool *is_refused)
+{
+	static const struct str others[] = {STR("since"), STR("kind"), STR("trait"), STR("feature"), STR("segment")};
+	struct str value;
+	*is_refused = false;
+	if (!http_query_get(req, STR("subscription"), name)) return false;
+	for (size_t i = 0; i < COUNT_OF(others) && !*is_refused; i++) {
+		if (!http_query_get(req, others[i], &value)) continue;
+		param_refuse(req, others[i], "the subscription has its own cursor and filter");
+		*is_refused = true;
+	}
+	return true;
+}
+
 static void get_changes(struct api_worker *worker, struct http_request *req)
 {
+	struct str name;
+	bool is_refused;
+	if (names_subscription(req, &name, &is_refused)) {
+		if (!is_refused) subscription_stream(worker, req, name);
+		return;
+	}
 	struct feed_options options = {.kind = &CHANGE_FEED, .cursor = people_last_change(worker->api->people)};
 	arena_init(&options.arena, 512, 64 << 10);
 	struct change_feed *feed = arena_new(&options.arena, struct change_feed);
@@ -44,7 +66,7 @@ static void get_changes(struct api_worker *worker, struct http_request *req)
 		arena_fini(&options.arena);
 		return;
 	}
-	feed->write = write_event;
+	feed->write = changes_write_event;
 	if (read_filter(req, &options.arena, &feed->filter) &&
 	    feed_http_cursor(worker, req, &CHANGE_FEED, POSITION_CHANGES, &options.cursor))
 		feed_http_start(worker, req, FEED_EVENTS, POSITION_CHANGES, &options);

@@ -232,8 +232,12 @@ static void fail(struct feed *feed)
 		finish(feed, PROBLEM_GONE, GONE_MESSAGE);
 		return;
 	}
+	if (status == ERR_BUSY) {
+		finish(feed, PROBLEM_OVERLOADED, STR("too much of this is going on already"));
+		return;
+	}
 	log_warn(LOG_API, "a stream ends early (%s)", status_str(status));
-	finish(feed, status == ERR_BUSY ? PROBLEM_OVERLOADED : PROBLEM_INTERNAL, STR("see the daemon's log"));
+	finish(feed, PROBLEM_INTERNAL, STR("see the daemon's log"));
 }
 
 /* ── the pull ────────────────────────────────────────────────────────────── */
