@@ -97,8 +97,10 @@ void subscription_call_submit(struct subscription_call *call)
 	call->job.work = work;
 	call->job.done = done;
 	if (call->ask == SUBSCRIPTION_ORDER) subscriptions_queue(subscriptions_of(call), &call->order);
-	call->status = read_pool_submit(worker->api->writes, &worker->writes, &call->job);
-	if (call->status == OK) return;
+	/* From here on it is the pool's, unless that refuses. */
+	int rc = read_pool_submit(worker->api->writes, &worker->writes, &call->job);
+	if (rc == OK) return;
+	call->status = rc;
 	if (call->ask == SUBSCRIPTION_ORDER) subscriptions_forget(subscriptions_of(call), &call->order);
 	call->reply(call);
 	subscription_call_drop(call);

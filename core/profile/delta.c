@@ -170,8 +170,9 @@ static int append_one(struct people *people, const struct slot *slot)
 {
 	struct row *old, *new = current_view(slot);
 	if (!new) return OK;
-	bool with_cold = new->is_cold_decoded && (new->is_cold_changed || slot->has_new_members);
+	bool with_cold = new->is_cold_decoded && (new->is_cold_changed || slot->has_new_members || slot->is_forgotten);
 	int rc = original_view(people, slot, with_cold, &old);
+	if (slot->is_forgotten) old = NULL;
 	if (!rc && with_cold) rc = compare_traits(people, slot, old, new);
 	return rc ? rc : compare_features(people, slot, old, new);
 }

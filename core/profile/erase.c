@@ -159,7 +159,9 @@ static int tell(struct erasing *erasing, const struct component *component, cons
 	struct change change = {
 	    .kind = CHANGE_ERASED, .cause_seq = erasing->seq, .t = erasing->t, .body = buf_str(&people->json)};
 	memcpy(change.profile, component->head->id.bytes, sizeof change.profile);
-	return people_append_change(people, &change);
+	int rc = people_append_change(people, &change);
+	if (rc || (remaining && fragment_id_eq(remaining, &component->head->id))) return rc;
+	return component_forget(people, &component->head->id);
 }
 
 /* What had joined them may be gone with the erased: from here on this stands for it, so that deciding again joins them too. */
@@ -194,6 +196,9 @@ static int regroup(struct erasing *erasing, struct row_member *members, size_t c
 	if (!rc) rc = component_make(people, members, count, erasing->seq, erasing->t, &made);
 	if (!rc) rc = erased_head_put(people->txn, people->tables.erased, &made.head->id, erasing->seq);
 	if (!rc && old_stays) rc = component_drop(people, &old_head->id);
+	if (!rc)
+		rc = component_announce(people, CHANGE_IDENTIFIER, &made.head->id, members, count, erasing->seq,
+					erasing->t);
 	if (!rc) rc = component_tell_consents(people, &made, erasing->seq, erasing->t);
 	if (!rc && made.head != old_head) rc = segments_profile_changed(people, old_head, erasing->seq, erasing->t);
 	return rc ? rc : segments_profile_changed(people, made.head, erasing->seq, erasing->t);
