@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "config/form.h"
 #include "plugin/plugin.h"
+#include "rpc/rpc.h"
 
 struct daemon {
 	const struct daemon_source *source;
@@ -27,6 +28,7 @@ struct daemon {
 	struct privacy *privacy;
 	struct router *router;
 	struct api *api;
+	struct grpc_server *grpc;
 	struct net *net;
 };
 
@@ -180,6 +182,17 @@ static void free_api(struct daemon *d)
 	router_free(d->router);
 }
 
+static int make_grpc(struct daemon *d)
+{
+	int rc = rpc_new(&d->grpc);
+	return rc ? rc : grpc_register(d->grpc, d->router);
+}
+
+static void free_grpc(struct daemon *d)
+{
+	grpc_server_free(d->grpc);
+}
+
 static int bind_net(struct daemon *d)
 {
 	const struct net_options options = {.config = d->config,
@@ -252,6 +265,7 @@ static const struct step {
     {"erasures", make_privacy, free_privacy},
     {"destinations", make_deliver, free_deliver},
     {"api", make_api, free_api},
+    {"gRPC", make_grpc, free_grpc},
     {"listeners", bind_net, free_net},
     {"journal's answers", NULL, stop_journal},
     {"fold thread", start_fold, stop_fold},
@@ -424,6 +438,7 @@ int daemon_run(const struct daemon_source *source)
 	watch_for_impatience(&signals);
 	log_info(LOG_MAIN, "stopping");
 	api_set_draining(daemon.api);
+	grpc_set_draining(daemon.grpc);
 	net_drain(daemon.net, (int)daemon.config->drain_timeout_ms);
 	if (atomic_load(&daemon.fatal)) _exit(exit_code(&daemon));
 	stop_steps(&daemon, COUNT_OF(steps));

@@ -2,7 +2,6 @@
 
 #include "api/act.h"
 #include "api/answer.h"
-#include "api/drain.h"
 #include "api/feed.h"
 #include "api/internal.h"
 #include "api/position_wait.h"
@@ -175,10 +174,6 @@ struct fold *api_fold(struct api *api)
 void api_set_draining(struct api *api)
 {
 	atomic_store(&api->is_draining, true);
-	pthread_mutex_lock(&api->lock);
-	for (struct api_worker *worker = api->workers; worker; worker = worker->next)
-		if (!atomic_exchange(&worker->is_wake_posted, true)) loop_post(worker->loop, &worker->wake);
-	pthread_mutex_unlock(&api->lock);
 }
 
 struct str api_position_text(const struct api *api, uint64_t next_seq, char out[POSITION_TEXT_SIZE])
@@ -242,7 +237,6 @@ static void on_wake(struct loop_task *task)
 	atomic_store(&worker->is_wake_posted, false);
 	position_waiters_wake(worker);
 	feed_hub_wake(worker->feeds);
-	if (atomic_load(&worker->api->is_draining)) drain_tell(worker);
 }
 
 static int worker_init(struct api_worker *worker)

@@ -2,9 +2,8 @@
 
 #include "base/clock.h"
 
-#define CHAIN_STEP 200        /* rows of the chain in one read transaction */
-#define WALK_MAX   5000       /* events looked at for one page: a filter may match none of them */
-#define PAGE_BYTES (4u << 20) /* a page ends early beyond */
+#define CHAIN_STEP 200  /* rows of the chain in one read transaction */
+#define WALK_MAX   5000 /* events looked at for one page: a filter may match none of them */
 
 static int read_step(struct event_walk *walk, struct read_thread *thread)
 {
@@ -48,7 +47,7 @@ static int look_at(struct event_walk *walk, struct read_thread *thread, const st
 static int take_step(struct event_walk *walk, struct read_thread *thread)
 {
 	for (size_t i = 0; i < walk->item_count; i++) {
-		if (walk->found >= walk->query->limit || walk->seen >= WALK_MAX || walk->page->len > PAGE_BYTES)
+		if (walk->found >= walk->query->limit || walk->seen >= WALK_MAX || walk->page->len > walk->page_max)
 			return ERR_AGAIN;
 		int rc = look_at(walk, thread, &walk->items[i]);
 		if (rc != OK) return rc;

@@ -17,7 +17,8 @@ struct event_walk {
 	const struct event_query *query;
 	struct api *api;
 	const atomic_bool *is_cancelled;
-	const struct buf *page; /* the walk ends early when it has grown too long */
+	const struct buf *page; /* the walk ends early when it has grown beyond page_max */
+	size_t page_max;
 	event_walk_fn fn;
 	void *ctx;
 

@@ -5,6 +5,8 @@
 #include "api/internal.h"
 #include "api/params.h"
 
+#define PAGE_BYTES (4u << 20) /* a page ends early beyond */
+
 static int write_event(void *ctx, struct read_thread *thread, const struct cdpd_event *event, uint64_t seq,
 		       const struct outcome *outcome)
 {
@@ -19,6 +21,7 @@ static int list_events(struct answer *answer, struct read_thread *thread)
 				  .api = answer->api,
 				  .is_cancelled = &answer->job.is_cancelled,
 				  .page = &answer->out,
+				  .page_max = PAGE_BYTES,
 				  .fn = write_event,
 				  .ctx = answer};
 	struct json_out *out = &answer->json;

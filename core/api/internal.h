@@ -56,7 +56,6 @@ struct api {
 struct position_waiter;
 struct feed;
 struct act;
-struct drain_watcher;
 
 /* One for each io thread, found by http_worker(). Everything in it belongs to that thread, except `wake`. */
 struct api_worker {
@@ -81,8 +80,7 @@ struct api_worker {
 	struct position_waiter *waiters;
 	size_t waiter_count;
 	struct feed_hub *feeds;
-	struct act *acts;                     /* merges and unmerges under way: act.c */
-	struct drain_watcher *drain_watchers; /* drain.h */
+	struct act *acts; /* merges and unmerges under way: act.c */
 };
 
 /* A reference to the running config, from any thread: config_unref it. */

@@ -49,10 +49,13 @@ struct grpc_method {
 	void (*message)(struct grpc_call *call, struct str bytes);
 	void (*half_closed)(struct grpc_call *call); /* client streaming: no more messages; may be NULL otherwise */
 	void (*writable)(struct grpc_call *call);    /* server streaming: grpc_room grew again */
-	/* The client cancelled, its deadline passed, or it is gone: nothing can be sent any more, the call is gone when this returns. Not
-	 * called after grpc_finish. What other threads work on for the call must be cut off from it here. May be NULL for methods
-	 * that always end within their callbacks. */
+	/* The client cancelled, its deadline passed, it broke the protocol, or it is gone: nothing can be sent any more, the call is gone
+	 * when this returns. Not called after grpc_finish; called also when no message has come yet. What other threads work on for the
+	 * call must be cut off from it here. May be NULL for methods that always end within their callbacks. */
 	void (*closed)(struct grpc_call *call);
+	/* The connection is to end soon, because the server stops or it is old: calls that may last long end themselves at their next good
+	 * moment, best with UNAVAILABLE. NULL: the call goes on until it ends by itself or limits.drain_timeout is over. */
+	void (*drain)(struct grpc_call *call);
 };
 struct grpc_service {
 	const char *name; /* "cdpd.v1.EventService" */
@@ -66,9 +69,15 @@ struct grpc_server;
  * google.protobuf.FileDescriptorSet of every service, for reflection. */
 MUST_USE int grpc_server_new(const struct grpc_service *const *services, size_t count, struct str descriptors,
 			     struct grpc_server **out);
+/* After the io threads have stopped. */
 void grpc_server_free(struct grpc_server *server);
+/* The server outlives whoever matches paths with the router. */
 MUST_USE int grpc_register(struct grpc_server *server, struct router *router);
-/* Health says NOT_SERVING from now on, to watchers too. Any thread. */
+/* For tests and documentation: calls fn for each method in the order registered, the built-in ones last. */
+void grpc_each_method(const struct grpc_server *server,
+		      void (*fn)(void *ctx, const struct grpc_service *service, const struct grpc_method *method),
+		      void *ctx);
+/* Health says NOT_SERVING from now on, to watchers too once net_drain retires their connections. Any thread. */
 void grpc_set_draining(struct grpc_server *server);
 
 /* ── within a call ───────────────────────────────────────────────────────── */
@@ -83,28 +92,36 @@ void *grpc_ctx(const struct grpc_call *call);    /* the service's */
 void *grpc_state(const struct grpc_call *call);  /* the method's own; NULL at first */
 void grpc_set_state(struct grpc_call *call, void *state);
 int64_t grpc_deadline_us(const struct grpc_call *call); /* monotonic; INT64_MAX: none */
+const struct grpc_method *grpc_call_method(const struct grpc_call *call);
 
 /* Back-pressure: inside `message`, asks to hand over nothing more until grpc_next. */
 void grpc_hold(struct grpc_call *call);
 void grpc_next(struct grpc_call *call);
 
-/* Unpacks with the call's arena behind a cap, after checking that strings are UTF-8 without NUL and that no field lies about its
- * length. ERR_INVALID: the call has been ended with INVALID_ARGUMENT. Lives until the current message is over. */
+/* Unpacks into an arena with a cap, after checking that strings are UTF-8 without NUL and that no field lies about its length.
+ * ERR_INVALID: the call has been ended with INVALID_ARGUMENT (`closed` was not called). Lives until the current message is over: until
+ * `message` returns or, after grpc_hold, until grpc_next; without client streaming as long as the call. */
 MUST_USE int grpc_unpack(struct grpc_call *call, const ProtobufCMessageDescriptor *descriptor, struct str bytes,
 			 ProtobufCMessage **out);
 
-/* One message to the client. ERR_TOO_LARGE past grpc_room, ERR_BUSY as http_stream_write. */
+/* One message to the client. ERR_TOO_LARGE when there is no grpc_room; a message that is larger than the room is taken all the
+ * same and leaves none. ERR_BUSY: all clients together read too slowly, end the call; it is also given for ever once part of a
+ * message could not be sent. Compressed when the client takes gzip and it pays (docs/grpc-api.md). */
 MUST_USE int grpc_send(struct grpc_call *call, const ProtobufCMessage *message);
 MUST_USE int grpc_send_bytes(struct grpc_call *call, struct str packed);
-size_t grpc_room(const struct grpc_call *call);
+size_t grpc_room(const struct grpc_call *call); /* 0 while a message is still on its way */
 
-/* Initial metadata, before the first grpc_send; trailing metadata, before the end. Copied. */
+/* Initial metadata, before the first grpc_send; trailing metadata, before the end. Copied; values of names in "-bin" are given as bytes. */
 void grpc_set_metadata(struct grpc_call *call, struct str name, struct str value);
 void grpc_set_trailer(struct grpc_call *call, struct str name, struct str value);
+/* Sends the initial metadata now, so that a client sees that its stream has begun before there is a message for it. */
+void grpc_begin(struct grpc_call *call);
 
-/* Ends the call; it is gone afterwards. */
+/* Ends the call; it is gone afterwards. What was sent before goes out first. */
 void grpc_finish(struct grpc_call *call, enum grpc_status status, struct str message);
 void grpc_reply(struct grpc_call *call, const ProtobufCMessage *message); /* grpc_send and OK */
+/* What the next grpc_finish_problem advises instead of the problem table's seconds; 0: not to retry. */
+void grpc_set_retry_after(struct grpc_call *call, int seconds);
 /* The problem table's status; details: ErrorInfo{reason: its code, domain: "cdpd"}, BadRequest with `pointer`, RetryInfo where retrying
  * can help. Empty message: the table's. */
 void grpc_finish_problem(struct grpc_call *call, enum problem problem, struct str message, struct str pointer);
