@@ -83,6 +83,20 @@ void change_filter_write(struct json_out *out, const struct change_filter *filte
 	write_names(out, STR("segments"), &filter->segments, is_short);
 }
 
+int change_filter_text(const struct change_filter *filter, size_t max, struct arena *arena, struct str *text)
+{
+	struct json_out out;
+	struct buf buf;
+	buf_init(&buf, max);
+	json_out_init(&out, &buf);
+	jo_object(&out);
+	change_filter_write(&out, filter, true);
+	jo_end_object(&out);
+	int rc = out.status == OK ? arena_str(arena, buf_str(&buf), text) : out.status;
+	buf_fini(&buf);
+	return rc;
+}
+
 int change_filter_restore(struct json_reader *json, struct str text, struct arena *arena, struct change_filter *out)
 {
 	struct json root;

@@ -10,6 +10,8 @@ MUST_USE int change_filter_read(struct json object, struct arena *arena, struct 
 				struct str *why);
 /* The four members, inside an object. Empty lists are left out when `is_short`. */
 void change_filter_write(struct json_out *out, const struct change_filter *filter, bool is_short);
+/* As it is kept, a copy in the arena. ERR_TOO_LARGE past `max` bytes; ERR_NOMEM. */
+MUST_USE int change_filter_text(const struct change_filter *filter, size_t max, struct arena *arena, struct str *out);
 /* From a stored text. ERR_CORRUPT, ERR_NOMEM. */
 MUST_USE int change_filter_restore(struct json_reader *json, struct str text, struct arena *arena,
 				   struct change_filter *out);

@@ -64,12 +64,12 @@ static int settle_since(struct snapshot *snapshot, const struct people_reader *r
 	return snapshot->lease < 0 ? ERR_BUSY : OK;
 }
 
-static int write_row(struct feed_pull *pull, const struct profile *profile, uint64_t applied)
+static int write_row(struct feed_pull *pull, const struct profile *profile, uint64_t applied, struct arena *scratch)
 {
 	struct snapshot *snapshot = pull->params;
 	struct snapshot_row row = {.profile = profile, .applied = applied, .as_of = snapshot->as_of};
 	format_cursor(pull->api, snapshot, row.cursor);
-	int rc = snapshot->format->row(pull->out, pull->api, &row);
+	int rc = snapshot->format->row(pull->out, pull->api, &row, scratch);
 	if (rc == OK) snapshot->rows++;
 	return rc;
 }
@@ -87,7 +87,7 @@ static int scan_window(struct feed_pull *pull, struct read_thread *thread, uint6
 		arena_reset(&thread->scratch);
 		rc = people_scan_next(thread->people, &snapshot->scan, 1, ALL_SHOWN, now, &thread->scratch, &profile,
 				      &found);
-		if (rc == OK && found) rc = write_row(pull, &profile, applied);
+		if (rc == OK && found) rc = write_row(pull, &profile, applied, &thread->scratch);
 		if (rc != OK) snapshot->scan = before;
 	}
 	return rc;

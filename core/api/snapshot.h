@@ -16,7 +16,7 @@ struct snapshot_row {
 /* Each appends one message, whole or not at all. On a pool thread. */
 struct snapshot_format {
 	int (*begin)(struct buf *out, const struct api *api, uint64_t since);
-	int (*row)(struct buf *out, const struct api *api, const struct snapshot_row *row);
+	int (*row)(struct buf *out, const struct api *api, const struct snapshot_row *row, struct arena *scratch);
 	/* All rows are told; applying every change from `since` up to `until` makes a copy of the store as of `until`. */
 	int (*end)(struct buf *out, const struct api *api, uint64_t until, uint64_t rows);
 };

@@ -31,8 +31,9 @@ static int write_begin(struct buf *buf, const struct api *api, uint64_t since)
 	return end_line(&out, buf, before);
 }
 
-static int write_row(struct buf *buf, const struct api *api, const struct snapshot_row *row)
+static int write_row(struct buf *buf, const struct api *api, const struct snapshot_row *row, struct arena *scratch)
 {
+	(void)scratch;
 	struct json_out out;
 	char text[POSITION_TEXT_SIZE];
 	size_t before = buf->len;

@@ -237,20 +237,6 @@ static bool read_start(const struct api_worker *worker, struct http_request *req
 	return read_cursor(worker, req, value, STR("/start"), &order->cursor);
 }
 
-static int keep_filter(const struct change_filter *filter, struct arena *arena, struct str *text)
-{
-	struct json_out out;
-	struct buf buf;
-	buf_init(&buf, SUBSCRIPTION_FILTER_MAX);
-	json_out_init(&out, &buf);
-	jo_object(&out);
-	change_filter_write(&out, filter, true);
-	jo_end_object(&out);
-	int rc = out.status == OK ? arena_str(arena, buf_str(&buf), text) : out.status;
-	buf_fini(&buf);
-	return rc;
-}
-
 static bool read_filter(struct http_request *req, const struct json *root, struct subscription_call *call)
 {
 	struct change_filter filter = {0};
@@ -260,7 +246,7 @@ static bool read_filter(struct http_request *req, const struct json *root, struc
 		http_reply_problem(req, PROBLEM_SCHEMA_VIOLATION, why, pointer);
 		return false;
 	}
-	if (rc == OK) rc = keep_filter(&filter, &call->arena, &call->order.filter);
+	if (rc == OK) rc = change_filter_text(&filter, SUBSCRIPTION_FILTER_MAX, &call->arena, &call->order.filter);
 	if (rc == OK) return true;
 	if (rc == ERR_TOO_LARGE)
 		http_reply_problem(req, PROBLEM_TOO_LARGE, STR("the filter is larger than 16 KB"), STR_NONE);
