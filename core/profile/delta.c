@@ -117,6 +117,24 @@ static int tell_gone_traits(struct draft *draft, const struct row *old, const st
 	return OK;
 }
 
+/* NULL: a value that had run out when it came took the place of one that counted. */
+static int tell_trait(struct draft *draft, struct str name, const struct row_trait *winner)
+{
+	open_draft(draft);
+	jo_key(&draft->out, name);
+	if (!winner) {
+		jo_raw(&draft->out, STR("{\"value\":null}"));
+		return end_value(draft);
+	}
+	jo_object(&draft->out);
+	jo_key(&draft->out, STR("value"));
+	jo_raw(&draft->out, winner->value);
+	jo_key(&draft->out, STR("provenance"));
+	jo_str(&draft->out, str_from(provenance_name(winner->provenance)));
+	jo_end_object(&draft->out);
+	return end_value(draft);
+}
+
 static int compare_traits(struct people *people, const struct slot *slot, const struct row *old, const struct row *new)
 {
 	struct draft draft = {.people = people, .slot = slot, .kind = CHANGE_TRAIT};
@@ -126,18 +144,11 @@ static int compare_traits(struct people *people, const struct slot *slot, const 
 	}
 	for (size_t i = 0; i < new->trait_count; i = trait_next_name(new, i)) {
 		const struct row_trait *winner = trait_in_force(new, i, slot->cause_t);
-		if (!winner) continue;
-		const struct row_trait *was = old ? trait_winner(old, winner->name, slot->cause_t) : NULL;
-		if (was && was->provenance == winner->provenance && str_eq(was->value, winner->value)) continue;
-		open_draft(&draft);
-		jo_key(&draft.out, winner->name);
-		jo_object(&draft.out);
-		jo_key(&draft.out, STR("value"));
-		jo_raw(&draft.out, winner->value);
-		jo_key(&draft.out, STR("provenance"));
-		jo_str(&draft.out, str_from(provenance_name(winner->provenance)));
-		jo_end_object(&draft.out);
-		int rc = end_value(&draft);
+		const struct row_trait *was = old ? trait_winner(old, new->traits[i].name, slot->cause_t) : NULL;
+		if (!winner && !was) continue;
+		if (winner && was && was->provenance == winner->provenance && str_eq(was->value, winner->value))
+			continue;
+		int rc = tell_trait(&draft, new->traits[i].name, winner);
 		if (rc) return rc;
 	}
 	return close_draft(&draft);

@@ -4,6 +4,7 @@
 #include "profile/change_row.h"
 #include "profile/component.h"
 #include "profile/consent_log.h"
+#include "profile/expiry.h"
 #include "profile/link.h"
 #include "profile/link_row.h"
 #include "profile/outcome_row.h"
@@ -122,7 +123,8 @@ static int forget(struct erasing *erasing, const struct row_member *member)
 	struct slot *slot;
 	int rc = find(erasing->people, &member->id, &slot);
 	if (rc) return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
-	rc = forget_links(erasing, &member->id, member->identifier);
+	rc = expiry_forget(erasing->people, slot);
+	if (!rc) rc = forget_links(erasing, &member->id, member->identifier);
 	if (!rc) rc = consent_words_forget(erasing->people->txn, &erasing->people->tables, &member->id);
 	return rc ? rc : cache_delete(&erasing->people->cache, slot, false);
 }
