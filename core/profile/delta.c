@@ -135,6 +135,12 @@ static int tell_trait(struct draft *draft, struct str name, const struct row_tra
 	return end_value(draft);
 }
 
+static bool is_shown_alike(const struct row_trait *a, const struct row_trait *b)
+{
+	if (!a || !b) return !a && !b;
+	return a->provenance == b->provenance && str_eq(a->value, b->value);
+}
+
 static int compare_traits(struct people *people, const struct slot *slot, const struct row *old, const struct row *new)
 {
 	struct draft draft = {.people = people, .slot = slot, .kind = CHANGE_TRAIT};
@@ -144,11 +150,13 @@ static int compare_traits(struct people *people, const struct slot *slot, const 
 	}
 	for (size_t i = 0; i < new->trait_count; i = trait_next_name(new, i)) {
 		const struct row_trait *winner = trait_in_force(new, i, slot->cause_t);
-		const struct row_trait *was = old ? trait_winner(old, new->traits[i].name, slot->cause_t) : NULL;
-		if (!winner && !was) continue;
-		if (winner && was && was->provenance == winner->provenance && str_eq(was->value, winner->value))
-			continue;
-		int rc = tell_trait(&draft, new->traits[i].name, winner);
+		struct str name = new->traits[i].name;
+		/* What ran out in this transaction and had been replaced before was not told. */
+		const struct row_trait *before = old ? trait_winner(old, name, people->committed.applied_t) : NULL;
+		const struct row_trait *since = old ? trait_winner(old, name, slot->cause_t) : NULL;
+		if (!slot->has_expired && is_shown_alike(before, winner) && is_shown_alike(since, winner)) continue;
+		if (!winner && slot->has_new_members) continue; /* told as gone */
+		int rc = tell_trait(&draft, name, winner);
 		if (rc) return rc;
 	}
 	return close_draft(&draft);

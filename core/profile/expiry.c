@@ -116,6 +116,7 @@ static int tell_traits(const struct expiring *expiring)
 	struct change change = {
 	    .kind = CHANGE_TRAIT, .cause_seq = expiring->seq, .t = expiring->t, .body = buf_str(&people->json)};
 	memcpy(change.profile, expiring->head->id.bytes, sizeof change.profile);
+	expiring->head->has_expired = true;
 	return people_append_change(people, &change);
 }
 

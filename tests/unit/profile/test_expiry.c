@@ -434,7 +434,7 @@ static void random_record(void)
 static void a_copy_knows_what_is_shown(void **state)
 {
 	(void)state;
-	for (uint64_t n = 1; n <= 60; n++) {
+	for (uint64_t n = 1; n <= 40; n++) {
 		struct copy copy = {0};
 		struct fragment_id ids[PEOPLE];
 		struct str namespace_;
