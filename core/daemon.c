@@ -185,6 +185,7 @@ static void free_api(struct daemon *d)
 static int make_grpc(struct daemon *d)
 {
 	int rc = rpc_new(&d->grpc);
+	if (!rc) grpc_set_reflection(d->grpc, d->config->grpc_reflection);
 	return rc ? rc : grpc_register(d->grpc, d->router);
 }
 
@@ -355,6 +356,7 @@ static void reload(struct daemon *d)
 		return;
 	}
 	ingest_set_config(d->ingest, next);
+	grpc_set_reflection(d->grpc, next->grpc_reflection);
 	journal_set_conf(d->journal, &next->journal);
 	rc = fold_reload(d->fold, next);
 	if (!rc) rc = deliver_reload(d->deliver, next);

@@ -32,16 +32,29 @@ static bool has_special(uint64_t eight)
 	return ((is_control | is_quote | is_backslash | eight) & EACH_BYTE(0x80)) != 0;
 }
 
+/* Texts of 4 to 7 bytes are most keys: two words that overlap. */
+static bool is_short_and_plain(struct str text)
+{
+	uint32_t first, last;
+	if (text.len < sizeof first || text.len >= 2 * sizeof first) return false;
+	memcpy(&first, text.ptr, sizeof first);
+	memcpy(&last, text.ptr + text.len - sizeof last, sizeof last);
+	return !has_special((uint64_t)first | (uint64_t)last << 32);
+}
+
 /* Bytes from `at` on that go out as they are. */
 static size_t plain_run(struct str text, size_t at)
 {
 	size_t i = at;
 	uint64_t eight;
+	if (at == 0 && is_short_and_plain(text)) return text.len;
 	while (i < text.len) {
-		if (text.len - i >= sizeof eight) {
-			memcpy(&eight, text.ptr + i, sizeof eight);
+		/* The last few bytes are looked at with those before them. */
+		size_t from = text.len - i >= sizeof eight || i < at + sizeof eight ? i : text.len - sizeof eight;
+		if (text.len - from >= sizeof eight) {
+			memcpy(&eight, text.ptr + from, sizeof eight);
 			if (!has_special(eight)) {
-				i += sizeof eight;
+				i = from + sizeof eight;
 				continue;
 			}
 		}

@@ -177,6 +177,7 @@ struct config {
 	struct str public_url; /* "https://cdp.example.com" without a trailing slash; empty: from the first listener */
 	struct str *trusted_proxies; /* CIDR: whose X-Forwarded-For is believed */
 	size_t trusted_proxy_count;
+	bool grpc_reflection;   /* served? true */
 	uint32_t io_threads;    /* 0: one per processor, at most 8 */
 	struct str tokens_file; /* bootstrap tokens */
 	enum log_level log_level;

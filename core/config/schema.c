@@ -280,6 +280,7 @@ static const struct key root_keys[] = {
     {"tls.min_version", KEY_TEXT, IN(tls_min_version), .fallback = "1.2", .check = name_check_tls_version},
     {"public_url", KEY_TEXT, IN(public_url), .check = name_check_url},
     {"trusted_proxies", KEY_TEXTS, TEXTS_IN(trusted_proxies, trusted_proxy_count), .check = name_check_network},
+    {"grpc.reflection", KEY_BOOL, IN(grpc_reflection), .fallback = "true"},
     {"io_threads", KEY_INT, IN(io_threads), RANGE("0", "0", "64"), .flags = KEY_RESTART},
     {"tokens_file", KEY_TEXT, IN(tokens_file)},
     {"log.level", KEY_CHOICE, IN(log_level), .fallback = "info", .choices = levels},

@@ -1,17 +1,14 @@
 #include "grpc/call.h"
 
 #include <event2/event.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
-#include "grpc/memory.h"
 #include "grpc/text.h"
 #include "grpc/unpack.h"
 
-#define PENDING_MAX      ((size_t)64 * 1024 * 1024) /* the flow-control window bounds it long before */
-#define TIMER_MAX_US     (365 * US_PER_DAY)
-#define UNPACKED_BLOCK   ((size_t)4 * 1024)
-#define SEND_MESSAGE_MAX ((size_t)64 * 1024 * 1024)
+#define TIMER_MAX_US  (365 * US_PER_DAY)
+#define STALL_SECONDS 30
+#define STALL_BYTES   ((size_t)STALL_SECONDS * 1024) /* of a message that is on its way; as limits.body_min_rate */
 
 static const struct str MIME_GRPC = STR("application/grpc");
 
@@ -22,49 +19,16 @@ static struct grpc_call *call_of(void *ctx)
 	return call;
 }
 
-/* ── life ────────────────────────────────────────────────────────────────── */
-
-void grpc_call_enter(struct grpc_call *call)
-{
-	call->depth++;
-}
-
-static void free_call(struct grpc_call *call)
-{
-	grpc_reader_fini(&call->reader);
-	arena_fini(&call->unpacked);
-	buf_fini(&call->pending);
-	buf_fini(&call->packed);
-	buf_fini(&call->out);
-	buf_fini(&call->backlog);
-	grpc_memory_release(&call->backlog_counted);
-	gzip_free(call->gzip);
-	call->magic = 0;
-	free(call);
-}
-
-void grpc_call_leave(struct grpc_call *call)
-{
-	CHECK(call->depth > 0);
-	if (--call->depth == 0 && call->state == GRPC_CALL_OVER) free_call(call);
-}
-
-void grpc_call_release(struct grpc_call *call)
-{
-	CHECK(call->state != GRPC_CALL_OVER);
-	if (call->has_timer) (void)event_del(&call->timer);
-	call->state = GRPC_CALL_OVER;
-	call->request = NULL;
-	call->duplex = NULL;
-	if (call->depth == 0) free_call(call);
-}
+/* ── the end from this side ─────────────────────────────────────────────── */
 
 /* The method hears that its call is gone. */
 static void tell_closed(struct grpc_call *call)
 {
 	void (*closed)(struct grpc_call *) = call->route->method->closed;
-	if (call->state == GRPC_CALL_OPEN && closed) closed(call);
-	CHECK(call->state != GRPC_CALL_OVER);
+	call->is_closing = true;
+	if (closed) closed(call);
+	CHECK(call->state == GRPC_CALL_OPEN); /* it may not end what has ended */
+	call->is_closing = false;
 }
 
 void grpc_call_break(struct grpc_call *call, enum grpc_status status, struct str message)
@@ -122,6 +86,7 @@ static void pump(struct grpc_call *call, struct str *in)
 			return;
 		}
 		metric_add(call->route->received, 1);
+		call->message_count++;
 		if (call->route->method->client_streams)
 			deliver(call, message);
 		else
@@ -158,7 +123,9 @@ static void on_data(void *ctx, struct str data)
 	grpc_call_enter(call);
 	if (!call->pending.len) pump(call, &data);
 	if (call->state == GRPC_CALL_OPEN && came > data.len) http_duplex_consume(call->duplex, came - data.len);
+	call->received += came;
 	keep(call, data);
+	if (call->state == GRPC_CALL_OPEN && !grpc_reader_is_between(&call->reader)) grpc_call_watch(call);
 	grpc_call_leave(call);
 }
 
@@ -187,6 +154,7 @@ static void pump_pending(struct grpc_call *call)
 	buf_consume(&call->pending, before - rest.len);
 	if (!call->pending.len) buf_shrink(&call->pending, 0);
 	if (before > rest.len) http_duplex_consume(call->duplex, before - rest.len);
+	if (!grpc_reader_is_between(&call->reader)) grpc_call_watch(call);
 }
 
 void grpc_next(struct grpc_call *call)
@@ -257,6 +225,40 @@ static void on_deadline(evutil_socket_t fd, short what, void *ctx)
 	reset(call); /* finished, and the client has not read it in time */
 }
 
+/* The message that had begun when the timer was set is still not whole, and comes slower than anyone is waited for. */
+static bool is_message_stalled(const struct grpc_call *call)
+{
+	return !grpc_reader_is_between(&call->reader) && !call->is_held &&
+	       call->message_count == call->at_stall.message_count &&
+	       call->received - call->at_stall.received < STALL_BYTES;
+}
+
+static void on_stall(evutil_socket_t fd, short what, void *ctx)
+{
+	struct grpc_call *call = call_of(ctx);
+	(void)fd, (void)what;
+	call->has_stall = false;
+	if (call->state == GRPC_CALL_ENDING && call->backlog.len == call->at_stall.backlog)
+		reset(call);
+	else if (call->state == GRPC_CALL_OPEN && is_message_stalled(call))
+		grpc_call_break(call, GRPC_DEADLINE_EXCEEDED, STR("the message did not arrive in time"));
+	else if (call->state == GRPC_CALL_ENDING || !grpc_reader_is_between(&call->reader))
+		grpc_call_watch(call);
+}
+
+/* The timer is not taken back when a message is whole: it then finds nothing to do. */
+void grpc_call_watch(struct grpc_call *call)
+{
+	const struct timeval wait = {.tv_sec = STALL_SECONDS};
+	if (call->has_stall) return;
+	call->at_stall.received = call->received;
+	call->at_stall.message_count = call->message_count;
+	call->at_stall.backlog = call->backlog.len;
+	evtimer_assign(&call->stall, loop_base(http_loop(call->request)), on_stall, call);
+	CHECK(evtimer_add(&call->stall, &wait) == 0);
+	call->has_stall = true;
+}
+
 /* ── the beginning ───────────────────────────────────────────────────────── */
 
 static void set_timer(struct grpc_call *call, int64_t timeout_us)
@@ -268,35 +270,13 @@ static void set_timer(struct grpc_call *call, int64_t timeout_us)
 	call->has_timer = true;
 }
 
-static struct grpc_call *new_call(struct http_request *request, struct grpc_route *route, bool has_gzip)
-{
-	struct grpc_call *call = calloc(1, sizeof *call);
-	if (!call) return NULL;
-	const struct grpc_method *method = route->method;
-	size_t message_max = method->message_max ? method->message_max : GRPC_MESSAGE_MAX;
-	call->magic = GRPC_CALL_MAGIC;
-	call->route = route;
-	call->request = request;
-	call->deadline_us = INT64_MAX;
-	call->message = STR_NONE;
-	call->retry_after_s = -1;
-	call->accepts_gzip = grpc_list_has(http_header(request, STR("grpc-accept-encoding")), STR("gzip"));
-	grpc_reader_init(&call->reader, message_max, has_gzip, !method->client_streams);
-	arena_init(&call->unpacked, UNPACKED_BLOCK, 0);
-	buf_init(&call->pending, PENDING_MAX);
-	buf_init(&call->packed, SEND_MESSAGE_MAX);
-	buf_init(&call->out, SEND_MESSAGE_MAX);
-	buf_init(&call->backlog, SEND_MESSAGE_MAX);
-	return call;
-}
-
 static void begin(struct grpc_call *call, int64_t timeout_us)
 {
 	static const struct http_duplex_events events = {
 	    .on_data = on_data, .on_end = on_end, .on_drain = on_drain, .on_close = on_close, .on_retire = on_retire};
 	call->duplex = http_duplex_begin(call->request, &events, call);
 	if (!call->duplex) { /* the client is gone already */
-		free_call(call);
+		grpc_call_release(call);
 		return;
 	}
 	grpc_call_enter(call);
@@ -355,7 +335,7 @@ void grpc_call_accept(struct http_request *request, void *ctx)
 	if (refuse_content(request)) return;
 	if (!check_head(request, route, &timeout_us)) return;
 	bool has_gzip = str_eq_nocase(http_header(request, STR("grpc-encoding")), STR("gzip"));
-	struct grpc_call *call = new_call(request, route, has_gzip);
+	struct grpc_call *call = grpc_call_new(request, route, has_gzip);
 	if (call)
 		begin(call, timeout_us);
 	else
@@ -367,11 +347,6 @@ void grpc_call_head(struct grpc_call *call)
 	if (call->has_head) return;
 	call->has_head = true;
 	http_duplex_reply(call->duplex, 200, MIME_GRPC);
-}
-
-bool grpc_call_was_compressed(const struct grpc_call *call)
-{
-	return call->reader.is_compressed;
 }
 
 /* ── what a method may ask ───────────────────────────────────────────────── */

@@ -47,7 +47,7 @@ struct grpc_call {
 	struct buf pending; /* came while the call was held; not consumed yet */
 	struct str message; /* of a method without client streaming, until the client has sent all */
 	struct arena unpacked;
-	bool is_held, is_delivering, has_sent_all, is_half_closed;
+	bool is_held, is_delivering, has_sent_all, is_half_closed, is_closing /* `closed` is running */;
 
 	/* to the client */
 	bool has_head, has_metadata, is_broken /* part of a message could not be sent */, accepts_gzip;
@@ -60,9 +60,23 @@ struct grpc_call {
 	int retry_after_s; /* -1: the problem table's */
 
 	int64_t deadline_us;
-	struct event timer;
-	bool has_timer;
+	struct event timer, stall;
+	bool has_timer, has_stall;
+	size_t received, message_count; /* bytes and whole messages of the client */
+	struct {
+		size_t received, message_count, backlog;
+	} at_stall; /* when `stall` was set */
 };
+
+/* ── call_life.c ── */
+
+/* NULL: no memory. */
+struct grpc_call *grpc_call_new(struct http_request *request, struct grpc_route *route, bool has_gzip);
+/* Around everything that may call the method: keeps the memory. */
+void grpc_call_enter(struct grpc_call *call);
+void grpc_call_leave(struct grpc_call *call);
+/* Nothing of it but memory is left; that goes when no callback runs any more. */
+void grpc_call_release(struct grpc_call *call);
 
 /* ── call.c ── */
 
@@ -72,12 +86,8 @@ void grpc_call_accept(struct http_request *request, void *ctx);
 void grpc_call_head(struct grpc_call *call);
 /* The protocol layer ends the call: the method is told. */
 void grpc_call_break(struct grpc_call *call, enum grpc_status status, struct str message);
-/* Nothing of it but memory is left; that goes when no callback runs any more. */
-void grpc_call_release(struct grpc_call *call);
-void grpc_call_enter(struct grpc_call *call);
-void grpc_call_leave(struct grpc_call *call);
-/* The last message of the client came compressed. */
-bool grpc_call_was_compressed(const struct grpc_call *call);
+/* A message has begun, or the last bytes wait: neither may take for ever. */
+void grpc_call_watch(struct grpc_call *call);
 
 /* ── send.c ── */
 

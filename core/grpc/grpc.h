@@ -54,7 +54,7 @@ struct grpc_method {
 	 * call must be cut off from it here. May be NULL for methods that always end within their callbacks. */
 	void (*closed)(struct grpc_call *call);
 	/* The connection is to end soon, because the server stops or it is old: calls that may last long end themselves at their next good
-	 * moment, best with UNAVAILABLE. NULL: the call goes on until it ends by itself or limits.drain_timeout is over. */
+	 * moment, best with UNAVAILABLE. NULL: the call goes on until it ends by itself or drain_timeout is over. */
 	void (*drain)(struct grpc_call *call);
 };
 struct grpc_service {
@@ -73,6 +73,8 @@ MUST_USE int grpc_server_new(const struct grpc_service *const *services, size_t 
 void grpc_server_free(struct grpc_server *server);
 /* The server outlives whoever matches paths with the router. */
 MUST_USE int grpc_register(struct grpc_server *server, struct router *router);
+/* Served at first; else its methods are UNIMPLEMENTED. Any thread. */
+void grpc_set_reflection(struct grpc_server *server, bool is_served);
 /* For tests and documentation: calls fn for each method in the order registered, the built-in ones last. */
 void grpc_each_method(const struct grpc_server *server,
 		      void (*fn)(void *ctx, const struct grpc_service *service, const struct grpc_method *method),

@@ -123,6 +123,12 @@ static void on_writable(struct grpc_call *call)
 	if (grpc_room(call)) grpc_next(call);
 }
 
+static void refuse_when_off(struct grpc_call *call)
+{
+	if (!grpc_server_has_reflection(grpc_ctx(call)))
+		grpc_finish(call, GRPC_UNIMPLEMENTED, STR("reflection is switched off (grpc.reflection)"));
+}
+
 static void end(struct grpc_call *call)
 {
 	grpc_finish(call, GRPC_OK, STR_NONE);
@@ -137,8 +143,9 @@ const struct grpc_method grpc_reflection_methods[1] = {
     {.name = "ServerReflectionInfo",
      .client_streams = true,
      .server_streams = true,
-     .message_max = 64 * 1024,
+     .message_max = (size_t)64 * 1024,
      .scope = "",
+     .start = refuse_when_off,
      .message = answer_one,
      .half_closed = end,
      .writable = on_writable,

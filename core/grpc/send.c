@@ -7,7 +7,8 @@
 #define SMALL      ((size_t)2048) /* assembled on the stack */
 #define KEPT       ((size_t)4096) /* of a buffer between two messages: a stream may be idle for hours */
 #define GZIP_USUAL ((size_t)16 * 1024)
-#define GZIP_ASKED ((size_t)1024) /* of clients that compress themselves */
+#define GZIP_MAX   ((size_t)1024 * 1024) /* more would hold up the other calls of the thread */
+#define GZIP_ASKED ((size_t)1024)        /* of clients that compress themselves */
 
 static void put_prefix(uint8_t *out, bool is_compressed, size_t len)
 {
@@ -56,7 +57,8 @@ bool grpc_send_backlog(struct grpc_call *call)
 
 static bool pays(const struct grpc_call *call, size_t len)
 {
-	return call->accepts_gzip && len >= (call->reader.has_gzip ? GZIP_ASKED : GZIP_USUAL);
+	size_t least = call->reader.has_gzip ? GZIP_ASKED : GZIP_USUAL;
+	return call->accepts_gzip && len >= least && len <= GZIP_MAX;
 }
 
 /* The head must say gzip before the first compressed message, which may not be a stream's first. */
@@ -70,7 +72,7 @@ static void begin(struct grpc_call *call, bool is_compressed)
 
 void grpc_begin(struct grpc_call *call)
 {
-	if (call->state == GRPC_CALL_OPEN) begin(call, false);
+	if (call->state == GRPC_CALL_OPEN && !call->is_closing) begin(call, false);
 }
 
 static int send_framed(struct grpc_call *call, bool is_compressed, struct str packed)
@@ -99,7 +101,7 @@ static bool compress(struct grpc_call *call, struct str packed)
 
 static int may_send(const struct grpc_call *call)
 {
-	if (call->state != GRPC_CALL_OPEN) return ERR_CLOSED;
+	if (call->state != GRPC_CALL_OPEN || call->is_closing) return ERR_CLOSED;
 	if (call->is_broken) return ERR_BUSY;
 	return grpc_room(call) ? OK : ERR_TOO_LARGE;
 }
@@ -138,7 +140,7 @@ int grpc_send(struct grpc_call *call, const ProtobufCMessage *message)
 
 size_t grpc_room(const struct grpc_call *call)
 {
-	if (call->state != GRPC_CALL_OPEN || call->backlog.len) return 0;
+	if (call->state != GRPC_CALL_OPEN || call->is_closing || call->backlog.len) return 0;
 	size_t room = http_duplex_room(call->duplex);
 	return room > PREFIX ? room - PREFIX : 0;
 }

@@ -15,7 +15,7 @@ struct grpc_server {
 	struct grpc_route *routes, unknown;
 	size_t route_count;
 	struct descriptors *descriptors;
-	atomic_bool is_draining;
+	atomic_bool is_draining, is_secretive;
 };
 
 /* ── counting ────────────────────────────────────────────────────────────── */
@@ -59,6 +59,16 @@ static void start_counting(struct grpc_route *route)
 void grpc_set_draining(struct grpc_server *server)
 {
 	atomic_store(&server->is_draining, true);
+}
+
+void grpc_set_reflection(struct grpc_server *server, bool is_served)
+{
+	atomic_store(&server->is_secretive, !is_served);
+}
+
+bool grpc_server_has_reflection(const struct grpc_server *server)
+{
+	return !atomic_load(&server->is_secretive);
 }
 
 bool grpc_server_is_draining(const struct grpc_server *server)

@@ -82,7 +82,10 @@ void grpc_status_end(struct grpc_call *call, enum grpc_status status, struct str
 	if (message.len && grpc_message_encode(grpc_arena(call), message, MESSAGE_MAX, &text) == OK)
 		call->trailers[TRAILER_MESSAGE] = (struct http_trailer){STR("grpc-message"), text};
 	call->state = GRPC_CALL_ENDING;
-	if (!call->backlog.len) grpc_status_send(call);
+	if (call->backlog.len)
+		grpc_call_watch(call);
+	else
+		grpc_status_send(call);
 }
 
 void grpc_finish(struct grpc_call *call, enum grpc_status status, struct str message)
@@ -183,17 +186,24 @@ void grpc_set_retry_after(struct grpc_call *call, int seconds)
 	call->retry_after_s = seconds;
 }
 
+/* Clients that retry by themselves go by the status: they are told when it would be in vain. */
+static void push_back(struct grpc_call *call, int status, int seconds)
+{
+	char text[16];
+	bool is_retried = status == GRPC_RESOURCE_EXHAUSTED || status == GRPC_UNAVAILABLE;
+	if (seconds <= 0 && !is_retried) return;
+	struct str value = STR("-1");
+	if (seconds > 0) value = str_of(text, (size_t)snprintf(text, sizeof text, "%d000", seconds));
+	grpc_set_trailer(call, STR("grpc-retry-pushback-ms"), value);
+}
+
 void grpc_finish_problem(struct grpc_call *call, enum problem problem, struct str message, struct str pointer)
 {
 	const struct problem_info *info = problem_info(problem);
 	int seconds = call->retry_after_s >= 0 ? call->retry_after_s : info->retry_after_s;
 	if (message.len == 0) message = str_from(info->text);
 	if (info->grpc_status != GRPC_OK && !call->is_broken) set_details(call, info, message, pointer, seconds);
-	if (seconds > 0) {
-		char pushback[16];
-		int len = snprintf(pushback, sizeof pushback, "%d000", seconds);
-		grpc_set_trailer(call, STR("grpc-retry-pushback-ms"), str_of(pushback, (size_t)len));
-	}
+	push_back(call, info->grpc_status, seconds);
 	grpc_finish(call, (enum grpc_status)info->grpc_status, message);
 }
 

@@ -3,8 +3,9 @@
 #include "base/encode.h"
 #include "base/wire.h"
 
-#define ARENA_SPARE    ((size_t)256 * 1024)
-#define ARENA_PER_BYTE 8
+#define ARENA_SPARE       ((size_t)64 * 1024)
+#define ARENA_PER_BYTE    4
+#define ARENA_PER_ELEMENT 512 /* the structure of a message, what protobuf-c notes of it, and its place in a list */
 
 /* ── the check ───────────────────────────────────────────────────────────── */
 
@@ -67,10 +68,11 @@ static int check_field(const ProtobufCFieldDescriptor *field, const struct wire_
 	return OK;
 }
 
-int unpack_check(const ProtobufCMessageDescriptor *descriptor, struct str bytes, const char **why)
+int unpack_check(const ProtobufCMessageDescriptor *descriptor, struct str bytes, size_t *elements, const char **why)
 {
 	struct level levels[UNPACK_DEPTH_MAX] = {{descriptor, bytes}};
-	size_t depth = 1, elements = 0;
+	size_t depth = 1;
+	*elements = 0;
 	while (depth > 0) {
 		struct level *at = &levels[depth - 1], inner = {NULL, STR_NONE};
 		struct wire_field wire;
@@ -81,9 +83,9 @@ int unpack_check(const ProtobufCMessageDescriptor *descriptor, struct str bytes,
 		if (!wire_take(&at->rest, &wire)) return refuse(why, "the message is not valid protobuf");
 		const ProtobufCFieldDescriptor *field =
 		    protobuf_c_message_descriptor_get_field(at->descriptor, wire.number);
-		int rc = field ? check_field(field, &wire, &inner, &elements, why) : OK;
+		int rc = field ? check_field(field, &wire, &inner, elements, why) : OK;
 		if (rc != OK) return rc;
-		if (++elements > UNPACK_ELEMENTS_MAX) return refuse(why, "the message has too many fields");
+		if (++*elements > UNPACK_ELEMENTS_MAX) return refuse(why, "the message has too many fields");
 		if (!inner.descriptor) continue;
 		if (depth == UNPACK_DEPTH_MAX) return refuse(why, "messages are nested too deep");
 		levels[depth++] = inner;
@@ -107,9 +109,10 @@ int unpack(struct arena *arena, const ProtobufCMessageDescriptor *descriptor, st
 	   const char **why)
 {
 	ProtobufCAllocator allocator = {.alloc = allocate, .free = release, .allocator_data = arena};
-	int rc = unpack_check(descriptor, bytes, why);
+	size_t elements;
+	int rc = unpack_check(descriptor, bytes, &elements, why);
 	if (rc != OK) return rc;
-	arena->cap = arena->used + ARENA_SPARE + bytes.len * ARENA_PER_BYTE;
+	arena->cap = arena->used + ARENA_SPARE + bytes.len * ARENA_PER_BYTE + elements * ARENA_PER_ELEMENT;
 	*out = protobuf_c_message_unpack(descriptor, &allocator, bytes.len, (const uint8_t *)bytes.ptr);
 	return *out ? OK : refuse(why, "the message is malformed or too rich in fields");
 }

@@ -9,8 +9,9 @@
 #define UNPACK_DEPTH_MAX    16
 #define UNPACK_ELEMENTS_MAX ((size_t)20000) /* fields on the wire, nested ones included */
 
-/* ERR_INVALID with *why, a text for the client. */
-MUST_USE int unpack_check(const ProtobufCMessageDescriptor *descriptor, struct str bytes, const char **why);
+/* ERR_INVALID with *why, a text for the client. *elements is how many fields there are. */
+MUST_USE int unpack_check(const ProtobufCMessageDescriptor *descriptor, struct str bytes, size_t *elements,
+			  const char **why);
 /* Checks, then unpacks into the arena, whose cap is set here. ERR_INVALID with *why. */
 MUST_USE int unpack(struct arena *arena, const ProtobufCMessageDescriptor *descriptor, struct str bytes,
 		    ProtobufCMessage **out, const char **why);

@@ -384,18 +384,13 @@ static void read_some(struct conn *conn)
 	}
 }
 
-void conn_pause(struct conn *conn, bool is_paused)
-{
-	if (conn->is_paused == is_paused || conn->phase != CONN_OPEN) return;
-	conn->is_paused = is_paused;
-	update_watch(conn);
-	look_again(conn);
-}
-
 void conn_unfix(struct conn *conn)
 {
 	conn->has_fixed_in = false;
-	conn_pause(conn, false);
+	if (!conn->is_paused) return;
+	conn->is_paused = false;
+	update_watch(conn);
+	look_again(conn);
 }
 
 void conn_give_input(struct conn *conn)

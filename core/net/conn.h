@@ -1,6 +1,6 @@
 /* conn: one client's socket: an event, optional TLS, capped input and output buffers, one timer. It moves bytes and
- * knows no protocol; a `struct protocol` gives them a meaning and is chosen when the first bytes are there. HTTP/2
- * plugs in as another one (protocol.c).
+ * knows no protocol; a `struct protocol` gives them a meaning and is chosen when the first bytes are there
+ * (protocol.c): HTTP/1.1 or HTTP/2.
  *
  * Everything here runs on the worker's thread. A connection is freed at the end of the loop's turn in which it was
  * closed, so callers up the stack may still look at its phase. Idle connections hold no buffers. */
@@ -98,8 +98,6 @@ bool conn_may_queue(const struct conn *conn, size_t len);
 void conn_flush(struct conn *conn);
 /* Calls protocol->resume and flushes at the end of this turn. */
 void conn_later(struct conn *conn);
-/* Reads nothing more for now, or goes on. */
-void conn_pause(struct conn *conn, bool is_paused);
 /* The bytes of `in` may move again. */
 void conn_unfix(struct conn *conn);
 /* Gives the memory of an empty `in` back. */

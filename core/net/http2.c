@@ -11,7 +11,7 @@
 #define RESETS_BURST      200 /* RST_STREAM from a client (rapid reset) … */
 #define RESETS_RATE       50  /* … and a second */
 #define CONTINUATIONS_MAX 8
-#define ACKS_MAX          500
+#define ACKS_MAX          (2 * HTTP2_CONTROL_BURST) /* the guard ends it before, and says why */
 #define FIELDS_MAX        (REPLY_FIELDS_MAX + HTTP_TRAILERS_MAX + 4)
 
 static struct http2 *h2_of(void *user_data)
@@ -26,6 +26,13 @@ static struct http2_stream *stream_of(nghttp2_session *session, int32_t id)
 	struct http2_stream *stream = nghttp2_session_get_stream_user_data(session, id);
 	if (stream) CHECK(stream->magic == HTTP2_STREAM_MAGIC && stream->is_open);
 	return stream;
+}
+
+static void count_offence(struct http2 *h2)
+{
+	if (http2_guard_reset(&h2->guard, worker_now(h2->conn->worker)) || h2->is_ending) return;
+	stats_http2_ended(HTTP2_ENDED_RESETS);
+	http2_session_end(h2, HTTP2_ENHANCE_YOUR_CALM);
 }
 
 /* ── frames in ───────────────────────────────────────────────────────────── */
@@ -46,11 +53,17 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
 		     const uint8_t *value, size_t value_len, uint8_t flags, void *user_data)
 {
-	(void)flags, (void)user_data;
-	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0; /* trailers: nobody here reads any */
+	(void)flags;
 	struct http2_stream *stream = stream_of(session, frame->hd.stream_id);
-	if (stream) http2_stream_field(stream, str_of(name, name_len), str_of(value, value_len));
-	return 0;
+	if (!stream) return 0;
+	if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+		if (http2_stream_field(stream, str_of(name, name_len), str_of(value, value_len))) return 0;
+	} else { /* trailers: nobody here reads any */
+		stream->head_bytes += name_len + value_len;
+		if (stream->head_bytes <= HTTP2_HEAD_ENDURED) return 0;
+	}
+	count_offence(h2_of(user_data));
+	return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
 /* nghttp2 would leave the field out and go on. */
@@ -186,16 +199,21 @@ static void on_answered(struct http2_stream *stream)
 static void count_reset(struct http2 *h2, uint32_t error)
 {
 	stats_reset(true);
-	if (error == NGHTTP2_NO_ERROR || error == NGHTTP2_CANCEL || error == NGHTTP2_INTERNAL_ERROR) return;
-	if (http2_guard_reset(&h2->guard, worker_now(h2->conn->worker)) || h2->is_ending) return;
-	stats_http2_ended(HTTP2_ENDED_RESETS);
-	http2_session_end(h2, HTTP2_ENHANCE_YOUR_CALM);
+	if (error != NGHTTP2_NO_ERROR && error != NGHTTP2_CANCEL && error != NGHTTP2_INTERNAL_ERROR) count_offence(h2);
+}
+
+/* nghttp2's own: for what cannot be repaired, and for too many resets by the client. */
+static void count_goaway(const struct http2 *h2, uint32_t error)
+{
+	if (error == NGHTTP2_NO_ERROR || h2->is_ending) return;
+	stats_http2_ended(error == NGHTTP2_INTERNAL_ERROR ? HTTP2_ENDED_RESETS : HTTP2_ENDED_ERROR);
 }
 
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
 {
 	struct http2 *h2 = h2_of(user_data);
 	if (frame->hd.type == NGHTTP2_RST_STREAM) count_reset(h2, frame->rst_stream.error_code);
+	if (frame->hd.type == NGHTTP2_GOAWAY) count_goaway(h2, frame->goaway.error_code);
 	if (frame->hd.type == NGHTTP2_DATA) http2_guard_sent_data(&h2->guard);
 	if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS) return 0;
 	if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;

@@ -17,6 +17,7 @@
 #define HTTP2_MAGIC        0x32707468u
 #define HTTP2_STREAM_MAGIC 0x32727473u
 
+#define HTTP2_HEAD_ENDURED      (4 * HEAD_BYTES_MAX) /* refused with 431 up to here, reset beyond */
 #define HTTP2_STREAMS_USUAL     100
 #define HTTP2_STREAM_WINDOW     (256 * 1024)
 #define HTTP2_CONNECTION_WINDOW (1024 * 1024) /* what unread duplex data may take of a connection */
@@ -63,7 +64,7 @@ struct http2_stream {
 	size_t head_bytes;                 /* as SETTINGS_MAX_HEADER_LIST_SIZE counts */
 	size_t received, discarded;        /* of the body */
 	size_t unconsumed;                 /* duplex: what counts against the windows */
-	size_t counted_body, counted_out;  /* of body.size and out.size in the connection's sums */
+	size_t counted_in, counted_out;    /* of its buffers, in the connection's sums */
 	int64_t waiting_us;                /* since when the body is waited for */
 	int64_t blocked_us;                /* since when nothing of `out` could be sent */
 	const struct http_trailer *trailers;
@@ -86,7 +87,8 @@ struct http2 {
 	enum { HTTP2_SERVING, HTTP2_NOTICED, HTTP2_DRAINING } drain;
 	struct http2_stream *streams;
 	size_t stream_count, open_count, drains_due;
-	size_t body_bytes, held; /* memory of bodies; what of all connections' budget they take */
+	size_t input_bytes,
+	    held; /* memory of bodies and large heads; what of all connections' budget for bodies it takes */
 	int64_t started_us, heard_us, idle_us, left_us, noticed_us;
 	int64_t head_us; /* since when a header block, the `head`th, is incomplete; 0: none is */
 	uint32_t head;
@@ -134,7 +136,8 @@ void http2_orphan_gone(struct http2 *h2);
 /* NULL: no memory, or too many. */
 struct http2_stream *http2_stream_new(struct http2 *h2, int32_t id);
 void http2_stream_release(struct http2_stream *stream);
-void http2_stream_field(struct http2_stream *stream, struct str name, struct str value);
+/* False: the list is so long that its end is not worth reading for. */
+MUST_USE bool http2_stream_field(struct http2_stream *stream, struct str name, struct str value);
 void http2_stream_head_done(struct http2_stream *stream);
 void http2_stream_data(struct http2_stream *stream, struct str data);
 void http2_stream_end(struct http2_stream *stream); /* the client has sent all */

@@ -8,7 +8,7 @@
 #define ROUNDS_A_TURN  16 /* of HTTP2_OUT_HIGH each: then others have their turn */
 #define NOTICE_US      US_PER_SECOND
 #define GRACE_US       (60 * US_PER_SECOND)
-#define PING_WAIT_US   (20 * US_PER_SECOND)
+#define PING_WAIT_MS   20000 /* or `keepalive`, if that is less */
 #define LINGER_US      (5 * US_PER_SECOND)
 #define HALF_CLOSED_US (2 * US_PER_SECOND)
 
@@ -48,6 +48,7 @@ static struct http2 *start(struct conn *conn)
 	stats_http2_connections(1);
 	if (http2_session_open(h2) != OK) return NULL;
 	http2_due(h2, h2->started_us + limits_of(h2)->header_timeout_ms * US_PER_MS);
+	if (conn->age_us) http2_due(h2, conn->age_us);
 	return h2;
 }
 
@@ -73,6 +74,7 @@ static void part(struct http2 *h2)
 	struct http2_stream *stream;
 	http2_session_close(h2);
 	while ((stream = first_open(h2))) http2_stream_closed(stream);
+	conn_count_output(h2->conn);
 }
 
 void http2_orphan_gone(struct http2 *h2)
@@ -111,16 +113,7 @@ static void retire_streams(struct http2 *h2)
 	while (stream) stream = http2_stream_retire(stream) ? h2->streams : stream->next;
 }
 
-/* Who reads nothing is given no more to answer. */
-static void settle(struct http2 *h2)
-{
-	struct conn *conn = h2->conn;
-	conn_pause(conn, conn->out.len >= HTTP2_OUT_HIGH);
-	conn_count_output(conn);
-	if (h2->open_count == 0) http2_due(h2, h2->idle_us + limits_of(h2)->idle_timeout_ms * US_PER_MS);
-}
-
-/* Makes frames and sends them; false when the connection is no longer open. */
+/* Makes frames and sends them; false when the connection is no longer open, or there were none. */
 static bool send_round(struct http2 *h2)
 {
 	struct conn *conn = h2->conn;
@@ -130,6 +123,7 @@ static bool send_round(struct http2 *h2)
 	if (rc == OK) tell_drained(h2);
 	h2->is_running = false;
 	conn_count_output(conn);
+	bool has_made = conn->out.len > 0;
 	if (rc != OK) {
 		stats_http2_ended(HTTP2_ENDED_ERROR);
 		conn_abort(conn);
@@ -140,18 +134,20 @@ static bool send_round(struct http2 *h2)
 		finish(h2);
 	else
 		conn_flush(conn);
-	return !is_over && conn->phase == CONN_OPEN;
+	return has_made && !is_over && conn->phase == CONN_OPEN;
 }
 
+/* Input is read even while the client reads nothing: its window updates and answers to PINGs are in there. What that may make us owe
+ * is bounded: answers by the streams it may have open, the rest by the guard. */
 static void run(struct http2 *h2)
 {
 	struct conn *conn = h2->conn;
-	for (int i = 0; i < ROUNDS_A_TURN; i++) {
-		if (!send_round(h2)) return;
-		if (conn->out.len > 0 || !http2_session_has_output(h2)) break;
-	}
-	if (conn->out.len == 0 && http2_session_has_output(h2)) conn_later(conn);
-	settle(h2);
+	int rounds = 0;
+	while (rounds < ROUNDS_A_TURN && send_round(h2) && conn->out.len == 0 && http2_session_has_output(h2)) rounds++;
+	if (conn->state != h2 || conn->phase != CONN_OPEN) return;
+	if (rounds == ROUNDS_A_TURN) conn_later(conn);
+	conn_count_output(conn);
+	if (h2->open_count == 0) http2_due(h2, h2->idle_us + limits_of(h2)->idle_timeout_ms * US_PER_MS);
 }
 
 /* ── draining ────────────────────────────────────────────────────────────── */
@@ -204,6 +200,12 @@ static void watch_streams(struct http2 *h2)
 	}
 }
 
+static int64_t ping_deadline(const struct http2 *h2)
+{
+	uint32_t wait_ms = limits_of(h2)->keepalive_ms < PING_WAIT_MS ? limits_of(h2)->keepalive_ms : PING_WAIT_MS;
+	return h2->ping_us + wait_ms * US_PER_MS;
+}
+
 /* What must be there by now and is not: the connection ends at once. */
 static bool has_failed(struct http2 *h2)
 {
@@ -211,7 +213,7 @@ static bool has_failed(struct http2 *h2)
 	if (!h2->is_greeted && is_past(h2, h2->started_us + limits->header_timeout_ms * US_PER_MS)) return true;
 	if (h2->head_us && is_past(h2, h2->head_us + limits->header_timeout_ms * US_PER_MS)) return true;
 	if (h2->has_left && is_past(h2, h2->left_us + HALF_CLOSED_US)) return true;
-	if (!h2->ping_us || !is_past(h2, h2->ping_us + PING_WAIT_US)) return false;
+	if (!h2->ping_us || !is_past(h2, ping_deadline(h2))) return false;
 	stats_http2_ended(HTTP2_ENDED_PING);
 	return true;
 }
@@ -225,7 +227,7 @@ static void watch_life(struct http2 *h2)
 		if (is_past(h2, h2->heard_us + limits->keepalive_ms * US_PER_MS)) {
 			h2->ping_us = now_of(h2);
 			http2_session_ping(h2);
-			http2_due(h2, h2->ping_us + PING_WAIT_US);
+			http2_due(h2, ping_deadline(h2));
 		}
 	}
 	if (h2->drain == HTTP2_SERVING && h2->conn->age_us && is_past(h2, h2->conn->age_us)) {

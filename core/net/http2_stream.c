@@ -9,9 +9,10 @@
 #define SPARES_MAX 128
 #define ORPHANS_MAX \
 	1000 /* of one connection: requests whose clients have left and whose handlers have not answered yet */
+#define TEXT_SMALL     ((size_t)2 * 1024)
 #define TEXT_KEEP      ((size_t)4 * 1024)
 #define FIELD_COST     32                  /* of each field, RFC 9113 section 10.5.1 */
-#define SMALL_BODIES   ((size_t)64 * 1024) /* of a connection; not counted: the cap on connections bounds these */
+#define SMALL_INPUT    ((size_t)64 * 1024) /* of a connection; not counted: the cap on connections bounds these */
 #define BODIES_AT_ONCE 32                  /* of the largest size, over all connections: beyond, 429 */
 
 static const struct conf_limits *limits_of(const struct http2_stream *stream)
@@ -100,11 +101,13 @@ struct http2_stream *http2_stream_new(struct http2 *h2, int32_t id)
 
 /* ── memory ──────────────────────────────────────────────────────────────── */
 
+static const char too_much[] = "too many large bodies are being received";
+
 /* Many requests that each send most of a large body and then wait could else take any amount of memory. */
 static void count_bodies(struct http2 *h2)
 {
 	struct census *census = h2->conn->worker->census;
-	size_t now = h2->body_bytes > SMALL_BODIES ? h2->body_bytes : 0;
+	size_t now = h2->input_bytes > SMALL_INPUT ? h2->input_bytes : 0;
 	if (now > h2->held) (void)census_hold(census, now - h2->held);
 	if (now < h2->held) census_let_go(census, h2->held - now);
 	h2->held = now;
@@ -116,16 +119,28 @@ static bool is_within_budget(const struct http2_stream *stream)
 	return !h2->held || census_hold(h2->conn->worker->census, 0) <= limits_of(stream)->body_bytes * BODIES_AT_ONCE;
 }
 
-void http2_stream_count(struct http2_stream *stream)
+/* Heads of usual size are the cap on connections' business. */
+static size_t memory_of(const struct http2_stream *stream)
+{
+	size_t body = stream->body.data ? stream->body.size : 0;
+	return stream->text.data && stream->text.size > TEXT_SMALL ? body + stream->text.size : body;
+}
+
+static void count_input(struct http2_stream *stream, size_t now)
 {
 	struct http2 *h2 = stream->h2;
-	size_t body = stream->body.data ? stream->body.size : 0, out = stream->out.data ? stream->out.size : 0;
-	h2->conn->behind += out - stream->counted_out;
-	stream->counted_out = out;
-	if (body == stream->counted_body) return;
-	h2->body_bytes += body - stream->counted_body;
-	stream->counted_body = body;
+	if (now == stream->counted_in) return;
+	h2->input_bytes += now - stream->counted_in;
+	stream->counted_in = now;
 	count_bodies(h2);
+}
+
+void http2_stream_count(struct http2_stream *stream)
+{
+	size_t out = stream->out.data ? stream->out.size : 0;
+	stream->h2->conn->behind += out - stream->counted_out;
+	stream->counted_out = out;
+	count_input(stream, memory_of(stream));
 }
 
 void http2_stream_forget_body(struct http2_stream *stream)
@@ -143,6 +158,7 @@ void http2_stream_release(struct http2_stream *stream)
 	buf_clear(&stream->out);
 	worker_give_buf(worker, &stream->out);
 	http2_stream_forget_body(stream);
+	count_input(stream, 0);
 	request_end(&stream->request);
 	buf_clear(&stream->text);
 	buf_shrink(&stream->text, TEXT_KEEP);
@@ -265,24 +281,23 @@ static void take_pseudo(struct http2_stream *stream, struct str name, struct str
 }
 
 /* nghttp2 has checked which bytes may stand where, which fields may be there, and which must not come twice. */
-void http2_stream_field(struct http2_stream *stream, struct str name, struct str value)
+bool http2_stream_field(struct http2_stream *stream, struct str name, struct str value)
 {
 	stream->head_bytes += name.len + value.len + FIELD_COST;
 	if (stream->head_bytes > HEAD_BYTES_MAX) {
 		bool is_path = str_eq(name, STR(":path"));
 		doubt(stream, is_path ? PROBLEM_URI_TOO_LONG : PROBLEM_HEADERS_TOO_LARGE, NULL);
-		return;
+		return stream->head_bytes <= HTTP2_HEAD_ENDURED;
 	}
 	if (name.len > 0 && name.ptr[0] == ':') {
 		take_pseudo(stream, name, value);
-		return;
-	}
-	if (str_eq(name, STR("host"))) {
+	} else if (str_eq(name, STR("host"))) {
 		take_host(stream, value);
-		return;
+	} else {
+		if (str_eq(name, STR("content-length"))) take_length(stream, value);
+		add_field(stream, name, value);
 	}
-	if (str_eq(name, STR("content-length"))) take_length(stream, value);
-	add_field(stream, name, value);
+	return true;
 }
 
 /* ── to the handler ──────────────────────────────────────────────────────── */
@@ -340,6 +355,8 @@ void http2_stream_head_done(struct http2_stream *stream)
 	const struct route *route = request->match.route;
 	size_t cap = request_body_cap(request);
 	stream->body.cap = cap;
+	http2_stream_count(stream);
+	if (stream->refusal == PROBLEM_NONE && !is_within_budget(stream)) doubt(stream, PROBLEM_OVERLOADED, too_much);
 	if (route && route->duplex) {
 		dispatch(stream);
 		return;
@@ -421,7 +438,7 @@ static void take_body(struct http2_stream *stream, struct str data)
 	if (problem != PROBLEM_NONE)
 		refuse(stream, problem, NULL);
 	else if (!is_within_budget(stream))
-		refuse(stream, PROBLEM_OVERLOADED, "too many large bodies are being received");
+		refuse(stream, PROBLEM_OVERLOADED, too_much);
 }
 
 void http2_stream_data(struct http2_stream *stream, struct str data)

@@ -1,7 +1,8 @@
-/* EventService: PublishStream. Each request goes through ingest by itself, as one of Publish does; what is of the stream's own is the order:
- * requests stand in a queue until they are settled, and what is acknowledged is only ever its front.
+/* EventService: PublishStream. Requests go through ingest as those of Publish do; what is of the stream's own is the order: they
+ * stand in a queue until they are settled, and what is acknowledged is only ever its front.
  *
- * Nothing ends the call but `on_turn`, which runs once for everything that was settled in one turn of the loop. */
+ * Requests of one event that came in one turn of the loop go to ingest as one: the bytes of two PublishRequests, one after the other, are those of
+ * one with the events of both. Nothing ends the call but `on_turn`, which runs once at the end of a turn in which something happened. */
 #include <event2/event.h>
 #include <stdlib.h>
 
@@ -11,18 +12,22 @@
 
 #define UNSETTLED_MAX   1024         /* requests … */
 #define UNSETTLED_BYTES (256u << 10) /* … and their bytes; one larger than that goes alone */
+#define GROUP_MAX       256          /* requests that go as one … */
+#define GROUP_BYTES     (64u << 10)  /* … and their bytes */
 #define REJECTED_HOLD   (256u << 10) /* untold rejections beyond which nothing is taken */
 #define REJECTED_BYTES  (64u << 20)  /* never reached by what may be unsettled at once, told in time */
 #define ACK_BYTES       (1u << 20)   /* of rejections in one message: clients take 4 MB */
 #define ARENA_BLOCK     (16u << 10)
-#define RETRY_MS        20 /* how soon a request that must wait is tried again */
+#define RETRY_MS        20 /* how soon what must wait is tried again */
 
+/* What went to ingest as one: one request, or several of one event each. */
 struct entry {
 	struct entry *next;
 	struct stream *stream;
 	struct ingest_batch *batch; /* with the journal */
 	size_t bytes;
-	bool is_settled, is_failed;
+	uint32_t requests;
+	bool is_group, is_settled, is_failed;
 };
 
 struct stream {
@@ -32,15 +37,19 @@ struct stream {
 
 	struct arena arena; /* entries */
 	struct entry *first, *last, *free;
-	size_t unsettled, unsettled_bytes;
+	size_t unsettled, unsettled_bytes; /* the group's too */
 	uint64_t settled_through, told_through;
 	struct ingest_result newest; /* of the newest durable one: its position only */
+
+	struct buf group; /* requests that have not gone yet */
+	uint32_t group_count;
+	bool is_refused; /* ingest wants to see again what it was last given */
 
 	struct arena scratch; /* of one settlement */
 	struct buf rejected;  /* packed PublishAcks that hold only `rejected` */
 
-	struct str waiting; /* a request that ingest wants to see again, held by the call; or empty */
-	bool is_waiting, is_held;
+	struct str waiting; /* the request that was not taken yet, held by the call */
+	bool has_waiting, is_held, is_stuck /* until the retry timer, or something else happens */;
 	bool is_half_closed, is_draining;
 
 	enum problem problem; /* why it ends; NONE: it goes on */
@@ -50,7 +59,7 @@ struct stream {
 
 /* ── their life ──────────────────────────────────────────────────────────── */
 
-static struct entry *entry_add(struct stream *stream, size_t bytes)
+static struct entry *entry_add(struct stream *stream, uint32_t requests, size_t bytes, bool is_group)
 {
 	struct entry *entry = stream->free;
 	if (entry)
@@ -58,21 +67,17 @@ static struct entry *entry_add(struct stream *stream, size_t bytes)
 	else
 		entry = arena_alloc(&stream->arena, sizeof *entry);
 	if (!entry) return NULL;
-	*entry = (struct entry){.stream = stream, .bytes = bytes};
+	*entry = (struct entry){.stream = stream, .bytes = bytes, .requests = requests, .is_group = is_group};
 	if (stream->last)
 		stream->last->next = entry;
 	else
 		stream->first = entry;
 	stream->last = entry;
-	stream->unsettled++;
-	stream->unsettled_bytes += bytes;
 	return entry;
 }
 
 static void entry_release(struct stream *stream, struct entry *entry)
 {
-	stream->unsettled--;
-	stream->unsettled_bytes -= entry->bytes;
 	entry->next = stream->free;
 	stream->free = entry;
 }
@@ -97,6 +102,7 @@ static void stream_free(struct stream *stream)
 	if (stream->turn) event_free(stream->turn);
 	if (stream->retry_timer) event_free(stream->retry_timer);
 	buf_fini(&stream->rejected);
+	buf_fini(&stream->group);
 	arena_fini(&stream->scratch);
 	arena_fini(&stream->arena);
 	free(stream);
@@ -130,8 +136,16 @@ static void tell_rejection(struct stream *stream, uint64_t number, const struct 
 static uint64_t number_of(const struct stream *stream, const struct entry *entry)
 {
 	uint64_t number = stream->settled_through + 1;
-	for (const struct entry *at = stream->first; at != entry; at = at->next) number++;
+	for (const struct entry *at = stream->first; at != entry; at = at->next) number += at->requests;
 	return number;
+}
+
+/* One word about everything that went together. */
+static void tell_whole(struct stream *stream, const struct entry *entry, uint64_t number,
+		       const struct ingest_result *result)
+{
+	const struct ingest_rejection whole = {0, STR_NONE, result->problem, result->pointer, result->message};
+	for (uint32_t i = 0; i < entry->requests; i++) tell_rejection(stream, number + i, &whole, true);
 }
 
 static void settle(struct stream *stream, struct entry *entry, const struct ingest_result *result)
@@ -144,12 +158,18 @@ static void settle(struct stream *stream, struct entry *entry, const struct inge
 	if (result->problem == PROBLEM_NONE && !result->rejection_count) return;
 	uint64_t number = number_of(stream, entry);
 	if (result->problem != PROBLEM_NONE) {
-		const struct ingest_rejection whole = {0, STR_NONE, result->problem, result->pointer, result->message};
-		tell_rejection(stream, number, &whole, true);
+		tell_whole(stream, entry, number, result);
 		return;
 	}
-	for (size_t i = 0; i < result->rejection_count; i++)
-		tell_rejection(stream, number, &result->rejections[i], false);
+	for (size_t i = 0; i < result->rejection_count; i++) {
+		struct ingest_rejection rejection = result->rejections[i];
+		uint64_t which = number;
+		if (entry->is_group) {
+			which += rejection.index;
+			rejection.index = 0;
+		}
+		tell_rejection(stream, which, &rejection, false);
+	}
 }
 
 /* What is settled at the front is settled for good. */
@@ -159,8 +179,10 @@ static void advance(struct stream *stream)
 		struct entry *entry = stream->first;
 		stream->first = entry->next;
 		if (!stream->first) stream->last = NULL;
+		stream->settled_through += entry->requests;
+		stream->unsettled -= entry->requests;
+		stream->unsettled_bytes -= entry->bytes;
 		entry_release(stream, entry);
-		stream->settled_through++;
 	}
 }
 
@@ -191,7 +213,7 @@ static void on_settled(void *ctx, const struct ingest_result *result)
 	entry->batch = NULL;
 	if (wants_again(result->problem)) { /* told within ingest_submit: it is the newest */
 		entry_take_back(stream, entry);
-		stream->is_waiting = true;
+		stream->is_refused = true;
 		return;
 	}
 	if (ends_stream(result->problem)) {
@@ -204,63 +226,118 @@ static void on_settled(void *ctx, const struct ingest_result *result)
 	wake(stream);
 }
 
-/* False: it must be seen again. */
-static bool take(struct stream *stream, struct str bytes)
+/* False: ingest wants to see it again. */
+static bool submit(struct stream *stream, struct str body, uint32_t requests, bool is_group)
 {
 	struct ingest_request request;
-	struct entry *entry = entry_add(stream, bytes.len);
-	stream->is_waiting = false;
+	struct entry *entry = entry_add(stream, requests, body.len, is_group);
+	stream->is_refused = false;
 	if (!entry) {
 		stream->problem = PROBLEM_OVERLOADED;
 		wake(stream);
 		return true;
 	}
 	task_fill_ingest(stream->call, &request);
-	request.body = bytes;
+	request.body = body;
 	struct ingest_batch *batch = ingest_submit(stream->worker->ingest, &request, on_settled, entry);
 	if (batch) entry->batch = batch;
-	return !stream->is_waiting;
+	return !stream->is_refused;
 }
 
 /* ── taking and holding ──────────────────────────────────────────────────── */
 
-static bool takes_more(const struct stream *stream)
-{
-	if (stream->problem != PROBLEM_NONE || stream->is_draining || stream->rejected.len >= REJECTED_HOLD)
-		return false;
-	return stream->unsettled < UNSETTLED_MAX && stream->unsettled_bytes < UNSETTLED_BYTES;
-}
-
 static void wait_to_retry(struct stream *stream)
 {
 	const struct timeval soon = {.tv_usec = RETRY_MS * 1000};
+	stream->is_stuck = true;
 	if (event_add(stream->retry_timer, &soon) == 0) return;
 	stream->problem = PROBLEM_INTERNAL;
 	wake(stream);
 }
 
+static bool submit_group(struct stream *stream)
+{
+	if (stream->group_count == 0) return true;
+	if (!submit(stream, buf_str(&stream->group), stream->group_count, true)) {
+		wait_to_retry(stream);
+		return false;
+	}
+	buf_clear(&stream->group);
+	stream->group_count = 0;
+	return true;
+}
+
+static bool takes_more(const struct stream *stream)
+{
+	if (stream->problem != PROBLEM_NONE || stream->is_draining || stream->is_stuck) return false;
+	return stream->unsettled < UNSETTLED_MAX && stream->unsettled_bytes < UNSETTLED_BYTES &&
+	       stream->rejected.len < REJECTED_HOLD;
+}
+
+/* Exactly one event and nothing else: by the first tag and its length. */
+static bool is_one_event(struct str bytes)
+{
+	size_t at = 1, len = 0;
+	if (bytes.len < 2 || bytes.len > GROUP_BYTES / 4 || bytes.ptr[0] != 0x0a) return false;
+	for (unsigned shift = 0; shift < 21 && at < bytes.len; shift += 7) {
+		uint8_t byte = (uint8_t)bytes.ptr[at++];
+		len |= (size_t)(byte & 0x7f) << shift;
+		if (!(byte & 0x80)) return len == bytes.len - at;
+	}
+	return false;
+}
+
+static bool join_group(struct stream *stream, struct str bytes)
+{
+	if (stream->group_count == GROUP_MAX || stream->group.len + bytes.len > GROUP_BYTES)
+		if (!submit_group(stream)) return false;
+	if (stream->group_count == 0) wake(stream);
+	if (buf_append_str(&stream->group, bytes) != OK) {
+		stream->problem = PROBLEM_OVERLOADED;
+		wake(stream);
+		return false;
+	}
+	stream->group_count++;
+	return true;
+}
+
+static bool submit_alone(struct stream *stream, struct str bytes)
+{
+	if (!submit_group(stream)) return false;
+	if (submit(stream, bytes, 1, false)) return true;
+	wait_to_retry(stream);
+	return false;
+}
+
+/* False: it was not, and is to be held. */
+static bool take(struct stream *stream, struct str bytes)
+{
+	if (!takes_more(stream)) return false;
+	/* Counted first: it may be settled before we are back. */
+	stream->unsettled++;
+	stream->unsettled_bytes += bytes.len;
+	if (is_one_event(bytes) ? join_group(stream, bytes) : submit_alone(stream, bytes)) return true;
+	stream->unsettled--;
+	stream->unsettled_bytes -= bytes.len;
+	return false;
+}
+
 void publish_stream_message(struct grpc_call *call, struct str bytes)
 {
 	struct stream *stream = grpc_state(call);
+	stream->has_waiting = !take(stream, bytes);
+	if (!stream->has_waiting && takes_more(stream)) return;
 	stream->waiting = bytes;
-	stream->is_waiting = true;
-	if (takes_more(stream)) {
-		if (!take(stream, bytes))
-			wait_to_retry(stream);
-		else if (takes_more(stream))
-			return;
-	}
 	stream->is_held = true;
 	grpc_hold(call);
 }
 
 static void resume(struct stream *stream)
 {
+	if (!submit_group(stream)) return;
 	if (!stream->is_held || !takes_more(stream)) return;
-	if (stream->is_waiting && !take(stream, stream->waiting)) {
-		wait_to_retry(stream);
-		return;
-	}
+	if (stream->has_waiting && !take(stream, stream->waiting)) return;
+	stream->has_waiting = false;
 	if (!takes_more(stream)) return;
 	stream->is_held = false;
 	grpc_next(stream->call);
@@ -269,7 +346,9 @@ static void resume(struct stream *stream)
 static void on_retry(evutil_socket_t fd, short what, void *ctx)
 {
 	(void)fd, (void)what;
-	wake(ctx);
+	struct stream *stream = ctx;
+	stream->is_stuck = false;
+	wake(stream);
 }
 
 /* ── acknowledging ───────────────────────────────────────────────────────── */
@@ -336,12 +415,16 @@ static bool is_quiet(const struct stream *stream)
 	return !stream->first || stream->first->is_failed;
 }
 
+static bool has_all(const struct stream *stream)
+{
+	return stream->is_half_closed && !stream->has_waiting && !stream->group_count;
+}
+
 static bool is_over(const struct stream *stream)
 {
 	if (stream->problem == PROBLEM_OVERLOADED) return true; /* nothing more can be told */
 	if (!is_quiet(stream) || has_news(stream)) return false;
-	return stream->problem != PROBLEM_NONE || stream->is_draining ||
-	       (stream->is_half_closed && !stream->is_waiting);
+	return stream->problem != PROBLEM_NONE || stream->is_draining || has_all(stream);
 }
 
 static void finish(struct stream *stream)
@@ -349,8 +432,7 @@ static void finish(struct stream *stream)
 	struct grpc_call *call = stream->call;
 	enum problem problem = stream->problem;
 	struct str message = stream->message;
-	if (problem == PROBLEM_NONE && stream->is_draining && !(stream->is_half_closed && !stream->is_waiting))
-		problem = PROBLEM_SHUTTING_DOWN;
+	if (problem == PROBLEM_NONE && stream->is_draining && !has_all(stream)) problem = PROBLEM_SHUTTING_DOWN;
 	if (stream->retry_after_s) grpc_set_retry_after(call, stream->retry_after_s);
 	stream_free(stream);
 	grpc_set_state(call, NULL);
@@ -364,10 +446,11 @@ static void on_turn(evutil_socket_t fd, short what, void *ctx)
 {
 	(void)fd, (void)what;
 	struct stream *stream = ctx;
+	if (stream->problem == PROBLEM_NONE && !stream->is_stuck) (void)submit_group(stream);
 	acknowledge(stream);
 	if (is_over(stream))
 		finish(stream);
-	else
+	else if (stream->problem == PROBLEM_NONE && !stream->is_stuck)
 		resume(stream);
 }
 
@@ -383,6 +466,7 @@ static struct stream *stream_new(struct grpc_call *call)
 	arena_init(&stream->arena, ARENA_BLOCK, 0);
 	arena_init(&stream->scratch, ARENA_BLOCK, 0);
 	buf_init(&stream->rejected, REJECTED_BYTES);
+	buf_init(&stream->group, GROUP_BYTES);
 	struct event_base *base = loop_base(grpc_loop(call));
 	stream->turn = event_new(base, -1, 0, on_turn, stream);
 	stream->retry_timer = evtimer_new(base, on_retry, stream);

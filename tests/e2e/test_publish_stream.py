@@ -3,14 +3,16 @@
 import collections
 import os
 import queue
+import re
 import signal
 import threading
 import time
 
-import grpc
 import pytest
-from cdpd import SERVER_KEY, WRITE_KEY, running
-from rpc import M, client, details, event, key
+from cdpd import ROOT, SERVER_KEY, WRITE_KEY, running
+
+grpc = pytest.importorskip("grpc", reason="python3-grpcio is not installed: tests/run.sh does it")
+from rpc import Client, M, client, details, event, key  # noqa: E402
 
 
 def requests(count, user="u", start=1, prefix="s"):
@@ -191,8 +193,6 @@ def publish_all(daemon_url, total, on_ack, user, per_request=1):
 
 
 def test_killed_in_the_middle_nothing_acknowledged_is_lost(cdpd):
-    from rpc import Client
-
     total, killed = 20000, []
 
     def connect():
@@ -218,8 +218,6 @@ def test_killed_in_the_middle_nothing_acknowledged_is_lost(cdpd):
 
 def test_killed_before_the_rest_is_settled(cdpd):
     """Whatever was acknowledged when the process died is there afterwards."""
-    from rpc import Client
-
     rpc = Client(cdpd)
     told = 0
     stream = rpc.PublishStream(requests(200000, user="cut"))
@@ -234,6 +232,29 @@ def test_killed_before_the_rest_is_settled(cdpd):
     cdpd.settled()
     present = {row["messageId"] for row in cdpd.events("user_id:cut")}
     assert told > 2000 and {f"s-{number}" for number in range(1, told + 1)} <= present
+
+
+def test_the_documentation_s_loop(cdpd):
+    text = (ROOT / "docs" / "grpc-api.md").read_text()
+    code = next(block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "def publish_all" in block)
+    names = {"grpc": grpc, "time": time}
+    exec(code, names)
+    killed = []
+
+    class Stub:
+        def PublishStream(self, made, metadata):
+            channel = Client(cdpd)
+            for ack in channel.PublishStream(made, metadata=metadata):
+                yield ack
+                if ack.settled_through > 1500 and not killed:
+                    killed.append(ack.settled_through)
+                    cdpd.kill()
+                    cdpd.start()
+
+    names["publish_all"](Stub(), list(requests(5000, user="documented")), key(WRITE_KEY))
+    assert killed
+    cdpd.settled()
+    assert cdpd.profile("user_id:documented").json["identifiers"][0]["events"] == 5000
 
 
 def test_shutdown_settles_what_was_taken(cdpd):

@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	arena_init(&arena, 4096, 0);
 	int rc = unpack(&arena, descriptor, str_of(copy, size - 2), &message, &why);
 	CHECK(rc == OK || (rc == ERR_INVALID && why));
-	CHECK(arena.used <= 256 * 1024 + 8 * size + 8192);
+	CHECK(arena.used <= 64 * 1024 + (4 + 512) * size + 8192);
 	if (rc == OK) {
 		for (unsigned i = 0; i < descriptor->n_fields; i++) check_texts(message, &descriptor->fields[i]);
 		size_t len = protobuf_c_message_get_packed_size(message);

@@ -23,7 +23,8 @@ struct fake {
 	struct fake_field sent[FAKE_FIELDS]; /* the request's head */
 	size_t sent_count;
 	size_t room; /* of the answer, bytes */
-	int write_status;
+	int write_status; /* of writes of more than busy_above bytes */
+	size_t busy_above;
 
 	bool is_begun, has_head, is_ended, is_reset, is_http_reply, had_client_gone;
 	int http_status;

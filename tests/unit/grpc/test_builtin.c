@@ -168,6 +168,14 @@ static void test_reflection(void **state)
 	reflect("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
 }
 
+static void test_reflection_is_off(void **state)
+{
+	(void)state;
+	grpc_set_reflection(server, false);
+	fake_call(server, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
+	assert_int_equal(fake_status(), GRPC_UNIMPLEMENTED);
+}
+
 /* Who asks without reading is not asked for more. */
 static void test_reflection_is_held(void **state)
 {
@@ -190,8 +198,13 @@ static void test_reflection_is_held(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    CASE(test_check),          CASE(test_watch),      CASE(test_watch_unknown),
-	    CASE(test_broken_request), CASE(test_reflection), CASE(test_reflection_is_held),
+	    CASE(test_check),
+	    CASE(test_watch),
+	    CASE(test_watch_unknown),
+	    CASE(test_broken_request),
+	    CASE(test_reflection),
+	    CASE(test_reflection_is_held),
+	    CASE(test_reflection_is_off),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

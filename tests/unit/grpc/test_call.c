@@ -1,4 +1,5 @@
 /* A call from its head to its trailers, with a client that is played byte by byte. */
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -372,8 +373,9 @@ static void send_and_check(const char *accepts, const char *encoding, size_t len
 	if (accepts) fake_header("grpc-accept-encoding", accepts);
 	if (encoding) fake_header("grpc-encoding", encoding);
 	seen.should_reply = true;
-	open_call("Unary");
+	open_call("Large");
 	fake_message(false, bytes, len);
+	fake.room = len + 100;
 	fake_end();
 	assert_true(fake_take(&message, &is_compressed));
 	assert_int_equal(is_compressed, want);
@@ -390,6 +392,8 @@ static void test_answers_compressed(void **state)
 	send_and_check("identity,deflate", NULL, 100000, false);
 	send_and_check("identity, deflate, gzip", NULL, 100000, true);
 	send_and_check("gzip", NULL, 10000, false);
+	send_and_check("gzip", NULL, (size_t)1024 * 1024, true);
+	send_and_check("gzip", NULL, (size_t)1024 * 1024 + 1, false);
 	send_and_check("gzip", "gzip", 10000, true);
 	send_and_check("gzip", "gzip", 1000, false);
 }
@@ -469,8 +473,14 @@ static void test_broken_output(void **state)
 	assert_int_equal(grpc_send_bytes(seen.call, str_of(bytes, 10)), ERR_BUSY);
 	fake.write_status = OK;
 	assert_int_equal(grpc_send_bytes(seen.call, str_of(bytes, 10)), OK); /* nothing of the first was sent */
+	/* The prefix has left, the message cannot follow: the client may not take what comes next for it. */
+	fake.write_status = ERR_BUSY;
+	fake.busy_above = 100;
+	assert_int_equal(grpc_send_bytes(seen.call, str_of(bytes, sizeof bytes)), ERR_BUSY);
+	fake.write_status = OK;
+	assert_int_equal(grpc_send_bytes(seen.call, str_of(bytes, 10)), ERR_BUSY);
 	grpc_finish(seen.call, GRPC_OK, STR_NONE);
-	assert_int_equal(fake_status(), GRPC_OK);
+	assert_true(fake.is_reset);
 }
 
 /* ── ends ────────────────────────────────────────────────────────────────── */
@@ -582,6 +592,64 @@ static void test_no_deadline(void **state)
 	fake_close();
 }
 
+static bool no_stall_is_set(void)
+{
+	return !seen.call->has_stall || has_ended();
+}
+
+static bool is_set_anew(void)
+{
+	return has_ended() || seen.call->at_stall.message_count > 0;
+}
+
+/* Thirty seconds pass. */
+static void let_stall(bool (*until)(void))
+{
+	(void)event_del(&seen.call->stall);
+	event_active(&seen.call->stall, EV_TIMEOUT, 0);
+	fake_run_until(until);
+}
+
+static void test_message_never_comes(void **state)
+{
+	(void)state;
+	open_call("Unary");
+	assert_false(seen.call->has_stall); /* an idle call costs nobody anything */
+	fake_data("\0\0\0\0\5ab", 7);
+	assert_true(seen.call->has_stall);
+	let_stall(has_ended);
+	assert_int_equal(fake_status(), GRPC_DEADLINE_EXCEEDED);
+	assert_int_equal(seen.closed, 1);
+}
+
+static void test_slow_messages_are_fine(void **state)
+{
+	(void)state;
+	open_call("Client");
+	fake_data("\0\0\0\0\3a", 6);
+	fake_data("bc\0\0\0\0\3a", 8); /* another one than the timer was set for */
+	let_stall(is_set_anew);
+	assert_false(has_ended());
+	assert_int_equal(seen.call->at_stall.message_count, 1);
+	fake_data("bc", 2);
+	let_stall(no_stall_is_set);
+	assert_false(has_ended());
+	fake_close();
+}
+
+static void test_last_bytes_are_never_read(void **state)
+{
+	char bytes[5000] = {0};
+	(void)state;
+	open_call("Bidi");
+	fake.room = 1000;
+	assert_int_equal(grpc_send_bytes(seen.call, str_of(bytes, sizeof bytes)), OK);
+	grpc_finish(seen.call, GRPC_OK, STR_NONE);
+	assert_true(seen.call->has_stall);
+	let_stall(has_ended);
+	assert_true(fake.is_reset);
+}
+
 static void test_drain(void **state)
 {
 	(void)state;
@@ -683,7 +751,13 @@ static void test_problems(void **state)
 		assert_true(str_eq(wire_find_bytes(violation, 2), str_from(info->text)));
 		struct str delay = wire_find_bytes(detail(&arena, "/google.rpc.RetryInfo"), 1);
 		assert_int_equal(wire_find_varint(delay, 1), info->retry_after_s);
-		assert_int_equal(!fake_trailer("grpc-retry-pushback-ms"), info->retry_after_s == 0);
+		const char *pushback = fake_trailer("grpc-retry-pushback-ms");
+		if (info->retry_after_s > 0)
+			assert_int_equal(atoi(pushback), info->retry_after_s * 1000);
+		else if (info->grpc_status == GRPC_RESOURCE_EXHAUSTED || info->grpc_status == GRPC_UNAVAILABLE)
+			assert_string_equal(pushback, "-1");
+		else
+			assert_null(pushback);
 		arena_fini(&arena);
 	}
 }
@@ -752,6 +826,9 @@ int main(void)
 	    CASE(test_deadline_with_output_waiting),
 	    CASE(test_deadline_after_finish),
 	    CASE(test_no_deadline),
+	    CASE(test_message_never_comes),
+	    CASE(test_slow_messages_are_fine),
+	    CASE(test_last_bytes_are_never_read),
 	    CASE(test_drain),
 	    CASE(test_goes_on_while_draining),
 	    CASE(test_output_gets_stuck),
