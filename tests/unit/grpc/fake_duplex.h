@@ -22,7 +22,7 @@ struct fake_field {
 struct fake {
 	struct fake_field sent[FAKE_FIELDS]; /* the request's head */
 	size_t sent_count;
-	size_t room; /* of the answer, bytes */
+	size_t room;      /* of the answer, bytes */
 	int write_status; /* of writes of more than busy_above bytes */
 	size_t busy_above;
 
