@@ -119,10 +119,11 @@ static void on_data(void *ctx, struct str data)
 {
 	struct grpc_call *call = call_of(ctx);
 	size_t came = data.len;
-	if (call->state != GRPC_CALL_OPEN) return;
 	grpc_call_enter(call);
 	if (!call->pending.len) pump(call, &data);
-	if (call->state == GRPC_CALL_OPEN && came > data.len) http_duplex_consume(call->duplex, came - data.len);
+	/* What comes after the end is thrown away, or it would shut the whole connection's window. */
+	if (call->state == GRPC_CALL_ENDING) data.len = 0;
+	if (call->state != GRPC_CALL_OVER && came > data.len) http_duplex_consume(call->duplex, came - data.len);
 	call->received += came;
 	keep(call, data);
 	if (call->state == GRPC_CALL_OPEN && !grpc_reader_is_between(&call->reader)) grpc_call_watch(call);

@@ -82,10 +82,13 @@ void grpc_status_end(struct grpc_call *call, enum grpc_status status, struct str
 	if (message.len && grpc_message_encode(grpc_arena(call), message, MESSAGE_MAX, &text) == OK)
 		call->trailers[TRAILER_MESSAGE] = (struct http_trailer){STR("grpc-message"), text};
 	call->state = GRPC_CALL_ENDING;
-	if (call->backlog.len)
-		grpc_call_watch(call);
-	else
+	if (!call->backlog.len) {
 		grpc_status_send(call);
+		return;
+	}
+	if (call->pending.len) http_duplex_consume(call->duplex, call->pending.len);
+	buf_fini(&call->pending);
+	grpc_call_watch(call);
 }
 
 void grpc_finish(struct grpc_call *call, enum grpc_status status, struct str message)

@@ -11,7 +11,7 @@
 #define RESETS_BURST      200 /* RST_STREAM from a client (rapid reset) … */
 #define RESETS_RATE       50  /* … and a second */
 #define CONTINUATIONS_MAX 8
-#define ACKS_MAX          (2 * HTTP2_CONTROL_BURST) /* the guard ends it before, and says why */
+#define ACKS_MAX          ((size_t)2 * HTTP2_CONTROL_BURST) /* the guard ends it before, and says why */
 #define FIELDS_MAX        (REPLY_FIELDS_MAX + HTTP_TRAILERS_MAX + 4)
 
 static struct http2 *h2_of(void *user_data)
@@ -55,7 +55,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 {
 	(void)flags;
 	struct http2_stream *stream = stream_of(session, frame->hd.stream_id);
-	if (!stream) return 0;
+	if (!stream) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* refused: not worth reading */
 	if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
 		if (http2_stream_field(stream, str_of(name, name_len), str_of(value, value_len))) return 0;
 	} else { /* trailers: nobody here reads any */

@@ -149,6 +149,7 @@ void http2_stream_timeout(struct http2_stream *stream);
 int64_t http2_stream_body_deadline(const struct http2_stream *stream);
 void http2_stream_count(struct http2_stream *stream); /* its buffers have changed */
 void http2_stream_forget_body(struct http2_stream *stream);
+void http2_stream_forget_request(struct http2_stream *stream); /* its memory: a stream may stay for days */
 struct http2_stream *http2_stream_of(const struct http_request *request);
 
 /* ── answers: http2_reply.c ──────────────────────────────────────────────── */

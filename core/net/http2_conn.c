@@ -8,7 +8,7 @@
 #define ROUNDS_A_TURN  16 /* of HTTP2_OUT_HIGH each: then others have their turn */
 #define NOTICE_US      US_PER_SECOND
 #define GRACE_US       (60 * US_PER_SECOND)
-#define PING_WAIT_MS   20000 /* or `keepalive`, if that is less */
+#define PING_WAIT_MS   20000 /* or ten times `keepalive`, if that is less */
 #define LINGER_US      (5 * US_PER_SECOND)
 #define HALF_CLOSED_US (2 * US_PER_SECOND)
 
@@ -202,8 +202,8 @@ static void watch_streams(struct http2 *h2)
 
 static int64_t ping_deadline(const struct http2 *h2)
 {
-	uint32_t wait_ms = limits_of(h2)->keepalive_ms < PING_WAIT_MS ? limits_of(h2)->keepalive_ms : PING_WAIT_MS;
-	return h2->ping_us + wait_ms * US_PER_MS;
+	uint64_t wait_ms = (uint64_t)limits_of(h2)->keepalive_ms * 10;
+	return h2->ping_us + (int64_t)(wait_ms < PING_WAIT_MS ? wait_ms : PING_WAIT_MS) * US_PER_MS;
 }
 
 /* What must be there by now and is not: the connection ends at once. */
@@ -267,6 +267,14 @@ static void time_head(struct http2 *h2)
 	}
 }
 
+/* Whoever sends anything lives. */
+static void hear(struct http2 *h2)
+{
+	h2->heard_us = now_of(h2);
+	if (h2->ping_us) http2_due(h2, h2->heard_us + limits_of(h2)->keepalive_ms * US_PER_MS);
+	h2->ping_us = 0;
+}
+
 static void on_data(struct conn *conn)
 {
 	struct http2 *h2 = conn->state ? conn->state : start(conn);
@@ -274,8 +282,7 @@ static void on_data(struct conn *conn)
 		conn_abort(conn);
 		return;
 	}
-	h2->heard_us = now_of(h2);
-	h2->ping_us = 0;
+	hear(h2);
 	h2->is_running = true;
 	size_t len = conn->in.len, allowed = http2_guard_scan(&h2->guard, buf_ptr(&conn->in), len, h2->heard_us);
 	time_head(h2);

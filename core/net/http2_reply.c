@@ -177,6 +177,7 @@ static struct http_stream *stream_begin(struct http_request *request, int status
 	request->on_abort = NULL;
 	request->stream.is_open = true;
 	stream->step = HTTP2_STREAM;
+	http2_stream_forget_request(stream);
 	return &request->stream;
 }
 

@@ -151,6 +151,15 @@ void http2_stream_forget_body(struct http2_stream *stream)
 	http2_stream_count(stream);
 }
 
+void http2_stream_forget_request(struct http2_stream *stream)
+{
+	http2_stream_forget_body(stream);
+	buf_fini(&stream->text);
+	buf_init(&stream->text, HEAD_BYTES_MAX);
+	request_shed(&stream->request);
+	http2_stream_count(stream);
+}
+
 void http2_stream_release(struct http2_stream *stream)
 {
 	struct http2 *h2 = stream->h2;

@@ -72,6 +72,12 @@ void request_end(struct http_request *request)
 	if (request->arena.blocks) arena_reset(&request->arena);
 }
 
+void request_shed(struct http_request *request)
+{
+	arena_fini(&request->arena);
+	arena_init(&request->arena, ARENA_BLOCK, ARENA_SPARE);
+}
+
 /* ── dispatch ────────────────────────────────────────────────────────────── */
 
 /* Who the client is when our own proxies say so: their headers are read from the last to the first. */

@@ -80,6 +80,8 @@ void request_fini(struct http_request *request);
 /* A new request whose head is at `base`; finds its route. */
 void request_begin(struct http_request *request, struct conn *conn, const struct head *head, const char *base);
 void request_end(struct http_request *request); /* its arena is emptied */
+/* Nobody asks for anything of it any more, though it stays: gives its arena's memory back. */
+void request_shed(struct http_request *request);
 /* The whole body is there and nothing moves any more: calls the handler, or answers OPTIONS, 404 and 405. */
 void request_dispatch(struct http_request *request, const char *base, struct str body);
 /* The client has left before the answer: false when nobody asked to be told. */

@@ -281,8 +281,12 @@ def test_every_method_against_every_scope(tmp_path):
                 refused = (grpc.StatusCode.UNAUTHENTICATED, "unauthorized")
                 for metadata in ([], bearer("unknown"), bearer("expired-token"), key(WRITE_KEY), bearer(WRITE_KEY)):
                     assert failure(call, metadata=metadata)[:2] == refused, (name, metadata)
-            # A token is no write key.
-            assert failure(rpc.Publish, M.PublishRequest(events=[event("u", "A")]), metadata=bearer("secret-token-7"))[:2] == (grpc.StatusCode.UNAUTHENTICATED, "unknown_key")
+            # A token is no write key, whatever its scopes.
+            for i in range(len(SCOPES)):
+                one = M.PublishRequest(events=[event("u", "A")])
+                unknown = (grpc.StatusCode.UNAUTHENTICATED, "unknown_key")
+                assert failure(rpc.Publish, one, metadata=bearer(f"secret-token-{i}"))[:2] == unknown
+                assert failure(lambda: list(rpc.PublishStream(iter([one]), metadata=bearer(f"secret-token-{i}"))))[:2] == unknown
     finally:
         assert daemon.stop() == 0
 

@@ -194,6 +194,10 @@ def test_answers_that_are_not_taken_hold_little(attacked):
 
 def test_counters_tell(guarded):
     daemon, _ = guarded
+    for unit in (lambda i: frame(PING, 0, 0, b"12345678"), lambda i: request(odd(i), "GET", "/healthz", ("A B", "c")), lambda i: frame(DATA, 0, 1, b"x" * 20_000)):
+        with Raw(daemon) as raw:
+            raw.flood(unit, 5000)
+            raw.drain()
     metrics = daemon.get("/metrics").body.decode()
     for reason in ("control_frames", "resets", "protocol_error"):
         line = next(line for line in metrics.splitlines() if line.startswith(f'cdpd_http2_ended_total{{reason="{reason}"}}'))

@@ -22,6 +22,7 @@ from test_changes import (  # noqa: F401
     test_merges_are_never_coalesced,
     test_tail_shows_events_as_they_are_applied,
 )
+from test_erasure import test_an_export_holds_everything  # noqa: F401
 from test_spine import (  # noqa: F401
     test_a_batch_keeps_the_good_and_names_the_bad,
     test_anonymous_and_signed_in_parts_join,

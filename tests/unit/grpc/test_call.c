@@ -536,6 +536,27 @@ static bool has_ended(void)
 	return fake.is_ended || fake.is_reset;
 }
 
+/* The client goes on sending, which must not shut the connection's window. */
+static void test_late_bytes_are_consumed(void **state)
+{
+	char bytes[5000] = {0};
+	(void)state;
+	seen.should_hold = true;
+	open_call("Bidi");
+	fake_data("\0\0\0\0\1a\0\0\0\0\1b", 12);
+	assert_int_equal(fake.consumed, 6);
+	fake.room = 1000;
+	assert_int_equal(grpc_send_bytes(seen.call, str_of(bytes, sizeof bytes)), OK);
+	grpc_finish(seen.call, GRPC_OK, STR_NONE);
+	assert_int_equal(fake.consumed, 12);
+	fake_data(bytes, 100);
+	assert_int_equal(fake.consumed, 112);
+	fake_end();
+	fake_drain(10000);
+	assert_int_equal(fake_status(), GRPC_OK);
+	assert_int_equal(seen.messages, 1);
+}
+
 static void test_deadline(void **state)
 {
 	(void)state;
@@ -821,6 +842,7 @@ int main(void)
 	    CASE(test_finish_in_message),
 	    CASE(test_cancel),
 	    CASE(test_leaves_before_reading_all),
+	    CASE(test_late_bytes_are_consumed),
 	    CASE(test_deadline),
 	    CASE(test_deadline_of_nothing),
 	    CASE(test_deadline_with_output_waiting),

@@ -70,7 +70,7 @@ static void asks_bodies_for_a_minimum_rate(void **state)
 	struct h2 h2;
 	(void)state;
 	server.config.limits.body_timeout_ms = 100;
-	server.config.limits.body_min_rate = 100000;
+	server.config.limits.body_min_rate = 10000;
 	server_start(&server);
 	h2_open(&h2, &server);
 	h2_request(&h2, 1, "POST", "/echo", false, NULL);
@@ -79,7 +79,7 @@ static void asks_bodies_for_a_minimum_rate(void **state)
 	struct h2_answer rest = h2_answer(&h2, 1); /* told to stop */
 	assert_true(rest.is_reset && rest.error == 0);
 	h2_answer_free(&rest);
-	/* Bytes earn time: 50,000 of them half a second. */
+	/* Bytes earn time: 50,000 of them five seconds. */
 	h2_request(&h2, 3, "POST", "/echo", false, NULL);
 	for (size_t sent = 0; sent < sizeof body; sent += 10000) h2_send(&h2, H2_DATA, 0, 3, body + sent, 10000);
 	(void)nanosleep(&nap, NULL);
