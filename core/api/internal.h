@@ -43,6 +43,7 @@ struct api {
 	struct ingest *ingest;
 	struct privacy *privacy;
 	struct read_pool *pool;
+	struct read_pool *writes; /* one thread, which may wait for the disk: subscription_call.h */
 	int64_t started_at_us;
 	uint32_t heartbeat_ms;
 	atomic_bool is_draining;
@@ -72,6 +73,7 @@ struct api_worker {
 	struct arena scratch;         /* reset at the start of each read */
 	struct buf out;               /* the answer being made */
 	struct read_owner jobs;       /* this thread's jobs in the read pool */
+	struct read_owner writes;     /* and in api->writes */
 
 	struct live *live; /* as of live_generation: api_worker_live */
 	uint64_t live_generation;
@@ -121,6 +123,8 @@ MUST_USE int events_register(struct router *router);
 MUST_USE int history_register(struct router *router);
 MUST_USE int segments_register(struct router *router);
 MUST_USE int changes_register(struct router *router);
+MUST_USE int subscriptions_register(struct router *router);
+MUST_USE int snapshot_register(struct router *router);
 MUST_USE int admin_register(struct router *router);
 MUST_USE int rejects_register(struct router *router);
 MUST_USE int trace_register(struct router *router);

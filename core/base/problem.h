@@ -51,6 +51,8 @@
 	X(TOO_MANY_ACTS, "too_many_acts", 409, 9, 0, "the identifier's history of merges and unmerges is full") \
 	X(FORM_IN_CONFIG, "form_in_config", 409, 9, 0, \
 	  "the configuration defines a form of that name: change it there") \
+	X(TAKEN_OVER, "taken_over", 409, 10, 0, "another consumer has taken the subscription over") \
+	X(SUBSCRIPTION_CHANGED, "subscription_changed", 409, 10, 0, "the subscription was changed: subscribe again") \
 	X(INTERNAL, "internal", 500, 13, 1, "an internal error; it is in the log")
 
 enum problem {

@@ -2,6 +2,7 @@
 #include "profile/block.h"
 #include "profile/consent_fold.h"
 #include "profile/erase.h"
+#include "profile/expiry.h"
 #include "profile/feature_eval.h"
 #include "profile/link.h"
 #include "profile/origin.h"
@@ -113,6 +114,10 @@ static int put_trait(struct application *app, const struct row_trait *trait)
 	int rc = trait_put(app->rows[0], trait, true, arena, &put);
 	if (rc || put == TRAIT_LOST) return rc;
 	app->took_trait |= put == TRAIT_TAKEN;
+	if (put == TRAIT_TAKEN && trait->origin.len) {
+		rc = expiry_note(app->people, origin_expiry(trait->origin), &app->rows[0]->id, app->context.t);
+		if (rc) return rc;
+	}
 	if (put == TRAIT_TAKEN)
 		cache_grow(&app->people->cache,
 			   app->row_count * (trait->name.len + trait->value.len + trait->origin.len));

@@ -4,7 +4,7 @@
 
 #include "grpc/grpc.h"
 
-extern const struct grpc_service event_service, profile_service;
+extern const struct grpc_service event_service, profile_service, change_service;
 
 /* A server of every service, with reflection; what handlers find as grpc_worker() is an api_worker. */
 MUST_USE int rpc_new(struct grpc_server **out);

@@ -10,6 +10,7 @@ import platform
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -211,6 +212,7 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {fo
                               *(word for header in headers for word in ("-H", header)), f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True)  # fmt: skip
         if f"{requests} succeeded" not in run.stdout:
             sys.exit(f"h2load failed: {run.stdout} {run.stderr}")
+        return int(re.search(r"\((\d+)\) data", run.stdout).group(1))
 
     @contextlib.contextmanager
     def nghttpd(self):
@@ -249,6 +251,44 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {fo
         self.row(f"unary Publish of {len(event) - 5} bytes, io threads' CPU", "2.5 ×", f"{unary:.1f} µs", f"{limit:.1f} µs nghttpd", f"{unary / limit:.1f} ×", unary <= 2.5 * limit)
         self.row("PublishStream, io threads' CPU a message", "3 µs", f"{streamed:.1f} µs", "", "", streamed <= 3)
 
+    def subscribe(self):
+        """Every change there is as a stream of messages, and a thousand who wait for something that does not come."""
+        idle, rounds = 1000, 2 if self.quick else 8
+        request = framed(b"\x18\x01")  # SubscribeRequest{from_oldest: true}
+        headers = ["content-type: application/grpc", "te: trailers", f"authorization: Bearer {TOKEN}", "grpc-timeout: 3S"]
+        with self.cdpd("subscribe") as daemon:
+            pid = daemon.process.pid
+
+            def ingest():
+                before, start = thread_cpu(pid), time.monotonic()
+                self.load(daemon.port, "--mode", "batch", "--batch", 500, "--path", "/v1/batch", "--connections", 4, "--users", self.users, "--requests", rounds * 50)
+                daemon.wait_folded()
+                return thread_cpu(pid) - before, time.monotonic() - start
+
+            self.fill(daemon)
+            ingest()
+            changes = json.loads(daemon.get("/v1/subscriptions/all", method="PUT", body=b'{"start":"oldest"}'))["behind"]
+            before = thread_cpu(pid, "cdpd-io")
+            data = self.h2load(daemon.port, "/cdpd.v1.ChangeService/Subscribe", request, 1, 1, 1, *headers)
+            if data < 120 * changes:
+                sys.exit(f"{data} bytes are not all of {changes} changes")
+            each = (thread_cpu(pid, "cdpd-io") - before) / changes
+            alone, _ = ingest()
+            memory, sockets = daemon.memory(), []
+            for _ in range(idle):
+                stream = socket.create_connection(("127.0.0.1", daemon.port))
+                stream.sendall(f"GET /v1/changes?kind=merged HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
+                sockets.append(stream)
+            for stream in sockets:
+                stream.recv(4096)
+            used = daemon.memory() - memory
+            beside, _ = ingest()
+            for stream in sockets:
+                stream.close()
+        self.row(f"Subscribe, {changes:,} changes, io threads' CPU a message", "1 µs", f"{each:.2f} µs", "", "", each <= 1)
+        self.row(f"{idle:,} idle subscribers, memory (RssAnon)", "20 MB", f"{used / 1e6:.1f} MB", "", "", used < 20e6)
+        self.row("… what ingesting and folding costs beside them", "1.1 ×", f"{beside / 1e6:.2f} s CPU", f"{alone / 1e6:.2f} s without", f"{beside / alone:.2f} ×", beside <= 1.1 * alone)
+
     def memory(self):
         with self.cdpd("empty") as daemon:
             time.sleep(1)
@@ -277,7 +317,7 @@ class Daemon:
         self.folder.mkdir()
         (self.folder / "cdpd.yaml").write_text((CONFIG + extra).format(data=self.folder / "data", folder=self.folder, build=bench.build))
         tokens = self.folder / "tokens.yaml"
-        tokens.write_text(f"tokens:\n  - {{name: bench, token: {TOKEN}, scopes: [\"profiles:read\", admin]}}\n")
+        tokens.write_text(f"tokens:\n  - {{name: bench, token: {TOKEN}, scopes: [\"profiles:read\", \"changes:read\", admin]}}\n")
         tokens.chmod(0o600)
 
     def start(self):
@@ -293,8 +333,8 @@ class Daemon:
                 return self
             time.sleep(0.01)
 
-    def get(self, path):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"Authorization": f"Bearer {TOKEN}"})
+    def get(self, path, method="GET", body=None):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, {"Authorization": f"Bearer {TOKEN}"}, method=method)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.read()
 
@@ -364,7 +404,7 @@ def main():
     parser.add_argument("figures", nargs="*")
     parser.add_argument("--quick", action="store_true", help="small and short: shows that the benches run, not how fast cdpd is")
     options = parser.parse_args()
-    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "grpc"]
+    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "grpc", "subscribe"]
     base = os.environ.get("CDPD_BENCH_DIR")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=base or ROOT / "build") as folder:
         bench = Bench(options.build, folder, options.quick)
