@@ -42,3 +42,15 @@ int resolve_apply(struct fold *fold, const struct record *record)
 						.has_patch = resolution.patch.len > 0};
 	return people_resolve_await(fold->people, &given, record->seq, record->t);
 }
+
+int resolve_leave_out(struct fold *fold, const struct record *record)
+{
+	struct resolution resolution;
+	struct outcome outcome;
+	int rc = resolution_decode(record->payload, &fold->arena, &resolution);
+	if (!rc) rc = people_await_find(fold->people, resolution.event_seq, resolution.enricher, &outcome);
+	if (rc) return rc == ERR_NOT_FOUND || rc == ERR_CORRUPT ? OK : rc;
+	const struct people_resolution given = {
+	    .event_seq = resolution.event_seq, .enricher = resolution.enricher, .outcome = &outcome};
+	return people_resolve_await(fold->people, &given, record->seq, record->t);
+}

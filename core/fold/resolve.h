@@ -5,3 +5,5 @@
 
 /* In the record's transaction. ERR_FORMAT: it is none that this version writes, nothing was changed. An answer to a wait that is over changes nothing. */
 MUST_USE int resolve_apply(struct fold *fold, const struct record *record);
+/* The fold crashed on it: the wait ends, nothing is counted. */
+MUST_USE int resolve_leave_out(struct fold *fold, const struct record *record);

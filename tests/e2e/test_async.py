@@ -2,6 +2,7 @@
 providers do."""
 
 import contextlib
+import http.client
 import http.server
 import json
 import os
@@ -550,3 +551,26 @@ def test_a_stop_does_not_wait_for_a_service_that_hangs(stopped, provider):
     wait_for(stopped, lambda: posted(provider) == ["m1"])
     assert stopped.stop(30) == 0
     stopping.set()
+
+
+def test_an_answer_that_crashes_the_fold_ends_the_wait(stopped):
+    """Twice, then the answer is left out, visibly; the event waits for nothing any more, its neighbours count."""
+    with_asker(stopped, "say: crash-now, until: 1", features=FEATURES + "  - {{name: boom, type: crasher, field: enrichment.asker.said}}\n")
+    shutil.copy(TEST_PLUGINS / "crasher.so", stopped.folder / "plugins")
+    os.chmod(stopped.folder / "plugins" / "crasher.so", 0o755)
+    stopped.start()
+    with contextlib.suppress(OSError, http.client.HTTPException):  # the crash may overtake the answer
+        stopped.track("u1", "A", "m1")
+    deaths = 0
+    while deaths < 2:
+        stopped.process.wait(30)
+        deaths += 1
+        stopped.process.stdout.close()
+        stopped.spawn()
+    stopped.kill()
+    with_asker(stopped, features=FEATURES + "  - {{name: boom, type: crasher, field: enrichment.asker.said}}\n")
+    stopped.start()
+    stopped.track("u1", "A", "m2")
+    wait_for(stopped, lambda: features(stopped).get("heard") == 1)
+    assert features(stopped)["events"] == 2 and metric(stopped, "cdpd_quarantined_total", "") >= 1
+    wait_for(stopped, lambda: metric(stopped, "cdpd_awaits", "") == 0)
