@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import threading
 import time
 
@@ -574,3 +575,32 @@ def test_an_answer_that_crashes_the_fold_ends_the_wait(stopped):
     wait_for(stopped, lambda: features(stopped).get("heard") == 1)
     assert features(stopped)["events"] == 2 and metric(stopped, "cdpd_quarantined_total", "") >= 1
     wait_for(stopped, lambda: metric(stopped, "cdpd_awaits", "") == 0)
+
+
+@pytest.mark.parametrize(
+    "enrichers,complaint",
+    [
+        ("- {{plugin: campaign, events: [A]}}", "'events' is for asynchronous enrichers, 'campaign' is none"),
+        ("- {{plugin: campaign, fail: closed}}", "'fail' is for asynchronous enrichers, 'campaign' is none"),
+        ("- {{plugin: asker, fail: perhaps}}", "open"),
+        ("- {{plugin: asker, deadlin: 1s}}", "did you mean 'deadline'"),
+        ("- {{plugin: asker, http: {{allow: ['10.0.0.0/99']}}}}", "'10.0.0.0/99' is neither a network"),
+        ("- {{plugin: asker}}\n  - {{plugin: asker}}", "asker"),
+        ("- {{plugin: asker, max_wait: 0}}", "max_wait"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_its_line(stopped, enrichers, complaint):
+    with_asker(stopped, names=())
+    text = stopped.config_file.read_text().replace("{", "{{").replace("}", "}}").replace("  - {{plugin: campaign}}", "  " + enrichers)
+    stopped.write_config(text)
+    run = subprocess.run(stopped.command("-n"), capture_output=True, text=True, timeout=60, cwd=stopped.folder)
+    assert run.returncode == 1 and complaint in run.stderr and "cdpd.yaml:" in run.stderr, run.stderr
+
+
+def test_sync_enrichers_change_at_a_restart_only(stopped):
+    with_asker(stopped).start()
+    text = stopped.config_file.read_text().replace("{", "{{").replace("}", "}}")
+    stopped.write_config(text.replace("  - {{plugin: campaign}}\n", ""))
+    stopped.reload()
+    wait_for(stopped, lambda: "can only change at a restart" in stopped.log_text())
+    assert [p["kind"] for p in stopped.get("/v1/admin/plugins").json["plugins"]] == ["enrich", "enrich_async"]
