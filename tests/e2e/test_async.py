@@ -448,6 +448,28 @@ def test_private_addresses_are_refused(stopped, provider):
     assert provider.seen == [], "nobody came"
 
 
+def test_connections_and_requests_are_limited(stopped, provider):
+    """20 a second: a burst of two, then one each 50 ms. Never more than two at a time."""
+    inside, most, lock = [0], [0], threading.Lock()
+
+    def answer(handler):
+        with lock:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+        time.sleep(0.02)
+        with lock:
+            inside[0] -= 1
+        say(handler)
+
+    provider.answer = answer
+    with_fetcher(stopped, provider, "", ", http: {{allow: [127.0.0.1], connections: 2, requests_per_second: 20}}").start()
+    began = time.monotonic()
+    for n in range(40):
+        stopped.track("u1", "Paris", f"m{n}")
+    fetched(stopped, 40)
+    assert time.monotonic() - began >= 1.5 and most[0] <= 2 and len(provider.seen) == 40
+
+
 def test_a_redirect_is_judged_like_a_request(stopped, provider):
     other = Provider(say)
     provider.answer = lambda handler: say(handler, 302, Location=f"http://127.0.0.2:{other.server_port}/elsewhere")
