@@ -490,7 +490,7 @@ static void what_needs_a_restart(void **state)
 	    {"enrichers: [a]", "enrichers: [{plugin: a, name: a}]", NULL},
 	    {"enrichers: [{plugin: a, options: {x: 1}}]", "\nenrichers:\n- plugin: a\n  options:\n    x: 1\n", NULL},
 	    {"enrichers: [{plugin: a, options: {x: 1}}]", "enrichers: [{plugin: a, options: {x: 2}}]", NULL},
-	    {"enrichers: [a, b]", "enrichers: [b, a]", "enrichers"},
+	    {"enrichers: [a, b]", "enrichers: [b, a]", NULL},
 	    {"limits: {connections: 1}", "limits: {connections: 2}\nlog: {level: debug}\n" SOURCE, NULL},
 	};
 	(void)state;
