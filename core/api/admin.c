@@ -9,6 +9,7 @@
 #include "api/segments.h"
 #include "base/clock.h"
 #include "plugin/instance.h"
+#include "plugin/plugin.h"
 
 static void write_uint(struct json_out *out, struct str key, uint64_t value)
 {

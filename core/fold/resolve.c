@@ -8,7 +8,7 @@ int resolve_event(struct fold *fold, const struct record *record, struct cdpd_ev
 	uint64_t seqs[ASYNC_ENRICHERS_MAX];
 	size_t count;
 	int rc = event_decode(record->payload, &fold->arena, event);
-	if (!rc) rc = people_resolutions_of(fold->people, record->seq, seqs, &count);
+	if (!rc) rc = people_event_resolutions(fold->people, record->seq, seqs, &count);
 	return rc ? rc : event_patch(fold->journal, &fold->arena, seqs, count, event);
 }
 
