@@ -5,12 +5,26 @@
 #include "profile/segments.h"
 #include "profile/trait.h"
 
+static int put_entry(struct people *people, int64_t at, const struct fragment_id *fragment)
+{
+	uint8_t key[DUE_KEY_SIZE];
+	due_key(at, fragment, key);
+	return due_put(people->txn, people->segments->tables.expiries, key);
+}
+
+static int delete_entry(struct people *people, int64_t at, const struct fragment_id *fragment)
+{
+	uint8_t key[DUE_KEY_SIZE];
+	due_key(at, fragment, key);
+	return due_del(people->txn, people->segments->tables.expiries, key);
+}
+
 int expiry_note(struct people *people, int64_t at, const struct fragment_id *fragment, int64_t t)
 {
 	struct segments *segments = people->segments;
 	if (at <= t) return OK;
 	if (at < segments->working.next_expiry) segments->working.next_expiry = at;
-	return due_put(people->txn, segments->tables.expiries, at, fragment);
+	return put_entry(people, at, fragment);
 }
 
 /* Whose it is must be asked of the table in any case: time alone is remembered. */
@@ -144,7 +158,7 @@ int expiry_fire(struct people *people, const struct fragment_id *fragment, uint6
 {
 	struct segments *segments = people->segments;
 	struct expiring expiring = {.people = people, .seq = seq, .t = t, .at = segments->working.next_expiry};
-	int rc = due_del(people->txn, segments->tables.expiries, expiring.at, fragment);
+	int rc = delete_entry(people, expiring.at, fragment);
 	segments->is_expiry_known = false;
 	if (!rc) rc = load(&expiring, fragment);
 	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
@@ -160,7 +174,7 @@ int expiry_fire(struct people *people, const struct fragment_id *fragment, uint6
 static int drop(struct people *people, int64_t at, const struct fragment_id *fragment)
 {
 	struct segments *segments = people->segments;
-	int rc = at ? due_del(people->txn, segments->tables.expiries, at, fragment) : ERR_NOT_FOUND;
+	int rc = at ? delete_entry(people, at, fragment) : ERR_NOT_FOUND;
 	if (!rc && at == segments->working.next_expiry) segments->is_expiry_known = false;
 	return rc == ERR_NOT_FOUND ? OK : rc;
 }
