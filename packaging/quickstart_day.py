@@ -10,6 +10,7 @@ import http.client
 import json
 import random
 import sys
+import time
 import urllib.parse
 
 WRITE_KEY, SERVER_KEY = "demo-write-key", "demo-server-key"
@@ -24,6 +25,8 @@ AGENTS = [
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_3) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.3 Safari/605.1.15",
 ]
 REFERRERS = ["https://www.google.com/", "https://duckduckgo.com/?q=green+tea", "https://t.me/tea_lovers", ""]
+# What the shop's old till in Seattle remembers: imported, so it gets the weather of then (conf/demo-weather.csv).
+VISITS = ["2015-12-07T12:10:00-08:00", "2015-12-21T17:45:00-08:00", "2015-12-26T11:20:00-08:00"]
 PRODUCTS = [("G-32", "Board game", 27.5), ("T-07", "Green tea", 6.25), ("C-11", "Cup", 12.0), ("B-90", "Blanket", 49.9)]
 
 
@@ -88,7 +91,14 @@ class Day:
     def answer(self, form, who, answers, **more):
         self.answers.append((form, {"userId": who, "responseId": f"day-{self.date}-{who}-{form}", "answers": answers, **more}))
 
+    def visit_store(self, who, number, when):
+        event = {"type": "track", "event": "Store Visited", "messageId": f"till-{who}-{number}", "userId": who, "timestamp": when,
+                 "properties": {"store": "Seattle"}, "context": {"ip": ADDRESSES[0]}}
+        self.events.append((-1, event))
+
     def play(self):
+        for number, when in enumerate(VISITS):
+            self.visit_store("anna", number, when)
         for index, who in enumerate(PEOPLE):
             self.person(who, index)
         for index in range(20):
@@ -113,12 +123,17 @@ class Client:
 
 
 def wait_applied(client, position):
-    """A read with min_position waits until the fold has passed the last event."""
-    client.connection.request("GET", f"/v1/profiles/user_id:anna?min_position={position}", headers={"Authorization": "Bearer demo-read-token"})
-    response = client.connection.getresponse()
-    response.read()
-    if response.status != 200:
-        sys.exit(f"the profile cannot be read back ({response.status})")
+    """A read with min_position waits until the fold has passed the last event; the weather comes a moment later."""
+    for _ in range(100):
+        client.connection.request("GET", f"/v1/profiles/user_id:anna?min_position={position}", headers={"Authorization": "Bearer demo-read-token"})
+        response = client.connection.getresponse()
+        profile = response.read()
+        if response.status != 200:
+            sys.exit(f"the profile cannot be read back ({response.status})")
+        if json.loads(profile)["features"].get("visits_in_the_rain"):
+            return
+        time.sleep(0.1)
+    sys.exit("the weather of anna's visits is missing: see the log")
 
 
 def progress(done, total):
