@@ -140,6 +140,12 @@ def test_a_rate_limit_slows_down_and_loses_nothing():
         assert cdpd.settled()["events"]["applied"] == 1000
 
 
+def test_requests_that_go_as_one_are_under_no_limit_of_one_request():
+    with running(extra="limits: {{batch_events: 3}}\n") as cdpd, client(cdpd) as rpc:
+        assert settled(rpc.PublishStream(requests(1000))) == (1000, [])
+        assert cdpd.settled()["events"]["applied"] == 1000
+
+
 def test_a_reader_that_sleeps_costs_no_memory(cdpd):
     with client(cdpd) as rpc:
         before = cdpd.memory()
