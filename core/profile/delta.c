@@ -153,7 +153,8 @@ static int compare_traits(struct people *people, const struct slot *slot, const 
 		struct str name = new->traits[i].name;
 		/* What ran out in this transaction and had been replaced before was not told. */
 		const struct row_trait *before = old ? trait_winner(old, name, people->committed.applied_t) : NULL;
-		const struct row_trait *since = old ? trait_winner(old, name, slot->cause_t) : NULL;
+		const struct row_trait *since =
+		    before && before->origin.len ? trait_winner(old, name, slot->cause_t) : before;
 		if (!slot->has_expired && is_shown_alike(before, winner) && is_shown_alike(since, winner)) continue;
 		if (!winner && slot->has_new_members) continue; /* told as gone */
 		int rc = tell_trait(&draft, name, winner);
