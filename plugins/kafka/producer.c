@@ -53,6 +53,8 @@ static void on_error(rd_kafka_t *rk, int error, const char *reason, void *opaque
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
 	struct kafka *self = rd_kafka_opaque(rk);
+	/* It calls what we rest on experimental, for every producer anew. */
+	if (strcmp(facility, "CONFWARN") == 0 && strstr(text, "enable.gapless.guarantee")) return;
 	/* A broken connection is its errors too; that the destination fails is the daemon's to say. */
 	enum cdpd_log_level at = level <= LOG_WARNING ? CDPD_LOG_WARN
 				 : level <= LOG_INFO  ? CDPD_LOG_INFO
