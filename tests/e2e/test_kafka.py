@@ -140,3 +140,19 @@ def test_apache_kafka(stopped, broker):
     broker.start()
     rows = wait_for(broker, wanted, stopped, timeout=180)
     check(rows, taken_order(stopped, ["u0", "u1", "u2"]))
+
+
+def test_a_stop_does_not_wait_for_a_broker(stopped, mock):
+    daemon = configure(stopped, mock)
+    daemon.write_config(daemon.config_file.read_text().replace("timeout: 3s", "timeout: 25s").replace("{", "{{").replace("}", "}}"))
+    daemon.start()
+    wanted = send(daemon, "up", 3)
+    wait_for(mock, wanted, daemon)
+    mock.say("down")
+    wanted |= send(daemon, "down", 3)
+    daemon.settled()
+    time.sleep(0.5)  # it is most likely inside export_batch now; the stop must end well in any case
+    assert daemon.stop(timeout=60) == 0, daemon.log_text()
+    mock.say("up")
+    daemon.start()
+    check(wait_for(mock, wanted, daemon), {})
