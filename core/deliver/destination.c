@@ -36,6 +36,13 @@ static void make_metrics(struct destination *d)
 			       "Records that retention trimmed before the destination took them.");
 	d->denied = metric_of(d, METRIC_COUNTER, "cdpd_destination_denied_total",
 			      "Records not handed over because the person does not consent.");
+	d->filtered = metric_of(d, METRIC_COUNTER, "cdpd_destination_filtered_total",
+				"Records that the destination's events, segments, where or mapping leave out.");
+	d->unmapped = metric_of(d, METRIC_COUNTER, "cdpd_destination_unmapped_total",
+				"Records that became dead letters because the mapping could not be filled.");
+	d->letters_lost = metric_of(d, METRIC_COUNTER, "cdpd_destination_dead_letters_lost_total",
+				    "Dead letters that made room for newer ones, or whose record was trimmed.");
+	d->letters = metric_of(d, METRIC_GAUGE, "cdpd_destination_dead_letters", "Dead letters that are kept.");
 	d->lag = metric_of(d, METRIC_GAUGE, "cdpd_destination_lag_records",
 			   "Records between the fold and the destination's cursor.");
 	d->failing = metric_of(d, METRIC_GAUGE, "cdpd_destination_failing", "1 while the destination takes nothing.");
@@ -48,6 +55,9 @@ static void show_counters(const struct destination *d)
 	metric_set(d->retries, (int64_t)d->row.retries);
 	metric_set(d->expired, (int64_t)d->row.expired_records);
 	metric_set(d->denied, (int64_t)d->row.denied);
+	metric_set(d->filtered, (int64_t)d->row.filtered);
+	metric_set(d->unmapped, (int64_t)d->row.unmapped);
+	metric_set(d->letters_lost, (int64_t)d->row.letters_lost);
 }
 
 static bool is_gated(const struct config *config, const struct conf_instance *conf)
@@ -73,6 +83,7 @@ static int read_conf(struct destination *d, const struct config *config, const s
 	d->conf = checked.conf;
 	d->is_gated = is_gated(config, conf);
 	d->async = conf->async;
+	if ((rc = selection_make(&d->arena, conf, &d->selection))) return rc;
 	rc = http_guard_make(&d->arena, conf->async.http_allow, conf->async.http_allow_count, &d->guard, &text);
 	if (rc == ERR_INVALID)
 		log_error(LOG_DELIVER, "destination %.*s: http.allow: '%.*s' is neither a network nor a host name",
@@ -89,10 +100,14 @@ int destination_read_cursor(struct destination *d)
 		row.next_seq = journal_first_seq(d->shared->journal);
 		rc = OK;
 	}
+	uint64_t letters = 0, queued = 0;
+	if (rc == OK) rc = letters_count(d->shared->cursors, d->name, &letters, &queued);
 	d->committed_seq = row.next_seq;
 	d->committed_at_us = clock_mono_us();
+	d->may_have_letters = letters > 0;
 	pthread_mutex_lock(&d->lock);
 	d->row = row;
+	d->has_queued = queued > 0;
 	pthread_mutex_unlock(&d->lock);
 	return rc;
 }
@@ -153,7 +168,8 @@ static bool is_same_http(const struct destination *a, const struct destination *
 bool destination_is_same(const struct destination *d, const struct destination *other)
 {
 	return str_eq(d->name, other->name) && d->plugin == other->plugin && d->is_gated == other->is_gated &&
-	       plugin_conf_is_same(d->conf, other->conf) && is_same_http(d, other);
+	       plugin_conf_is_same(d->conf, other->conf) && is_same_http(d, other) &&
+	       selection_is_same(&d->selection, &other->selection);
 }
 
 /* ── calls into the plugin ───────────────────────────────────────────────── */
@@ -330,31 +346,97 @@ static void note_drop(struct destination *d, uint64_t seq, struct str reason)
 
 /* ── the cursor ──────────────────────────────────────────────────────────── */
 
+static int write_step(struct destination *d, struct cursor_row *row)
+{
+	struct store_txn *txn;
+	struct cursors *cursors = d->shared->cursors;
+	uint64_t letters, lost;
+	int rc = cursors_begin(cursors, &txn);
+	if (rc) return rc;
+	if (d->changes.put_count || d->changes.gone_count) {
+		rc = letters_write(cursors, txn, d->reader, d->name, &d->changes, &letters, &lost);
+		if (rc) {
+			cursors_abort(cursors, txn);
+			return rc;
+		}
+		row->letters_lost += lost;
+		metric_set(d->letters, (int64_t)letters);
+	}
+	cursors_write(cursors, txn, d->name, row);
+	return cursors_commit(cursors, txn);
+}
+
 /* False: nothing can be made durable here any more. */
 static bool commit_cursor(struct destination *d)
 {
 	struct cursor_row row = d->row; /* only this thread writes it */
-	int rc = cursors_put(d->shared->cursors, d->name, &row);
-	show_counters(d);
-	destination_show_lag(d);
+	int rc = write_step(d, &row);
 	if (rc == OK) {
+		pthread_mutex_lock(&d->lock);
+		d->row.letters_lost = row.letters_lost;
+		pthread_mutex_unlock(&d->lock);
+		if (d->changes.put_count) d->may_have_letters = true;
+		d->changes.put_count = d->changes.gone_count = 0;
 		d->committed_seq = row.next_seq;
 		d->committed_at_us = clock_mono_us();
-		return true;
 	}
+	show_counters(d);
+	destination_show_lag(d);
+	if (rc == OK) return true;
 	log_error(LOG_DELIVER, "cursor of destination %.*s was not written, records may come twice after a crash (%s)",
 		  STR_ARG(d->name), status_str(rc));
 	return rc != ERR_PANIC;
 }
 
-/* Under the lock: what consent kept back below the cursor, once. */
-static void book_denied(struct destination *d)
+static bool has_changes(const struct destination *d)
+{
+	return d->changes.put_count > 0 || d->changes.gone_count > 0;
+}
+
+/* What became letters must be written before anything else may become one. */
+static bool commit_step(struct destination *d)
+{
+	if (!has_changes(d)) return commit_cursor(d);
+	while (has_changes(d) && !is_stopping(d)) { /* stopping: the cursor is not written either, they come again */
+		if (!commit_cursor(d)) return false;
+		if (has_changes(d)) wait_until(d, clock_mono_us() + US_PER_SECOND, false);
+	}
+	return true;
+}
+
+static void letter_gone(struct destination *d, uint64_t seq)
+{
+	if (d->may_have_letters) d->changes.gone[d->changes.gone_count++] = seq;
+}
+
+static void letter_put(struct destination *d, uint64_t seq, enum letter_cause cause, const uint8_t fragment[16],
+		       uint32_t attempts, struct str reason)
+{
+	d->changes.put[d->changes.put_count++] = letter_make(seq, cause, fragment, attempts, reason);
+}
+
+/* Under the lock. */
+static void book_aside(struct destination *d, const struct aside *aside)
+{
+	switch (aside->kind) {
+	case ASIDE_DENIED: d->row.denied++; break;
+	case ASIDE_FILTERED: d->row.filtered++; break;
+	case ASIDE_UNMAPPED:
+		d->row.unmapped++;
+		letter_put(d, aside->seq, LETTER_UNMAPPED, aside->fragment, 0, aside->why);
+		break;
+	case ASIDE_GONE: d->row.letters_lost++; break;
+	}
+	if (d->batch.is_redrive && aside->kind != ASIDE_UNMAPPED) letter_gone(d, aside->seq);
+}
+
+/* Under the lock: what was kept back below the cursor, once. */
+static void book_asides(struct destination *d)
 {
 	struct batch *batch = &d->batch;
-	while (batch->denied_booked < batch->denied_count && batch->denied[batch->denied_booked] < d->row.next_seq) {
-		batch->denied_booked++;
-		d->row.denied++;
-	}
+	while (batch->aside_booked < batch->aside_count &&
+	       (batch->is_redrive || batch->asides[batch->aside_booked].seq < d->row.next_seq))
+		book_aside(d, &batch->asides[batch->aside_booked++]);
 }
 
 /* A step over records that were not for it is durable now and then: repeating it costs nothing. */
@@ -362,9 +444,10 @@ static bool move_idle(struct destination *d, uint64_t next_seq)
 {
 	pthread_mutex_lock(&d->lock);
 	d->row.next_seq = next_seq;
-	book_denied(d);
+	book_asides(d);
 	pthread_mutex_unlock(&d->lock);
-	metric_set(d->denied, (int64_t)d->row.denied);
+	show_counters(d);
+	if (has_changes(d)) return commit_step(d);
 	bool is_due =
 	    next_seq - d->committed_seq >= CURSOR_IDLE_ROWS || clock_mono_us() - d->committed_at_us >= CURSOR_IDLE_US;
 	destination_show_lag(d);
@@ -429,11 +512,15 @@ static struct tally count_verdicts(struct destination *d, const struct handover 
 		struct export_verdict verdict = handover_verdict(h, i);
 		/* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.ArraySubscript): make_handover gave each record its place */
 		d->batch.is_settled[places[i]] = verdict.verdict != CDPD_RETRY;
+		size_t at = places[i];
 		if (verdict.verdict == CDPD_ACK) {
 			tally.delivered++;
+			letter_gone(d, d->batch.seqs[at]);
 		} else if (verdict.verdict == CDPD_DROP) {
 			tally.dropped++;
-			note_drop(d, d->batch.seqs[places[i]], verdict.reason);
+			note_drop(d, d->batch.seqs[at], verdict.reason);
+			letter_put(d, d->batch.seqs[at], LETTER_DROPPED, d->batch.fragments[at],
+				   d->batch.records[at].attempt, verdict.reason);
 		} else {
 			tally.retried++;
 			if (verdict.retry_after_us > tally.retry_after_us)
@@ -458,8 +545,8 @@ static void book(struct destination *d, const struct tally *tally)
 	d->row.delivered += tally->delivered;
 	d->row.dropped += tally->dropped;
 	d->row.retries += tally->retried;
-	d->row.next_seq = settled_until(&d->batch);
-	book_denied(d);
+	if (!d->batch.is_redrive) d->row.next_seq = settled_until(&d->batch);
+	book_asides(d);
 	if (tally->delivered) d->row.last_success_us = clock_wall_us();
 	pthread_mutex_unlock(&d->lock);
 }
@@ -508,7 +595,7 @@ static bool attempt(struct destination *d, int64_t *wait_us)
 	}
 	book(d, &tally);
 	if (rc == OK) handover_unref(h);
-	return commit_cursor(d);
+	return commit_step(d);
 }
 
 /* Until the batch is settled or the destination is asked to stop. */
@@ -518,7 +605,8 @@ static bool hand_over(struct destination *d)
 		int64_t wait_us;
 		if (!attempt(d, &wait_us)) return false;
 		if (wait_us) wait_until(d, clock_mono_us() + wait_us, false);
-		if (d->row.next_seq < journal_first_seq(d->shared->journal)) break; /* expired meanwhile */
+		if (!d->batch.is_redrive && d->row.next_seq < journal_first_seq(d->shared->journal))
+			break; /* expired meanwhile */
 	}
 	return true;
 }
@@ -531,15 +619,56 @@ static void fail_and_wait(struct destination *d, struct str why)
 	wait_until(d, clock_mono_us() + backoff_us(d), false);
 }
 
+static bool take_queued(struct destination *d)
+{
+	pthread_mutex_lock(&d->lock);
+	bool has_queued = d->has_queued;
+	d->has_queued = false;
+	pthread_mutex_unlock(&d->lock);
+	return has_queued;
+}
+
+void destination_redrive(struct destination *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->has_queued = true;
+	pthread_mutex_unlock(&d->lock);
+	destination_wake(d);
+}
+
+/* Letters that were queued again, before anything new. *did: there were some. False: stop for good. */
+static bool redrive(struct destination *d, bool *did)
+{
+	uint64_t seqs[HANDOVER_RECORDS_MAX];
+	size_t count = 0;
+	*did = take_queued(d);
+	if (!*did) return true;
+	const struct gate gate = {d->name, d->is_gated, &d->selection};
+	int rc = letters_queued(d->shared->cursors, d->name, HANDOVER_RECORDS_MAX, seqs, &count);
+	*did = rc || count;
+	if (!*did) return true;
+	destination_redrive(d); /* until a look finds none */
+	d->may_have_letters = true;
+	if (rc == OK) rc = batch_gather_named(&d->batch, d->shared, d->reader, &gate, seqs, count);
+	if (rc) {
+		fail_and_wait(d, str_from(status_str(rc)));
+		return true;
+	}
+	return d->batch.count ? hand_over(d) : move_idle(d, d->row.next_seq);
+}
+
 /* One round. False: stop for good. */
 static bool step(struct destination *d)
 {
+	bool did;
 	if (!d->instance && !create(d)) {
 		fail_and_wait(d, STR("the plugin could not be created; its own text is in the log"));
 		return true;
 	}
+	if (!redrive(d, &did)) return false;
+	if (did) return true;
 	if (!skip_gap(d)) return false;
-	const struct gate gate = {d->name, d->is_gated};
+	const struct gate gate = {d->name, d->is_gated, &d->selection};
 	int rc = batch_gather(&d->batch, d->shared, d->reader, &gate, d->row.next_seq);
 	if (rc == ERR_GONE) return true; /* the next round sees the gap */
 	if (rc) {
@@ -645,6 +774,10 @@ int destination_status(struct destination *d, struct arena *arena, struct destin
 	out->retries = row.retries;
 	out->expired_records = row.expired_records;
 	out->denied = row.denied;
+	out->filtered = row.filtered;
+	out->unmapped = row.unmapped;
+	out->letters_lost = row.letters_lost;
+	if (rc == OK) rc = letters_count(d->shared->cursors, d->name, &out->letters, &out->letters_queued);
 	out->is_failing = is_failing;
 	out->last_success_us = row.last_success_us;
 	if (rc == OK) rc = arena_str(arena, d->name, &out->name);
