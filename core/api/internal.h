@@ -118,6 +118,7 @@ MUST_USE int history_register(struct router *router);
 MUST_USE int segments_register(struct router *router);
 MUST_USE int changes_register(struct router *router);
 MUST_USE int admin_register(struct router *router);
+MUST_USE int operate_register(struct router *router);
 MUST_USE int rejects_register(struct router *router);
 MUST_USE int trace_register(struct router *router);
 MUST_USE int tail_register(struct router *router);

@@ -225,8 +225,9 @@ static int write_event(struct batch *batch, struct deliver_shared *shared, struc
 	char position[POSITION_TEXT_SIZE];
 	int rc = event_decode(record->payload, &batch->scratch, &event);
 	if (rc) return rc;
-	if (batch->is_outside[i] || !selection_takes_event(gate->selection, &event)) {
-		rc = set_aside(batch, i, ASIDE_FILTERED, STR_NONE);
+	bool is_wanted = selection_takes_event(gate->selection, &event);
+	if (batch->is_outside[i] || !is_wanted) {
+		rc = set_aside(batch, i, ASIDE_FILTERED, is_wanted ? SELECTION_NOT_IN_SEGMENTS : SELECTION_NOT_IN_EVENTS);
 		return rc ? rc : ERR_NOT_FOUND;
 	}
 	if ((rc = patch_event(batch, shared, reader, batch->resolutions[i], &event))) return rc;
@@ -318,6 +319,7 @@ static int pick_named(struct batch *batch, struct people_reader *reader, const s
 	struct outcome outcome;
 	int rc = people_read_begin(reader, &applied);
 	if (rc) return rc;
+	if (gate->is_gated && !people_gates_destination(reader, gate->name)) rc = ERR_BUSY;
 	for (size_t i = 0; i < count && rc == OK; i++) {
 		struct picking picking = {.batch = batch};
 		rc = people_get_outcome(reader, seqs[i], &outcome);

@@ -45,6 +45,9 @@ static void make_metrics(struct destination *d)
 	d->letters = metric_of(d, METRIC_GAUGE, "cdpd_destination_dead_letters", "Dead letters that are kept.");
 	d->lag = metric_of(d, METRIC_GAUGE, "cdpd_destination_lag_records",
 			   "Records between the fold and the destination's cursor.");
+	d->lag_seconds = metric_of(d, METRIC_GAUGE, "cdpd_destination_lag_seconds",
+				   "Age of the oldest record that waits for the destination.");
+	d->paused = metric_of(d, METRIC_GAUGE, "cdpd_destination_paused", "1 while an operator has paused it.");
 	d->failing = metric_of(d, METRIC_GAUGE, "cdpd_destination_failing", "1 while the destination takes nothing.");
 }
 
@@ -60,7 +63,7 @@ static void show_counters(const struct destination *d)
 	metric_set(d->letters_lost, (int64_t)d->row.letters_lost);
 }
 
-static bool is_gated(const struct config *config, const struct conf_instance *conf)
+bool destination_is_gated(const struct config *config, const struct conf_instance *conf)
 {
 	if (conf->purpose.len) return true;
 	for (size_t i = 0; i < config->purpose_count; i++)
@@ -81,7 +84,7 @@ static int read_conf(struct destination *d, const struct config *config, const s
 	if (rc) return rc;
 	d->plugin = checked.plugin;
 	d->conf = checked.conf;
-	d->is_gated = is_gated(config, conf);
+	d->is_gated = destination_is_gated(config, conf);
 	d->async = conf->async;
 	if ((rc = selection_make(&d->arena, conf, &d->selection))) return rc;
 	rc = http_guard_make(&d->arena, conf->async.http_allow, conf->async.http_allow_count, &d->guard, &text);
@@ -101,6 +104,8 @@ int destination_read_cursor(struct destination *d)
 		rc = OK;
 	}
 	uint64_t letters = 0, queued = 0;
+	struct order order = {.is_paused = false};
+	if (rc == OK) rc = order_get(d->shared->cursors, d->name, &order);
 	if (rc == OK) rc = letters_count(d->shared->cursors, d->name, &letters, &queued);
 	d->committed_seq = row.next_seq;
 	d->committed_at_us = clock_mono_us();
@@ -108,6 +113,7 @@ int destination_read_cursor(struct destination *d)
 	pthread_mutex_lock(&d->lock);
 	d->row = row;
 	d->has_queued = queued > 0;
+	d->order = order;
 	pthread_mutex_unlock(&d->lock);
 	return rc;
 }
@@ -135,6 +141,7 @@ int destination_new(struct deliver_shared *shared, const struct config *config, 
 	}
 	make_metrics(d);
 	show_counters(d);
+	metric_set(d->paused, d->order.is_paused);
 	*out = d;
 	return OK;
 }
@@ -275,7 +282,7 @@ static bool is_stopping(const struct destination *d)
 	return atomic_load(&d->stop);
 }
 
-/* Until `until_us`, a stop, or (when `wakes`) destination_wake. Runs the plugin's timers meanwhile. */
+/* Until `until_us`, a stop, an order, or (when `wakes`) destination_wake. Runs the plugin's timers meanwhile. */
 static void wait_until(struct destination *d, int64_t until_us, bool wakes)
 {
 	for (;;) {
@@ -283,12 +290,15 @@ static void wait_until(struct destination *d, int64_t until_us, bool wakes)
 		int64_t now = clock_mono_us();
 		int64_t timer = d->instance ? instance_next_timer(d->instance) : INT64_MAX;
 		int64_t next = timer < until_us ? timer : until_us;
+		if (next > now + US_PER_SECOND) next = now + US_PER_SECOND; /* the lag in seconds grows meanwhile */
+		destination_show_lag(d);
 		struct timespec ts = {(time_t)(next / US_PER_SECOND), (long)(next % US_PER_SECOND) * 1000};
 		pthread_mutex_lock(&d->lock);
-		bool is_over = is_stopping(d) || (wakes && d->was_woken) || now >= until_us;
+		bool is_over = is_stopping(d) || (wakes && d->was_woken) || d->is_reordered || now >= until_us;
 		bool has_http = d->instance && d->http;
 		if (!is_over && !has_http && next > now) pthread_cond_timedwait(&d->changed, &d->lock, &ts);
 		if (wakes && is_over) d->was_woken = false;
+		if (is_over) d->is_reordered = false;
 		pthread_mutex_unlock(&d->lock);
 		if (is_over) return;
 		if (has_http) http_wait(d->http, next);
@@ -598,11 +608,25 @@ static bool attempt(struct destination *d, int64_t *wait_us)
 	return commit_step(d);
 }
 
-/* Until the batch is settled or the destination is asked to stop. */
+static struct order order_of(struct destination *d)
+{
+	pthread_mutex_lock(&d->lock);
+	struct order order = d->order;
+	pthread_mutex_unlock(&d->lock);
+	return order;
+}
+
+/* Until the batch is settled or the destination is asked to stop or to go elsewhere. */
 static bool hand_over(struct destination *d)
 {
 	while (!is_stopping(d) && settled_until(&d->batch) != d->batch.next_seq) {
 		int64_t wait_us;
+		struct order order = order_of(d);
+		if (order.has_seek) break;
+		if (order.is_paused) {
+			wait_until(d, clock_mono_us() + US_PER_SECOND, false);
+			continue;
+		}
 		if (!attempt(d, &wait_us)) return false;
 		if (wait_us) wait_until(d, clock_mono_us() + wait_us, false);
 		if (!d->batch.is_redrive && d->row.next_seq < journal_first_seq(d->shared->journal))
@@ -617,6 +641,61 @@ static void fail_and_wait(struct destination *d, struct str why)
 {
 	note_failure(d, why);
 	wait_until(d, clock_mono_us() + backoff_us(d), false);
+}
+
+void destination_set_order(struct destination *d, const struct order *order)
+{
+	pthread_mutex_lock(&d->lock);
+	d->order = *order;
+	d->is_reordered = true;
+	pthread_mutex_unlock(&d->lock);
+	metric_set(d->paused, order->is_paused);
+	destination_wake(d);
+}
+
+/* False: nothing can be made durable here any more. */
+static bool go_back(struct destination *d, uint64_t seq)
+{
+	struct cursor_row row = d->row;
+	uint64_t first = journal_first_seq(d->shared->journal);
+	row.next_seq = seq < first ? first : seq;
+	int rc = order_settle(d->shared->cursors, d->name, seq, &row);
+	if (rc) {
+		fail_and_wait(d, str_from(status_str(rc)));
+		return rc != ERR_PANIC;
+	}
+	pthread_mutex_lock(&d->lock);
+	d->row.next_seq = row.next_seq;
+	if (d->order.seek_seq == seq) d->order.has_seek = false;
+	d->head_t = 0;
+	pthread_mutex_unlock(&d->lock);
+	d->committed_seq = row.next_seq;
+	log_info(LOG_DELIVER, "destination %.*s goes on from position %llu, as it was told", STR_ARG(d->name),
+		 (unsigned long long)row.next_seq);
+	return true;
+}
+
+/* *did: there is nothing else to do in this round. False: stop for good. */
+static bool obey(struct destination *d, bool *did)
+{
+	struct order order = order_of(d);
+	*did = order.has_seek || order.is_paused;
+	if (order.has_seek) return go_back(d, order.seek_seq);
+	if (order.is_paused) wait_until(d, clock_mono_us() + US_PER_SECOND, true);
+	return true;
+}
+
+/* How long the oldest record has waited: looked up once for each place the cursor stands at. */
+static void look_at_head(struct destination *d)
+{
+	struct record record = {.t = 0};
+	uint64_t seq = d->row.next_seq;
+	arena_reset(&d->batch.scratch);
+	bool waits = seq < people_applied(d->shared->people) &&
+		     journal_get(d->shared->journal, seq, &d->batch.scratch, &record) == OK;
+	pthread_mutex_lock(&d->lock);
+	d->head_t = waits ? record.t : 0;
+	pthread_mutex_unlock(&d->lock);
 }
 
 static bool take_queued(struct destination *d)
@@ -650,6 +729,10 @@ static bool redrive(struct destination *d, bool *did)
 	destination_redrive(d); /* until a look finds none */
 	d->may_have_letters = true;
 	if (rc == OK) rc = batch_gather_named(&d->batch, d->shared, d->reader, &gate, seqs, count);
+	if (rc == ERR_BUSY) { /* the commit that brings the definition wakes us */
+		*did = false;
+		return true;
+	}
 	if (rc) {
 		fail_and_wait(d, str_from(status_str(rc)));
 		return true;
@@ -661,6 +744,9 @@ static bool redrive(struct destination *d, bool *did)
 static bool step(struct destination *d)
 {
 	bool did;
+	look_at_head(d);
+	if (!obey(d, &did)) return false;
+	if (did) return true;
 	if (!d->instance && !create(d)) {
 		fail_and_wait(d, STR("the plugin could not be created; its own text is in the log"));
 		return true;
@@ -752,12 +838,21 @@ static uint64_t lag_of(const struct destination *d, uint64_t next_seq)
 	return applied > next_seq ? applied - next_seq : 0;
 }
 
+static int64_t lag_us_of(uint64_t lag, int64_t head_t)
+{
+	int64_t now = clock_wall_us();
+	return lag && head_t && now > head_t ? now - head_t : 0;
+}
+
 void destination_show_lag(struct destination *d)
 {
 	pthread_mutex_lock(&d->lock);
 	uint64_t next_seq = d->row.next_seq;
+	int64_t head_t = d->head_t;
 	pthread_mutex_unlock(&d->lock);
-	metric_set(d->lag, (int64_t)lag_of(d, next_seq));
+	uint64_t lag = lag_of(d, next_seq);
+	metric_set(d->lag, (int64_t)lag);
+	metric_set(d->lag_seconds, lag_us_of(lag, head_t) / US_PER_SECOND);
 }
 
 int destination_status(struct destination *d, struct arena *arena, struct destination_status *out)
@@ -765,10 +860,13 @@ int destination_status(struct destination *d, struct arena *arena, struct destin
 	pthread_mutex_lock(&d->lock);
 	struct cursor_row row = d->row;
 	bool is_failing = d->is_failing;
+	int64_t head_t = d->head_t;
+	out->is_paused = d->order.is_paused;
 	int rc = arena_str(arena, str_from(d->last_error), &out->last_error);
 	pthread_mutex_unlock(&d->lock);
 	out->cursor = row.next_seq;
 	out->lag = lag_of(d, row.next_seq);
+	out->lag_us = lag_us_of(out->lag, head_t);
 	out->delivered = row.delivered;
 	out->dropped = row.dropped;
 	out->retries = row.retries;
@@ -777,7 +875,6 @@ int destination_status(struct destination *d, struct arena *arena, struct destin
 	out->filtered = row.filtered;
 	out->unmapped = row.unmapped;
 	out->letters_lost = row.letters_lost;
-	if (rc == OK) rc = letters_count(d->shared->cursors, d->name, &out->letters, &out->letters_queued);
 	out->is_failing = is_failing;
 	out->last_success_us = row.last_success_us;
 	if (rc == OK) rc = arena_str(arena, d->name, &out->name);

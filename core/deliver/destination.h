@@ -10,6 +10,7 @@
 #include "deliver/cursor.h"
 #include "deliver/deliver.h"
 #include "deliver/letter.h"
+#include "deliver/order.h"
 #include "deliver/selection.h"
 #include "plugin/handover.h"
 #include "plugin/http.h"
@@ -82,7 +83,8 @@ struct gate {
 /* Fills the batch from `seq` on, without what consent or the selection keep from the destination. OK with count 0: nothing to hand over below next_seq. ERR_GONE: `seq` is behind retention. */
 MUST_USE int batch_gather(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
 			  const struct gate *gate, uint64_t seq);
-/* The same with these positions, ascending, at most HANDOVER_RECORDS_MAX; those that did not fit are in neither records nor asides. */
+/* The same with these positions, ascending, at most HANDOVER_RECORDS_MAX; those that did not fit are in neither records nor asides. ERR_BUSY: the
+ * fold does not know of the gate yet. */
 MUST_USE int batch_gather_named(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
 				const struct gate *gate, const uint64_t *seqs, size_t count);
 
@@ -108,7 +110,7 @@ struct destination {
 	uint64_t committed_seq;
 	int64_t committed_at_us, logged_drop_us;
 	struct metric *delivered, *dropped, *retries, *expired, *denied, *lag, *failing;
-	struct metric *filtered, *unmapped, *letters_lost, *letters;
+	struct metric *filtered, *unmapped, *letters_lost, *letters, *lag_seconds, *paused;
 	struct letter_changes changes; /* not written yet */
 	bool may_have_letters;         /* this destination has or had some: what it takes now may settle one */
 
@@ -119,6 +121,9 @@ struct destination {
 	pthread_cond_t changed;
 	bool has_thread, is_finished, was_woken, is_failing;
 	bool has_queued; /* letters were queued again */
+	bool is_reordered; /* `order` has changed: whoever waits looks at it */
+	struct order order;
+	int64_t head_t; /* journal's time of the record at next_seq, 0: nothing waits, or not looked at yet */
 	bool is_inside;      /* the thread is in a call into the plugin */
 	bool is_left_behind; /* and nobody waits for it any more: when it returns it touches nothing */
 	struct handover *running;
@@ -127,6 +132,8 @@ struct destination {
 	char last_error[LAST_ERROR_MAX + 1];
 };
 
+/* Does some purpose keep people from it who do not consent? */
+bool destination_is_gated(const struct config *config, const struct conf_instance *conf);
 /* No thread yet. Everything is copied. ERR_INVALID: not an exporter, or its options; logged. */
 MUST_USE int destination_new(struct deliver_shared *shared, const struct config *config,
 			     const struct conf_instance *conf, struct destination **out);
@@ -134,6 +141,7 @@ MUST_USE int destination_new(struct deliver_shared *shared, const struct config 
 MUST_USE int destination_read_cursor(struct destination *destination);
 MUST_USE int destination_start(struct destination *destination);
 void destination_wake(struct destination *destination); /* any thread */
+void destination_set_order(struct destination *destination, const struct order *order); /* written already; any thread */
 void destination_redrive(struct destination *destination); /* letters were queued again; any thread */
 void destination_ask_to_stop(struct destination *destination);
 /* Waits until `until_us` (clock_mono_us) for the thread to end. False: a call into the plugin does not come back; the

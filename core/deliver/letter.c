@@ -217,6 +217,29 @@ int letters_count(struct cursors *cursors, struct str destination, uint64_t *cou
 	return rc;
 }
 
+static bool is_of(const struct letter *letter, const struct fragment_id *fragments, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (memcmp(letter->fragment, fragments[i].bytes, sizeof letter->fragment) == 0) return true;
+	return false;
+}
+
+int letters_of(struct cursors *cursors, const struct fragment_id *fragments, size_t fragment_count, uint64_t *count)
+{
+	struct store_txn *txn;
+	struct walk walk;
+	*count = 0;
+	int rc = store_begin(cursors_env(cursors), false, &txn);
+	if (rc) return rc;
+	rc = walk_open(txn, cursors_letters(cursors), STR_NONE, &walk);
+	if (rc == OK) {
+		while ((rc = walk_next(&walk)) == OK) *count += is_of(&walk.letter, fragments, fragment_count);
+		store_cursor_close(walk.cursor);
+	}
+	store_abort(txn);
+	return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
 static bool is_behind(const struct walk *walk, const struct letter_place *after)
 {
 	if (!after) return true;

@@ -51,6 +51,10 @@ MUST_USE int letters_count(struct cursors *cursors, struct str destination, uint
 /* Positions that are queued, ascending. */
 MUST_USE int letters_queued(struct cursors *cursors, struct str destination, size_t max, uint64_t *seqs, size_t *count);
 
+/* How many are of these fragments. */
+MUST_USE int letters_of(struct cursors *cursors, const struct fragment_id *fragments, size_t fragment_count,
+			uint64_t *count);
+
 enum letter_deed { LETTER_REDRIVE, LETTER_DISCARD };
 /* Of one position, or of all when `seq` is 0; durable. *count: how many it met. */
 MUST_USE int letters_act(struct cursors *cursors, struct str destination, uint64_t seq, enum letter_deed deed,

@@ -22,6 +22,10 @@ bool selection_is_same(const struct selection *a, const struct selection *b);
 bool selection_takes_event(const struct selection *selection, const struct cdpd_event *event);
 bool selection_takes_person(const struct selection *selection, const struct str *segments, size_t count);
 
+/* Why, in words of the configuration. */
+#define SELECTION_NOT_IN_EVENTS   STR("its event is none of `events`")
+#define SELECTION_NOT_IN_SEGMENTS STR("the person is in none of `segments`")
+
 enum selection_verdict { SELECTION_TAKEN, SELECTION_FILTERED, SELECTION_UNMAPPED };
 struct selection_result {
 	enum selection_verdict verdict;

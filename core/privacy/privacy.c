@@ -30,7 +30,9 @@ struct privacy {
 	void (*on_fatal)(void *ctx, int status);
 	void *ctx;
 	struct erasure_list *list;
-	struct metric *open, *events, *rewritten, *compactions, *rejects;
+	struct metric *open, *events, *rewritten, *compactions, *rejects, *letters;
+	int (*erase_letters)(void *ctx, const _Atomic bool *stop, uint64_t *count); /* may be NULL */
+	void *letters_ctx;
 
 	pthread_t thread;
 	bool is_started;
@@ -65,6 +67,8 @@ static void init_metrics(struct privacy *privacy)
 				     "Events whose content was taken out of the journal.");
 	privacy->rejects = metric_get(METRIC_COUNTER, "cdpd_erased_rejects_total", NULL,
 				      "Details of rejects that were deleted with a person.");
+	privacy->letters = metric_get(METRIC_COUNTER, "cdpd_erased_dead_letters_total", NULL,
+				      "Dead letters of destinations that were deleted with a person.");
 	privacy->rewritten = metric_get(METRIC_COUNTER, "cdpd_journal_segments_rewritten_total", NULL,
 					"Segments of the journal written anew to erase events.");
 	privacy->compactions = metric_get(METRIC_COUNTER, "cdpd_profiles_compactions_total", NULL,
@@ -90,6 +94,14 @@ int privacy_new(const struct privacy_options *options, struct privacy **out)
 	}
 	*out = privacy;
 	return OK;
+}
+
+void privacy_set_letters(struct privacy *privacy,
+			 int (*erase)(void *ctx, const _Atomic bool *stop, uint64_t *count), void *ctx)
+{
+	CHECK(!privacy->is_started);
+	privacy->erase_letters = erase;
+	privacy->letters_ctx = ctx;
 }
 
 void privacy_free(struct privacy *privacy)
@@ -331,6 +343,15 @@ static void on_progress(void *ctx, const struct sweep *sweep)
 	if (put_all(work)) log_warn(LOG_PRIVACY, "the progress of an erasure could not be noted");
 }
 
+static int sweep_letters(struct privacy *privacy)
+{
+	uint64_t count = 0;
+	if (!privacy->erase_letters) return OK;
+	int rc = privacy->erase_letters(privacy->letters_ctx, &privacy->stop, &count);
+	metric_add(privacy->letters, count);
+	return rc;
+}
+
 static int sweep(struct work *work)
 {
 	struct privacy *privacy = work->privacy;
@@ -347,6 +368,7 @@ static int sweep(struct work *work)
 	metric_add(privacy->events, sweep.events);
 	metric_add(privacy->rejects, sweep.rejects);
 	metric_add(privacy->rewritten, sweep.segments_rewritten);
+	if (!rc) rc = sweep_letters(privacy);
 	if (rc) return rc;
 	metric_add(privacy->compactions, 1);
 	privacy->swept = work->through;
