@@ -75,8 +75,7 @@ static int fail_order(struct answer *answer, int rc)
 	case ERR_INVALID:
 		return answer_fail(answer, PROBLEM_INVALID_PARAMETER,
 				   STR("the destination is not that far yet: a replay only goes back"));
-	case ERR_GONE:
-		return answer_fail(answer, PROBLEM_GONE, STR("retention has trimmed that record"));
+	case ERR_GONE: return answer_fail(answer, PROBLEM_GONE, STR("retention has trimmed that record"));
 	case ERR_FULL:
 	case ERR_PANIC: return answer_fail(answer, PROBLEM_NOT_DURABLE, STR_NONE);
 	default: return rc;
@@ -100,8 +99,8 @@ static int pause(struct answer *answer, struct read_thread *thread)
 	jo_key(&answer->json, STR("paused"));
 	jo_bool(&answer->json, query->is_paused);
 	jo_end_object(&answer->json);
-	log_info(LOG_API, "destination %.*s was %s by %.*s", STR_ARG(query->name), query->is_paused ? "paused" : "resumed",
-		 STR_ARG(query->actor));
+	log_info(LOG_API, "destination %.*s was %s by %.*s", STR_ARG(query->name),
+		 query->is_paused ? "paused" : "resumed", STR_ARG(query->actor));
 	return OK;
 }
 
@@ -230,7 +229,8 @@ static int preview(struct answer *answer, struct read_thread *thread)
 	config_unref(config);
 	if (!conf) return fail_order(answer, ERR_NOT_FOUND);
 	if (rc == ERR_INVALID || (rc == ERR_NOT_FOUND && query->record.len)) return answer_fail_ref(answer, rc);
-	if (rc == ERR_NOT_FOUND) return answer_fail(answer, PROBLEM_NOT_FOUND, STR("there is no event at that position"));
+	if (rc == ERR_NOT_FOUND)
+		return answer_fail(answer, PROBLEM_NOT_FOUND, STR("there is no event at that position"));
 	return rc ? fail_order(answer, rc) : write_preview(answer, query, &found);
 }
 
@@ -371,7 +371,8 @@ static bool read_after(struct api_worker *worker, struct http_request *req, stru
 {
 	struct letters_query *query = answer->params;
 	struct str text;
-	if (!param_text(req, STR("cursor"), NAME_MAX_BYTES + 1 + POSITION_TEXT_SIZE, &answer->arena, &text)) return false;
+	if (!param_text(req, STR("cursor"), NAME_MAX_BYTES + 1 + POSITION_TEXT_SIZE, &answer->arena, &text))
+		return false;
 	if (!text.len) return true;
 	const char *colon = memchr(text.ptr, ':', text.len);
 	if (!colon) {
@@ -408,7 +409,8 @@ static int act_on_letters(struct answer *answer, struct read_thread *thread)
 			    : deliver_discard(deliver, query->name, query->seq, &count);
 	if (rc) return fail_order(answer, rc);
 	if (count == 0 && query->seq)
-		return answer_fail(answer, PROBLEM_NOT_FOUND, STR("the destination has no dead letter at that position"));
+		return answer_fail(answer, PROBLEM_NOT_FOUND,
+				   STR("the destination has no dead letter at that position"));
 	write_name(&answer->json, query->name);
 	jo_key(&answer->json, is_redrive ? STR("queued") : STR("discarded"));
 	jo_uint(&answer->json, count);

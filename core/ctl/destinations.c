@@ -111,7 +111,8 @@ static enum ctl_exit find_message(const struct asking *a, struct buf *out)
 	for (;;) {
 		struct json root, events, event;
 		struct json_iter it;
-		char *path = path_of(a, "/v1/admin/trace?message_id=", a->options->message_id, *cursor ? "&cursor=" : "");
+		char *path =
+		    path_of(a, "/v1/admin/trace?message_id=", a->options->message_id, *cursor ? "&cursor=" : "");
 		char *whole = NULL;
 		if (!path || asprintf(&whole, "%s%s", path, cursor) < 0) whole = NULL;
 		free(path);
@@ -145,7 +146,8 @@ static enum ctl_exit read_file(const struct asking *a, struct buf *out)
 		(void)fprintf(stderr, "cdpctl: %s: %s\n", name, strerror(errno));
 		return CTL_USAGE;
 	}
-	while (rc == OK && (len = fread(block, 1, sizeof block, file)) > 0) rc = buf_append_str(out, str_of(block, len));
+	while (rc == OK && (len = fread(block, 1, sizeof block, file)) > 0)
+		rc = buf_append_str(out, str_of(block, len));
 	bool is_broken = ferror(file) != 0;
 	if (!is_stdin) (void)fclose(file);
 	if (rc == OK && !is_broken) return CTL_OK;
@@ -208,8 +210,8 @@ static enum ctl_exit preview(const struct asking *a)
 	buf_init(&order, ORDER_MAX);
 	enum ctl_exit result = write_question(a, &order);
 	if (result == CTL_OK)
-		result = post(a, path_of(a, "/v1/admin/destinations/", options->words[1], "/preview"),
-			      buf_str(&order), &root);
+		result = post(a, path_of(a, "/v1/admin/destinations/", options->words[1], "/preview"), buf_str(&order),
+			      &root);
 	buf_fini(&order);
 	if (result != CTL_OK) return result;
 	if (options->is_json)
@@ -236,7 +238,7 @@ enum ctl_exit destinations_run(struct client *client, struct json_reader *reader
 
 static void show_letters(struct json root)
 {
-	static const char *const titles[] = {"DESTINATION", "POSITION", "AT",     "CAUSE",  "ATTEMPTS",
+	static const char *const titles[] = {"DESTINATION", "POSITION", "AT",     "CAUSE", "ATTEMPTS",
 					     "EVENT",       "MESSAGE",  "REASON", NULL};
 	struct table *table = table_new(titles);
 	struct json list, row;
@@ -265,7 +267,8 @@ static enum ctl_exit list(const struct asking *a)
 	const struct destinations_options *options = a->options;
 	char suffix[64];
 	(void)snprintf(suffix, sizeof suffix, "&limit=%" PRIu64, options->limit ? options->limit : 50);
-	char *path = path_of(a, "/v1/admin/deadletters?destination=", options->word_count ? options->words[0] : "", suffix);
+	char *path =
+	    path_of(a, "/v1/admin/deadletters?destination=", options->word_count ? options->words[0] : "", suffix);
 	enum ctl_exit result = path ? client_get(a->client, path, a->body) : CTL_FAILED;
 	free(path);
 	if (result == CTL_OK) result = parse(a, &root);
@@ -307,8 +310,7 @@ enum ctl_exit deadletters_run(struct client *client, struct json_reader *reader,
 	const char *deed = options->word_count > 1 ? options->words[0] : "";
 	if (options->word_count < 2) return list(&a);
 	if (options->word_count > 3) return wrong("too many arguments for deadletters");
-	if (strcmp(deed, "redrive") == 0)
-		return act(&a, "/v1/admin/deadletters/redrive", "will be handed over again");
+	if (strcmp(deed, "redrive") == 0) return act(&a, "/v1/admin/deadletters/redrive", "will be handed over again");
 	if (strcmp(deed, "discard") == 0) return act(&a, "/v1/admin/deadletters/discard", "discarded");
 	return wrong("deadletters takes redrive or discard, a destination and maybe a position");
 }

@@ -150,9 +150,9 @@ static void cell_behind(struct table *table, struct json row)
 
 void show_destinations(struct json root)
 {
-	static const char *const TITLES[] = {"NAME",         "PLUGIN",   "STATE",   "LAG",     "BEHIND", "DELIVERED",
-					     "DEAD LETTERS", "FILTERED", "RETRIES", "EXPIRED", "DENIED", "LAST SUCCESS",
-					     "LAST ERROR",   NULL};
+	static const char *const TITLES[] = {"NAME",      "PLUGIN",       "STATE",      "LAG",     "BEHIND",
+					     "DELIVERED", "DEAD LETTERS", "FILTERED",   "RETRIES", "EXPIRED",
+					     "DENIED",    "LAST SUCCESS", "LAST ERROR", NULL};
 	struct json list, row;
 	struct json_iter it;
 	if (!list_at(root, "destinations", &list)) {

@@ -227,7 +227,8 @@ static int write_event(struct batch *batch, struct deliver_shared *shared, struc
 	if (rc) return rc;
 	bool is_wanted = selection_takes_event(gate->selection, &event);
 	if (batch->is_outside[i] || !is_wanted) {
-		rc = set_aside(batch, i, ASIDE_FILTERED, is_wanted ? SELECTION_NOT_IN_SEGMENTS : SELECTION_NOT_IN_EVENTS);
+		rc = set_aside(batch, i, ASIDE_FILTERED,
+			       is_wanted ? SELECTION_NOT_IN_SEGMENTS : SELECTION_NOT_IN_EVENTS);
 		return rc ? rc : ERR_NOT_FOUND;
 	}
 	if ((rc = patch_event(batch, shared, reader, batch->resolutions[i], &event))) return rc;
@@ -281,7 +282,8 @@ static int read_records(struct batch *batch, struct deliver_shared *shared, stru
 		}
 		rc = batch->is_withheld[i] ? ERR_NOT_FOUND : read_record(batch, shared, reader, gate, i, &record);
 		if (rc == OK) keep(batch, i, kept++, record);
-		if (rc == ERR_NOT_FOUND) rc = OK; /* set aside, or an applied record that is no event: a merge, a stub */
+		if (rc == ERR_NOT_FOUND)
+			rc = OK; /* set aside, or an applied record that is no event: a merge, a stub */
 	}
 	batch->count = rc == OK ? kept : 0;
 	return rc;
@@ -349,7 +351,8 @@ int batch_gather_named(struct batch *batch, struct deliver_shared *shared, struc
 	clear(batch, 0);
 	batch->is_redrive = true;
 	while (count && *seqs < first) { /* trimmed: nothing is left of it to hand over */
-		batch->asides[batch->aside_count++] = (struct aside){.kind = ASIDE_GONE, .seq = *seqs++, .why = STR_NONE};
+		batch->asides[batch->aside_count++] =
+		    (struct aside){.kind = ASIDE_GONE, .seq = *seqs++, .why = STR_NONE};
 		count--;
 	}
 	int rc = pick_named(batch, reader, gate, seqs, count);
@@ -360,7 +363,8 @@ int batch_gather_named(struct batch *batch, struct deliver_shared *shared, struc
 	uint64_t end = looked < picked ? batch->picked[looked] : UINT64_MAX;
 	for (size_t i = 0; i < count && seqs[i] < end && rc == OK; i++) {
 		if (has_seq(batch, seqs[i])) continue;
-		batch->asides[batch->aside_count++] = (struct aside){.kind = ASIDE_GONE, .seq = seqs[i], .why = STR_NONE};
+		batch->asides[batch->aside_count++] =
+		    (struct aside){.kind = ASIDE_GONE, .seq = seqs[i], .why = STR_NONE};
 	}
 	return rc;
 }

@@ -51,7 +51,8 @@ struct destination_status {
 	uint64_t delivered, dropped, retries, expired_records;
 	uint64_t denied; /* kept back because the person does not consent */
 	uint64_t filtered, unmapped;
-	uint64_t letters, letters_queued, letters_lost; /* dead letters: kept, of them queued to be handed over again; lost for ever */
+	uint64_t letters, letters_queued,
+	    letters_lost; /* dead letters: kept, of them queued to be handed over again; lost for ever */
 	bool is_failing;
 	struct str last_error;
 	int64_t last_success_us;

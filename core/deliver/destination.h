@@ -64,8 +64,8 @@ struct batch { /* records between gathering and settling */
 	bool is_settled[HANDOVER_RECORDS_MAX];
 	bool is_withheld[HANDOVER_RECORDS_MAX]; /* erased since: never handed over */
 	bool is_denied[HANDOVER_RECORDS_MAX];
-	bool is_outside[HANDOVER_RECORDS_MAX]; /* in none of the segments that are asked for */
-	uint64_t picked[HANDOVER_RECORDS_MAX]; /* positions as they were picked; seqs: of those that are kept */
+	bool is_outside[HANDOVER_RECORDS_MAX];     /* in none of the segments that are asked for */
+	uint64_t picked[HANDOVER_RECORDS_MAX];     /* positions as they were picked; seqs: of those that are kept */
 	struct aside asides[HANDOVER_RECORDS_MAX]; /* in order of position */
 	size_t aside_count, aside_booked;
 	size_t count, bytes;
@@ -120,10 +120,10 @@ struct destination {
 	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t changed;
 	bool has_thread, is_finished, was_woken, is_failing;
-	bool has_queued; /* letters were queued again */
+	bool has_queued;   /* letters were queued again */
 	bool is_reordered; /* `order` has changed: whoever waits looks at it */
 	struct order order;
-	int64_t head_t; /* journal's time of the record at next_seq, 0: nothing waits, or not looked at yet */
+	int64_t head_t;      /* journal's time of the record at next_seq, 0: nothing waits, or not looked at yet */
 	bool is_inside;      /* the thread is in a call into the plugin */
 	bool is_left_behind; /* and nobody waits for it any more: when it returns it touches nothing */
 	struct handover *running;
@@ -141,7 +141,8 @@ MUST_USE int destination_new(struct deliver_shared *shared, const struct config 
 MUST_USE int destination_read_cursor(struct destination *destination);
 MUST_USE int destination_start(struct destination *destination);
 void destination_wake(struct destination *destination); /* any thread */
-void destination_set_order(struct destination *destination, const struct order *order); /* written already; any thread */
+void destination_set_order(struct destination *destination,
+			   const struct order *order);     /* written already; any thread */
 void destination_redrive(struct destination *destination); /* letters were queued again; any thread */
 void destination_ask_to_stop(struct destination *destination);
 /* Waits until `until_us` (clock_mono_us) for the thread to end. False: a call into the plugin does not come back; the

@@ -18,7 +18,8 @@ static void write_identifiers(struct json_out *out, const struct profile *profil
 		jo_key(out, name);
 		jo_array(out);
 		for (size_t k = i; k < profile->identifier_count; k++)
-			if (str_eq(profile->identifiers[k].namespace_, name)) jo_str(out, profile->identifiers[k].value);
+			if (str_eq(profile->identifiers[k].namespace_, name))
+				jo_str(out, profile->identifiers[k].value);
 		jo_end_array(out);
 	}
 	jo_end_object(out);

@@ -29,7 +29,8 @@ static int tell_aside(const struct aside *aside, struct arena *arena, struct pre
 
 static int tell_batch(const struct batch *batch, struct arena *arena, struct preview *out)
 {
-	*out = (struct preview){.verdict = PREVIEW_NOT_APPLIED, .why = STR_NONE, .json = STR_NONE, .profile_id = STR_NONE};
+	*out =
+	    (struct preview){.verdict = PREVIEW_NOT_APPLIED, .why = STR_NONE, .json = STR_NONE, .profile_id = STR_NONE};
 	if (batch->aside_count) return tell_aside(&batch->asides[0], arena, out);
 	if (!batch->count) return ERR_NOT_FOUND;
 	out->verdict = PREVIEW_HANDED_OVER;

@@ -96,8 +96,8 @@ int privacy_new(const struct privacy_options *options, struct privacy **out)
 	return OK;
 }
 
-void privacy_set_letters(struct privacy *privacy,
-			 int (*erase)(void *ctx, const _Atomic bool *stop, uint64_t *count), void *ctx)
+void privacy_set_letters(struct privacy *privacy, int (*erase)(void *ctx, const _Atomic bool *stop, uint64_t *count),
+			 void *ctx)
 {
 	CHECK(!privacy->is_started);
 	privacy->erase_letters = erase;

@@ -175,7 +175,7 @@ def test_preview_says_what_and_why_not(stopped, tmp_path):
     stopped.track("ann", "Order Completed", "o2", properties={"total": 1})
     stopped.track("ann", "Seen", "s1")
     stopped.track("bob", "Order Completed", "o3", properties={"total": 20})
-    before = wait_caught_up(stopped, "files")
+    before = wait_caught_up(stopped, "files", letters=1)
 
     def preview(*arguments, check=True):
         return json.loads(stopped.ctl("--json", "destinations", "preview", "files", *arguments, check=check).stdout)
