@@ -14,6 +14,7 @@
 #include "plugin/enrich.h"
 #include "plugin/plugin.h"
 #include "plugin/spaces.h"
+#include "rpc/rpc.h"
 
 struct daemon {
 	const struct daemon_source *source;
@@ -32,6 +33,7 @@ struct daemon {
 	struct privacy *privacy;
 	struct router *router;
 	struct api *api;
+	struct grpc_server *grpc;
 	struct net *net;
 };
 
@@ -177,6 +179,7 @@ static int make_privacy(struct daemon *d)
 						.people = d->people,
 						.fold = d->fold,
 						.store_path = path,
+						.config = d->config,
 						.on_fatal = on_fatal,
 						.ctx = d};
 	return privacy_new(&options, &d->privacy);
@@ -226,6 +229,18 @@ static void free_api(struct daemon *d)
 {
 	api_free(d->api);
 	router_free(d->router);
+}
+
+static int make_grpc(struct daemon *d)
+{
+	int rc = rpc_new(&d->grpc);
+	if (!rc) grpc_set_reflection(d->grpc, d->config->grpc_reflection);
+	return rc ? rc : grpc_register(d->grpc, d->router);
+}
+
+static void free_grpc(struct daemon *d)
+{
+	grpc_server_free(d->grpc);
 }
 
 static int bind_net(struct daemon *d)
@@ -302,6 +317,7 @@ static const struct step {
     {"destinations", make_deliver, free_deliver},
     {"asynchronous enrichers", make_enrichers, free_enrichers},
     {"api", make_api, free_api},
+    {"gRPC", make_grpc, free_grpc},
     {"listeners", bind_net, free_net},
     {"journal's answers", NULL, stop_journal},
     {"fold thread", start_fold, stop_fold},
@@ -394,10 +410,12 @@ static void reload(struct daemon *d)
 		return;
 	}
 	ingest_set_config(d->ingest, next);
+	grpc_set_reflection(d->grpc, next->grpc_reflection);
 	journal_set_conf(d->journal, &next->journal);
 	rc = fold_reload(d->fold, next);
 	if (!rc) rc = deliver_reload(d->deliver, next);
 	if (!rc) rc = enrichers_reload(d->enrichers, next);
+	if (!rc) rc = privacy_set_config(d->privacy, next);
 	if (rc) log_error(LOG_MAIN, "reload is not complete, restart to make it so (%s)", status_str(rc));
 	log_setup(next->log_format, next->log_level);
 	config_unref(d->config);
@@ -478,6 +496,7 @@ int daemon_run(const struct daemon_source *source)
 	watch_for_impatience(&signals);
 	log_info(LOG_MAIN, "stopping");
 	api_set_draining(daemon.api);
+	grpc_set_draining(daemon.grpc);
 	net_drain(daemon.net, (int)daemon.config->drain_timeout_ms);
 	if (atomic_load(&daemon.fatal)) _exit(exit_code(&daemon));
 	stop_steps(&daemon, COUNT_OF(steps));

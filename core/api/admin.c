@@ -8,7 +8,9 @@
 #include "api/internal.h"
 #include "api/segments.h"
 #include "base/clock.h"
+#include "plugin/instance.h"
 #include "plugin/plugin.h"
+#include "profile/backfill.h"
 
 static void write_uint(struct json_out *out, struct str key, uint64_t value)
 {
@@ -72,6 +74,28 @@ static void write_journal(struct json_out *out, struct api *api, const struct ac
 		if (a->journal.rejected_by[i])
 			write_uint(out, str_from(problem_info((enum problem)i)->code), a->journal.rejected_by[i]);
 	jo_end_object(out);
+	jo_end_object(out);
+}
+
+/* New features that still count what was there before them; null: none. */
+static void write_counting(struct json_out *out, const struct api *api)
+{
+	struct backfill_progress progress;
+	people_backfill_progress(api->people, &progress);
+	jo_key(out, STR("features"));
+	jo_object(out);
+	jo_key(out, STR("counting"));
+	if (!progress.features) {
+		jo_null(out);
+	} else {
+		jo_object(out);
+		write_uint(out, STR("features"), progress.features);
+		write_uint(out, STR("next"), progress.next == BACKFILL_NONE ? progress.end : progress.next);
+		write_uint(out, STR("end"), progress.end);
+		jo_key(out, STR("percent"));
+		jo_double(out, progress.permille / 10.0);
+		jo_end_object(out);
+	}
 	jo_end_object(out);
 }
 
@@ -176,6 +200,7 @@ static int status(struct answer *answer, struct read_thread *thread)
 	jo_object(out);
 	segments_write_progress(out, api);
 	jo_end_object(out);
+	write_counting(out, api);
 	jo_key(out, STR("changes"));
 	jo_object(out);
 	write_uint(out, STR("last"), people_last_change(api->people));
@@ -249,10 +274,11 @@ static void write_instances(struct json_out *out, const struct config *config, s
 		const struct plugin *plugin = NULL;
 		struct str error = STR_NONE;
 		int rc = plugin_load(arena, config->plugin_path, instances[i].plugin, &plugin, &error);
+		bool is_async = rc == OK && plugin_is_async(plugin) && strcmp(kind, "enrich") == 0;
 		jo_object(out);
 		write_str(out, STR("name"), instances[i].name);
 		write_str(out, STR("plugin"), instances[i].plugin);
-		write_str(out, STR("kind"), str_from(kind));
+		write_str(out, STR("kind"), is_async ? STR("enrich_async") : str_from(kind));
 		if (rc == OK) {
 			write_str(out, STR("version"), str_from(plugin_info(plugin)->version));
 			write_str(out, STR("summary"), str_from(plugin_info(plugin)->summary));

@@ -189,6 +189,38 @@ static void compile_privacy(struct reading *r, const struct node *root, struct c
 	check_hash_key(r, root, config);
 }
 
+/* ── events that are kept for less ─────────────────────────────────────────── */
+
+#define EVENT_RETENTIONS_MAX 100
+
+/* A rule that never acts is a mistake, and so is a second one for the same events. */
+static void check_event_retention(struct reading *r, const struct node *root, const struct config *config)
+{
+	struct index seen;
+	size_t count = 0;
+	if (config->event_retention_count > EVENT_RETENTIONS_MAX)
+		complain(r->complaints, line_of(root, "journal.event_retention"), "journal.event_retention: at most %d",
+			 EVENT_RETENTIONS_MAX);
+	for (size_t i = 0; i < config->event_retention_count; i++) count += config->event_retention[i].event_count;
+	if (index_init(&seen, r->arena, count + 1) != OK) {
+		r->complaints->status = ERR_NOMEM;
+		return;
+	}
+	for (size_t i = 0; i < config->event_retention_count; i++) {
+		const struct conf_event_retention *rule = &config->event_retention[i];
+		if (config->journal.retention_us && rule->keep_us >= config->journal.retention_us)
+			complain(r->complaints, rule->line,
+				 "journal.event_retention[%zu]: keep must be shorter than journal.retention, after "
+				 "which everything goes",
+				 i);
+		for (size_t k = 0; k < rule->event_count; k++)
+			if (index_add(&seen, rule->events[k], rule))
+				complain(r->complaints, rule->line,
+					 "journal.event_retention[%zu]: '%.*s' has a rule already", i,
+					 STR_ARG(rule->events[k]));
+	}
+}
+
 void check_draft(struct reading *reading, const struct node *root, struct draft *draft)
 {
 	struct config *config = &draft->config;
@@ -207,6 +239,7 @@ void check_draft(struct reading *reading, const struct node *root, struct draft 
 			 "identity.namespaces must not be empty");
 	if (config->namespace_count > 32)
 		complain(reading->complaints, line_of(root, "identity.namespaces"), "identity.namespaces: at most 32");
+	check_event_retention(reading, root, config);
 	check_consent(reading, root, config);
 	if (config->feature_count > 256)
 		complain(reading->complaints, line_of(root, "features"), "features: at most 256");

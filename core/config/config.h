@@ -170,6 +170,9 @@ struct conf_limits {
 	uint32_t idle_timeout_ms;          /* 75 s between requests */
 	uint32_t write_timeout_ms;         /* 30 s without progress while we have bytes to send */
 	uint32_t events_per_second_per_ip; /* 0: none */
+	uint32_t streams_per_connection;   /* HTTP/2: requests at once: 100 */
+	uint32_t keepalive_ms;             /* HTTP/2: PING after so long a silence with streams open: 60 s; 0: never */
+	uint32_t connection_age_ms;        /* then it ends at the next good moment, ± 10 %; 0: never */
 };
 
 struct conf_journal {
@@ -184,6 +187,13 @@ struct conf_journal {
 	int64_t clock_jump_us;    /* hold due actions past such a jump: 1 h */
 };
 
+struct conf_event_retention { /* journal.event_retention: events that are not kept as long as the rest */
+	struct str *events;   /* names (track) or types */
+	size_t event_count;
+	int64_t keep_us; /* since they arrived */
+	int line;
+};
+
 struct config {
 	struct str file; /* where it was read from, for texts */
 	struct str store_path;
@@ -194,6 +204,7 @@ struct config {
 	struct str public_url; /* "https://cdp.example.com" without a trailing slash; empty: from the first listener */
 	struct str *trusted_proxies; /* CIDR: whose X-Forwarded-For is believed */
 	size_t trusted_proxy_count;
+	bool grpc_reflection;   /* served? true */
 	uint32_t io_threads;    /* 0: one per processor, at most 8 */
 	struct str tokens_file; /* bootstrap tokens */
 	enum log_level log_level;
@@ -201,6 +212,8 @@ struct config {
 
 	struct conf_limits limits;
 	struct conf_journal journal;
+	struct conf_event_retention *event_retention;
+	size_t event_retention_count;
 	int64_t dedup_window_us; /* 7 days */
 	uint64_t dedup_max_ids;  /* 20 M */
 

@@ -73,6 +73,11 @@ const char *name_check_event(struct str text)
 	return text.len <= 200 ? NULL : "must be at most 200 bytes";
 }
 
+const char *name_check_kept_event(struct str text)
+{
+	return text.len > 0 && text.len <= 200 ? NULL : "must be the name of an event, or a type, of 1 to 200 bytes";
+}
+
 const char *name_check_field(struct str text)
 {
 	static const char *const whole[] = {"userId", "anonymousId", "groupId", "event", "name"};

@@ -9,6 +9,7 @@ const char *name_check_write_key(struct str text);
 const char *name_check_origin(struct str text);
 const char *name_check_country(struct str text);
 const char *name_check_event(struct str text);
+const char *name_check_kept_event(struct str text); /* as above, and not empty */
 const char *name_check_field(struct str text);
 const char *name_check_listener(struct str text);
 const char *name_check_network(struct str text);

@@ -273,6 +273,27 @@ static const struct table destination_table = {
     .check = name_instance,
 };
 
+/* ── events that are kept for less ─────────────────────────────────────────── */
+
+#define RETENTION(member) FIELD(struct conf_event_retention, member)
+static const struct key retention_keys[] = {
+    {"event", KEY_TEXTS, FIELDS(struct conf_event_retention, events, event_count), .flags = KEY_REQUIRED,
+     .check = name_check_kept_event},
+    {"keep", KEY_US, RETENTION(keep_us), .flags = KEY_REQUIRED, .min = "1s", .max = "36500d"},
+};
+
+static int *retention_line(void *item)
+{
+	return &((struct conf_event_retention *)item)->line;
+}
+
+static const struct table retention_table = {
+    .keys = retention_keys,
+    .count = COUNT_OF(retention_keys),
+    .item_size = sizeof(struct conf_event_retention),
+    .line_of = retention_line,
+};
+
 /* ── the whole ─────────────────────────────────────────────────────────────── */
 
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
@@ -296,6 +317,7 @@ static const struct key root_keys[] = {
     {"tls.min_version", KEY_TEXT, IN(tls_min_version), .fallback = "1.2", .check = name_check_tls_version},
     {"public_url", KEY_TEXT, IN(public_url), .check = name_check_url},
     {"trusted_proxies", KEY_TEXTS, TEXTS_IN(trusted_proxies, trusted_proxy_count), .check = name_check_network},
+    {"grpc.reflection", KEY_BOOL, IN(grpc_reflection), .fallback = "true"},
     {"io_threads", KEY_INT, IN(io_threads), RANGE("0", "0", "64"), .flags = KEY_RESTART},
     {"tokens_file", KEY_TEXT, IN(tokens_file)},
     {"log.level", KEY_CHOICE, IN(log_level), .fallback = "info", .choices = levels},
@@ -312,6 +334,9 @@ static const struct key root_keys[] = {
     {"limits.body_timeout", KEY_MS, IN(limits.body_timeout_ms), RANGE("10s", "100ms", "10m")},
     {"limits.body_min_rate", KEY_BYTES, IN(limits.body_min_rate), RANGE("1KiB", "0", "1GiB")},
     {"limits.idle_timeout", KEY_MS, IN(limits.idle_timeout_ms), RANGE("75s", "100ms", "1h")},
+    {"limits.streams_per_connection", KEY_INT, IN(limits.streams_per_connection), RANGE("100", "1", "10000")},
+    {"limits.keepalive", KEY_MS, IN(limits.keepalive_ms), RANGE("60s", "0", "1h")},
+    {"limits.connection_age", KEY_MS, IN(limits.connection_age_ms), RANGE("0", "0", "30d")},
     {"limits.write_timeout", KEY_MS, IN(limits.write_timeout_ms), RANGE("30s", "100ms", "10m")},
     {"limits.events_per_second_per_ip", KEY_INT, IN(limits.events_per_second_per_ip), RANGE("0", "0", "100000000")},
 
@@ -319,6 +344,7 @@ static const struct key root_keys[] = {
     {"journal.segment_age", KEY_US, IN(journal.segment_age_us), RANGE("1d", "1s", "365d")},
     {"journal.retention", KEY_US, IN(journal.retention_us), RANGE("0", "0", "36500d")},
     {"journal.retention_bytes", KEY_BYTES, IN(journal.retention_bytes), RANGE("0", "0", "1024TiB")},
+    {"journal.event_retention", KEY_ITEMS, TEXTS_IN(event_retention, event_retention_count), .items = &retention_table},
     {"journal.queue_bytes", KEY_BYTES, IN(journal.queue_bytes), RANGE("64MiB", "64KiB", "16GiB")},
     {"journal.disk_free_min", KEY_BYTES, IN(journal.disk_free_min), RANGE("512MiB", "0", "16TiB")},
     {"journal.ballast", KEY_BYTES, IN(journal.ballast_bytes), RANGE("64MiB", "0", "64GiB")},

@@ -25,8 +25,6 @@ MUST_USE int tree_parse(struct arena *arena, struct str text, const char *name, 
 const struct node *node_child(const struct node *map, struct str key);
 /* A copy with everything below, next siblings not. ERR_NOMEM. */
 MUST_USE int tree_copy(struct arena *arena, const struct node *node, struct node **out);
-/* Do they say the same? Lines do not count. NULL is like NULL only. */
-bool tree_is_same(const struct node *a, const struct node *b);
 /* Sets root.a.b.c (maps are made on the way; list items by number: "sources.0.id") to a scalar, or to
  * the YAML flow value in `value` ("[a, b]"). ERR_INVALID with *error. */
 MUST_USE int tree_set(struct arena *arena, struct node *root, struct str path, struct str value, struct str *error);

@@ -16,15 +16,3 @@ int tree_copy(struct arena *arena, const struct node *node, struct node **out)
 	}
 	return rc;
 }
-
-bool tree_is_same(const struct node *a, const struct node *b)
-{
-	if (!a || !b) return a == b;
-	if (a->kind != b->kind || a->is_quoted != b->is_quoted || a->child_count != b->child_count ||
-	    !str_eq(a->key, b->key) || !str_eq(a->text, b->text))
-		return false;
-	const struct node *x = a->children, *y = b->children;
-	for (; x && y; x = x->next, y = y->next)
-		if (!tree_is_same(x, y)) return false;
-	return x == y;
-}

@@ -83,6 +83,17 @@ static void show_fold(struct json root)
 		     json_bool_at(root, "fold.ready") ? "" : ", still preparing");
 }
 
+static void show_counting(struct json root)
+{
+	struct json percent;
+	double done = 0;
+	if (!json_get_path(root, STR("features.counting.percent"), &percent) || !json_double(percent, &done)) return;
+	(void)printf("Features  %" PRId64 " new, counting what was there before them: %.1f %%, at position %" PRId64
+		     " of %" PRId64 "\n",
+		     json_int_at(root, "features.counting.features"), done, json_int_at(root, "features.counting.next"),
+		     json_int_at(root, "features.counting.end"));
+}
+
 static void show_segments(struct json root)
 {
 	int64_t defined = json_int_at(root, "segments.defined");
@@ -110,6 +121,7 @@ void show_status(struct json root, const char *url)
 	show_rejected_by(root);
 	show_journal(root);
 	show_fold(root);
+	show_counting(root);
 	show_segments(root);
 	(void)printf("Memory    %s resident, %s of it anonymous\n", resident, anonymous);
 	struct json list;

@@ -18,7 +18,7 @@
 
 struct cursors {
 	struct store_env *env;
-	store_db meta, rows, letters, orders;
+	store_db meta, rows, letters, orders, subscriptions;
 	pthread_mutex_t lock; /* one writer at a time */
 };
 
@@ -170,6 +170,7 @@ int cursors_open(struct str store_path_, uint64_t epoch, uint64_t journal_next, 
 	if (rc == OK) rc = store_db_open(cursors->env, "cursors", 0, &cursors->rows);
 	if (rc == OK) rc = store_db_open(cursors->env, "letters", 0, &cursors->letters);
 	if (rc == OK) rc = store_db_open(cursors->env, "orders", 0, &cursors->orders);
+	if (rc == OK) rc = store_db_open(cursors->env, "subscriptions", 0, &cursors->subscriptions);
 	if (rc == OK) rc = verify(cursors, epoch, journal_next);
 	if (rc) {
 		cursors_close(cursors);
@@ -266,4 +267,9 @@ int cursors_compact(struct cursors *cursors, const _Atomic bool *stop)
 	if (rc != OK && rc != ERR_PANIC) (void)!store_remove_env(path);
 	pthread_mutex_unlock(&cursors->lock);
 	return rc;
+}
+
+store_db cursors_subscriptions(const struct cursors *cursors)
+{
+	return cursors->subscriptions;
 }

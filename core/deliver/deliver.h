@@ -42,6 +42,10 @@ MUST_USE int deliver_letters_of(struct deliver *deliver, const struct fragment_i
 /* For the sweep of an erasure: letters of erased persons go, on disk too. ERR_CLOSED: *stop became true. */
 MUST_USE int deliver_erase_letters(struct deliver *deliver, const _Atomic bool *stop, uint64_t *count);
 
+/* Named cursors of the change feed (deliver/subscription.h). */
+struct subscriptions;
+struct subscriptions *deliver_subscriptions(const struct deliver *deliver);
+
 struct destination_status {
 	struct str name, plugin;
 	uint64_t cursor; /* next seq to hand over */

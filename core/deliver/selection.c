@@ -1,6 +1,7 @@
 #include "deliver/selection.h"
 
 #include "base/log.h"
+#include "config/tree_set.h"
 #include "deliver/transform.h"
 
 /* ── making ──────────────────────────────────────────────────────────────── */
@@ -60,7 +61,7 @@ bool selection_is_same(const struct selection *a, const struct selection *b)
 {
 	return is_same_list(a->events, a->event_count, b->events, b->event_count) &&
 	       is_same_list(a->segments, a->segment_count, b->segments, b->segment_count) &&
-	       tree_is_same(a->where_text, b->where_text) && tree_is_same(a->mapping_text, b->mapping_text);
+	       node_equal(a->where_text, b->where_text) && node_equal(a->mapping_text, b->mapping_text);
 }
 
 /* ── choosing ────────────────────────────────────────────────────────────── */

@@ -4,6 +4,7 @@
 #include "fold/payload.h"
 #include "fold/resolve.h"
 #include "fold/worker.h"
+#include "profile/backfill.h"
 #include "profile/segment.h"
 
 static int put_verdict(struct fold *fold, uint64_t seq, enum outcome_verdict verdict, enum outcome_reason reason,
@@ -52,11 +53,12 @@ static int apply_event(struct fold *fold, const struct record *record)
 static int apply_definition(struct fold *fold, const struct record *record)
 {
 	struct str text;
-	int rc = payload_read_definition(&fold->arena, record->payload, &text);
+	uint64_t oldest;
+	int rc = payload_read_definition(&fold->arena, record->payload, &text, &oldest);
 	if (rc) return rc;
 	/* A definition is also appended when it was only unknown whether a pending record already says the same. */
 	if (str_eq(text, people_definitions_text(fold->people))) return OK;
-	rc = people_define(fold->people, text, record->seq);
+	rc = people_define_since(fold->people, text, record->seq, record->t, oldest);
 	if (rc) {
 		log_error(LOG_FOLD,
 			  "the definition at position %" PRIu64
@@ -164,6 +166,7 @@ static int leave_out(struct fold *fold, const struct record *record)
 	dedup_advance(fold->dedup, record->seq, record->t);
 	if (record->kind == RECORD_ERASED_EVENT)
 		return put_verdict(fold, record->seq, OUTCOME_ERASED, OUTCOME_REASON_NONE, 0);
+	if (record->kind == RECORD_RESOLUTION) return resolve_leave_out(fold, record);
 	if (record->kind != RECORD_EVENT) return OK;
 	return put_verdict(fold, record->seq, OUTCOME_QUARANTINED, OUTCOME_REASON_CRASHED, 0);
 }

@@ -6,6 +6,7 @@
 
 #include "base/secret.h"
 #include "fold/append.h"
+#include "fold/backfill.h"
 #include "fold/payload.h"
 #include "fold/worker.h"
 
@@ -49,7 +50,8 @@ static void check_marker(struct fold *fold)
 {
 	const struct marker_page *page = fold->marker.page;
 	if (page->suspect_from >= page->suspect_to) return;
-	if (page->suspect_from < fold->next || page->suspect_to > journal_next_seq(fold->journal)) {
+	/* Old records are in hand while a new feature counts them. */
+	if (page->suspect_from < backfill_behind(fold) || page->suspect_to > journal_next_seq(fold->journal)) {
 		marker_acquit(&fold->marker); /* from before a restore or a power cut */
 		return;
 	}
@@ -147,6 +149,7 @@ static struct fold *fold_alloc(struct journal *journal, struct people *people, c
 	init_sync(fold);
 	buf_init(&fold->definition, DEFINITION_BYTES_MAX);
 	journal_batch_init(&fold->batch);
+	journal_batch_init(&fold->past);
 	arena_init(&fold->arena, RECORD_BLOCK, 0);
 	meter_init(&fold->meter);
 	return fold;
@@ -211,6 +214,7 @@ void fold_free(struct fold *fold)
 	marker_close(&fold->marker);
 	dedup_close(fold->dedup);
 	journal_batch_fini(&fold->batch);
+	journal_batch_fini(&fold->past);
 	arena_fini(&fold->arena);
 	buf_fini(&fold->definition);
 	(void)pthread_cond_destroy(&fold->task_done);

@@ -47,7 +47,7 @@ int payload_write_definition(struct arena *arena, struct str text, uint64_t sinc
 	return pack(arena, &stored.base, out);
 }
 
-int payload_read_definition(struct arena *arena, struct str payload, struct str *text)
+int payload_read_definition(struct arena *arena, struct str payload, struct str *text, uint64_t *since_seq)
 {
 	ProtobufCAllocator allocator = allocator_of(arena);
 	uint8_t hash[SHA256_SIZE];
@@ -64,6 +64,7 @@ int payload_read_definition(struct arena *arena, struct str payload, struct str 
 	memcpy(copy, found.ptr, found.len);
 	memset(copy + found.len, 0, BUF_SLACK);
 	*text = str_of(copy, found.len);
+	*since_seq = stored->since_seq;
 	return OK;
 }
 

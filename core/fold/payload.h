@@ -9,7 +9,7 @@
 /* Text in the arena. ERR_NOMEM. */
 MUST_USE int payload_write_definition(struct arena *arena, struct str text, uint64_t since_seq, struct str *out);
 /* ERR_CORRUPT: not a definition, or its hash does not fit its text. */
-MUST_USE int payload_read_definition(struct arena *arena, struct str payload, struct str *text);
+MUST_USE int payload_read_definition(struct arena *arena, struct str payload, struct str *text, uint64_t *since_seq);
 /* Read by erasure_decode (profile/erase.h). */
 MUST_USE int payload_write_erasure(struct arena *arena, const struct people_erasure *erasure, struct str actor,
 				   struct str reason, struct str *out);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "fold/append.h"
+#include "fold/backfill.h"
 #include "fold/due.h"
 #include "fold/payload.h"
 #include "profile/awaits.h"
@@ -120,6 +121,13 @@ static int write_transaction(struct fold *fold)
 	return rc ? rc : people_commit(fold->people, fold->next, fold->t);
 }
 
+/* The oldest record that will be read again: the journal keeps it and what follows. */
+static uint64_t read_behind(const struct fold *fold)
+{
+	uint64_t behind = backfill_behind(fold);
+	return fold->oldest_await < behind ? fold->oldest_await : behind;
+}
+
 int worker_commit(struct fold *fold)
 {
 	if (!fold->is_open) return OK;
@@ -135,11 +143,11 @@ int worker_commit(struct fold *fold)
 	fold->is_in_trouble = false;
 	fold->page_cap = PAGE_CAP;
 	dedup_committed(fold->dedup);
-	marker_passed(&fold->marker, fold->next);
+	marker_passed(&fold->marker, backfill_behind(fold));
 	metric_add(fold->meter.commits, 1);
 	metric_observe_us(fold->meter.commit_seconds, fold->committed_at - start);
 	worker_publish(fold);
-	journal_set_checkpoint(fold->journal, fold->oldest_await < fold->next ? fold->oldest_await : fold->next);
+	journal_set_checkpoint(fold->journal, read_behind(fold));
 	set_wake(fold);
 	if (fold->on_commit) fold->on_commit(fold->ctx, fold->next, people_last_change(fold->people));
 	return OK;
@@ -161,6 +169,7 @@ bool worker_is_full(const struct fold *fold)
 static int before_record(struct fold *fold, const struct record *record)
 {
 	int rc = record->kind == RECORD_DEFINITION ? worker_commit(fold) : OK;
+	if (!rc) rc = backfill_step(fold, record);
 	return rc ? rc : due_fire(fold, record);
 }
 
@@ -188,7 +197,7 @@ static int fold_record(struct fold *fold, const struct record *record)
 	return worker_is_full(fold) ? worker_commit(fold) : OK;
 }
 
-static int quarantine(struct fold *fold, uint64_t seq)
+int worker_quarantine(struct fold *fold, uint64_t seq)
 {
 	struct str payload;
 	uint64_t at;
@@ -204,7 +213,8 @@ static int quarantine(struct fold *fold, uint64_t seq)
 static int fold_suspect(struct fold *fold, const struct record *record)
 {
 	int rc = worker_commit(fold);
-	if (!rc && marker_is_guilty(&fold->marker, record->kind == RECORD_EVENT)) rc = quarantine(fold, record->seq);
+	if (!rc && marker_is_guilty(&fold->marker, record->kind == RECORD_EVENT))
+		rc = worker_quarantine(fold, record->seq);
 	if (!rc) rc = fold_record(fold, record);
 	return rc ? rc : worker_commit(fold);
 }
@@ -353,7 +363,7 @@ void *worker_main(void *arg)
 	if (!rc) {
 		log_info(LOG_FOLD, "folding from position %" PRIu64 ", %" PRIu64 " message ids read in %" PRId64 " ms",
 			 fold->next, atomic_load(&fold->dedup_ids), (clock_mono_us() - start) / US_PER_MS);
-		journal_set_checkpoint(fold->journal, fold->next);
+		journal_set_checkpoint(fold->journal, backfill_behind(fold));
 		set_wake(fold);
 		atomic_store(&fold->is_ready, true);
 	}

@@ -60,6 +60,8 @@ struct fold {
 	uint64_t oldest_await; /* the journal keeps events that an answer will be counted with */
 	bool is_in_trouble;    /* no room: logged once, small transactions until one succeeds */
 	struct meter meter;
+	struct journal_batch past; /* old records, read again: core/fold/backfill.c */
+	bool has_warned_of_past;
 };
 
 /* The thread's function. */
@@ -83,6 +85,8 @@ void task_end(struct fold *fold);
 MUST_USE int worker_open_transaction(struct fold *fold);
 bool worker_is_full(const struct fold *fold);
 MUST_USE int worker_commit(struct fold *fold);
+/* Appends a quarantine record for that position, unless there is one. */
+MUST_USE int worker_quarantine(struct fold *fold, uint64_t seq);
 
 /* core/fold/apply.c: folds one record into the open transaction. ERR_FORMAT: of a kind that only a newer cdpd writes,
  * nothing was changed. Other errors: the transaction must be abandoned. */

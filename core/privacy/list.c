@@ -14,7 +14,7 @@
 
 struct erasure_list {
 	struct store_env *env;
-	store_db rows;
+	store_db rows, marks;
 	pthread_mutex_t lock; /* one writer at a time */
 };
 
@@ -38,6 +38,7 @@ int erasure_list_open(const char *store_path_, struct erasure_list **out)
 	int rc = store_make_dir(folder);
 	if (!rc) rc = store_open(path, &options, &list->env);
 	if (!rc) rc = store_db_open(list->env, "erasures", 0, &list->rows);
+	if (!rc) rc = store_db_open(list->env, "expired", 0, &list->marks);
 	if (rc) {
 		erasure_list_close(list);
 		return rc;
@@ -223,4 +224,46 @@ int erasure_list_read(struct erasure_list *list, const uint8_t *below, size_t ma
 	}
 	store_abort(txn);
 	return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+/* ── marks ───────────────────────────────────────────────────────────────── */
+
+#define MARK_SIZE (SEALED_HEADER + 2 * sizeof(uint64_t))
+
+int expiry_mark_put(struct erasure_list *list, struct str event, uint64_t epoch, uint64_t through)
+{
+	struct store_txn *txn;
+	char value[MARK_SIZE];
+	memcpy(value + SEALED_HEADER, &epoch, sizeof epoch);
+	memcpy(value + SEALED_HEADER + sizeof epoch, &through, sizeof through);
+	sealed_close(event, value, sizeof value, (struct sealed){.kind = 0});
+	pthread_mutex_lock(&list->lock);
+	int rc = store_begin(list->env, true, &txn);
+	if (!rc) {
+		rc = store_put(txn, list->marks, event, (struct str){value, sizeof value});
+		if (rc)
+			store_abort(txn);
+		else
+			rc = store_commit(txn);
+	}
+	pthread_mutex_unlock(&list->lock);
+	return rc;
+}
+
+int expiry_mark_get(struct erasure_list *list, struct str event, uint64_t epoch, uint64_t *through)
+{
+	struct store_txn *txn;
+	struct sealed sealed;
+	struct str value;
+	uint64_t of = 0;
+	int rc = store_begin(list->env, false, &txn);
+	if (rc) return rc;
+	rc = store_get(txn, list->marks, event, &value);
+	if (!rc) rc = value.len == MARK_SIZE ? sealed_open(event, value, &sealed) : ERR_CORRUPT;
+	if (!rc) {
+		memcpy(&of, value.ptr + SEALED_HEADER, sizeof of);
+		memcpy(through, value.ptr + SEALED_HEADER + sizeof of, sizeof *through);
+	}
+	store_abort(txn);
+	return !rc && of != epoch ? ERR_NOT_FOUND : rc;
 }

@@ -31,6 +31,10 @@ void erasure_list_close(struct erasure_list *list);
 MUST_USE int erasure_list_put(struct erasure_list *list, const struct erasure *erasure);
 MUST_USE int erasure_list_put_all(struct erasure_list *list, const struct erasure *erasures, size_t count);
 MUST_USE int erasure_list_remove(struct erasure_list *list, const uint8_t receipt[RECEIPT_SIZE]);
+/* How far each rule of journal.event_retention has come in the journal of that epoch, beside the list: positions below are done.
+ * ERR_NOT_FOUND; ERR_CORRUPT. */
+MUST_USE int expiry_mark_put(struct erasure_list *list, struct str event, uint64_t epoch, uint64_t through);
+MUST_USE int expiry_mark_get(struct erasure_list *list, struct str event, uint64_t epoch, uint64_t *through);
 /* Copied into the arena. ERR_NOT_FOUND. */
 MUST_USE int erasure_list_get(struct erasure_list *list, const uint8_t receipt[RECEIPT_SIZE], struct arena *arena,
 			      struct erasure *out);

@@ -13,6 +13,7 @@
 #include "base/metric.h"
 #include "fold/payload.h"
 #include "journal/rewrite.h"
+#include "privacy/expiry.h"
 #include "privacy/sweep.h"
 
 #define ARENA_BLOCK   ((size_t)64 << 10)
@@ -30,13 +31,14 @@ struct privacy {
 	void (*on_fatal)(void *ctx, int status);
 	void *ctx;
 	struct erasure_list *list;
+	struct expiry *expiry;
 	struct metric *open, *events, *rewritten, *compactions, *rejects, *letters;
 	int (*erase_letters)(void *ctx, const _Atomic bool *stop, uint64_t *count); /* may be NULL */
 	void *letters_ctx;
 
 	pthread_t thread;
 	bool is_started;
-	atomic_bool stop;
+	atomic_bool stop, has_new_rules;
 	pthread_mutex_t lock; /* of what follows, and of asking */
 	pthread_cond_t asked;
 	bool has_work;
@@ -88,6 +90,10 @@ int privacy_new(const struct privacy_options *options, struct privacy **out)
 	init_sync(privacy);
 	init_metrics(privacy);
 	int rc = erasure_list_open(options->store_path, &privacy->list);
+	const struct expiry_options expiry = {
+	    .journal = privacy->journal, .people = privacy->people, .list = privacy->list, .stop = &privacy->stop};
+	if (!rc) rc = expiry_new(&expiry, &privacy->expiry);
+	if (!rc && options->config) rc = privacy_set_config(privacy, options->config);
 	if (rc) {
 		privacy_free(privacy);
 		return rc;
@@ -108,6 +114,7 @@ void privacy_free(struct privacy *privacy)
 {
 	if (!privacy) return;
 	CHECK(!privacy->is_started);
+	expiry_free(privacy->expiry);
 	erasure_list_close(privacy->list);
 	(void)pthread_cond_destroy(&privacy->asked);
 	(void)pthread_mutex_destroy(&privacy->lock);
@@ -429,6 +436,27 @@ static int work_once(struct work *work, bool is_time_for_late)
 	return rc ? rc : finish(work);
 }
 
+/* Events of types that are kept for a shorter time. Told of a change of the rules, it looks at once. */
+static int expire(struct privacy *privacy, int64_t *next)
+{
+	int64_t now = clock_mono_us(), interval = expiry_interval_us(privacy->expiry);
+	bool is_new = atomic_exchange(&privacy->has_new_rules, false);
+	int rc = is_new || now >= *next ? expiry_run(privacy->expiry, clock_wall_us()) : OK;
+	if (is_new || now >= *next) *next = interval == INT64_MAX ? INT64_MAX : clock_mono_us() + interval;
+	return rc;
+}
+
+int privacy_set_config(struct privacy *privacy, const struct config *config)
+{
+	int rc = expiry_set_rules(privacy->expiry, config->event_retention, config->event_retention_count);
+	if (rc) return rc;
+	atomic_store(&privacy->has_new_rules, true);
+	(void)pthread_mutex_lock(&privacy->lock);
+	wake(privacy);
+	(void)pthread_mutex_unlock(&privacy->lock);
+	return OK;
+}
+
 /* True: there is something to do; false: time has passed. */
 static bool wait_for_work(struct privacy *privacy, int64_t until_us)
 {
@@ -451,18 +479,19 @@ static void *run(void *arg)
 {
 	struct privacy *privacy = arg;
 	struct work work = {.privacy = privacy};
-	int64_t late_at = clock_mono_us();
+	int64_t late_at = clock_mono_us(), expire_at = late_at;
 	int rc = OK;
 	arena_init(&work.arena, ARENA_BLOCK, 0);
 	while (!atomic_load(&privacy->stop)) {
 		bool is_late = clock_mono_us() >= late_at;
 		rc = work_once(&work, is_late);
 		if (is_late) late_at = clock_mono_us() + LATE_US;
+		if (!rc) rc = expire(privacy, &expire_at);
 		if (is_fatal(rc)) break;
 		if (rc && rc != ERR_CLOSED)
 			log_warn(LOG_PRIVACY, "erasing could not go on and is tried again in a while (%s)",
 				 status_str(rc));
-		int64_t next = rc ? clock_mono_us() + RETRY_US : late_at;
+		int64_t next = rc ? clock_mono_us() + RETRY_US : late_at < expire_at ? late_at : expire_at;
 		(void)wait_for_work(privacy, next);
 	}
 	if (is_fatal(rc)) {

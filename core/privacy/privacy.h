@@ -13,6 +13,7 @@ struct privacy_options {
 	struct people *people;
 	struct fold *fold;
 	const char *store_path;
+	const struct config *config;             /* as for privacy_set_config; may be NULL */
 	void (*on_fatal)(void *ctx, int status); /* the process must end; may be NULL */
 	void *ctx;
 };
@@ -26,6 +27,9 @@ void privacy_set_letters(struct privacy *privacy, int (*erase)(void *ctx, const 
 MUST_USE int privacy_start(struct privacy *privacy);
 void privacy_stop(struct privacy *privacy);
 void privacy_free(struct privacy *privacy);
+
+/* journal.event_retention from now on: copied. Any thread. */
+MUST_USE int privacy_set_config(struct privacy *privacy, const struct config *config);
 
 struct erasure_request {
 	struct str ref;

@@ -79,9 +79,18 @@ static int judge_stub(struct sweeping *s, const struct record *record, const str
 		      struct judgement *out)
 {
 	struct erased_event stub;
+	struct fragment_id fragment;
+	struct erased_row row;
 	out->is_outcome = outcome && outcome->verdict != OUTCOME_ERASED;
 	out->flags = RECORD_FLAG_ERASED;
 	int rc = erased_event_decode(record->payload, &s->arena, &stub);
+	if (!rc && stub.is_expired && out->is_outcome) {
+		/* Its person may be there still: then it was applied, and stays so. */
+		memcpy(fragment.bytes, outcome->fragment, sizeof fragment.bytes);
+		rc = people_erased(s->reader, &fragment, &row);
+		out->is_outcome = !rc && outcome->verdict == OUTCOME_APPLIED && record->seq < row.seq;
+		if (rc == ERR_NOT_FOUND) rc = OK;
+	}
 	if (!rc) rc = erasure_judge_stub(s->reader, record->seq, &s->arena, &out->is_replaced, &stub);
 	return rc || !out->is_replaced ? rc : erased_event_encode(&stub, &s->arena, &out->payload);
 }

@@ -31,6 +31,7 @@ struct erased_event {
 	struct str previous_anonymous, previous_user;
 	uint32_t rights, flags;
 	int64_t event_time_us;
+	bool is_expired; /* not its person was erased: its type is kept for a shorter time */
 };
 MUST_USE int erased_event_encode(const struct erased_event *event, struct arena *arena, struct str *payload);
 MUST_USE int erased_event_decode(struct str payload, struct arena *arena, struct erased_event *out); /* ERR_CORRUPT */
@@ -66,6 +67,10 @@ void erasure_view_free(struct erasure_view *view);
 MUST_USE int erasure_judge_event(struct people_reader *reader, struct erasure_view *view, uint64_t seq,
 				 struct str payload, const struct outcome *outcome, struct arena *arena, bool *hit,
 				 struct erased_row *row, struct erased_event *stub);
+/* The stub of an event whose type is not kept any longer; it keeps its outcome. */
+MUST_USE int erasure_expire_event(struct people_reader *reader, struct erasure_view *view, uint64_t seq,
+				  const struct cdpd_event *event, const struct outcome *outcome, struct arena *arena,
+				  struct erased_event *stub);
 /* The same for a stub: *hit when it still names somebody erased since. */
 MUST_USE int erasure_judge_stub(struct people_reader *reader, uint64_t seq, struct arena *arena, bool *hit,
 				struct erased_event *stub);

@@ -63,6 +63,7 @@ int erased_event_encode(const struct erased_event *event, struct arena *arena, s
 	stored.rights = event->rights;
 	stored.flags = event->flags;
 	stored.event_time_us = event->event_time_us;
+	stored.expired = event->is_expired;
 	uint8_t *bytes = arena_alloc(arena, cdpd__v1__stored_erased_event__get_packed_size(&stored) + 1);
 	if (!bytes) return ERR_NOMEM;
 	*payload = str_of(bytes, cdpd__v1__stored_erased_event__pack(&stored, bytes));
@@ -83,6 +84,7 @@ int erased_event_decode(struct str payload, struct arena *arena, struct erased_e
 	out->rights = stored->rights;
 	out->flags = stored->flags;
 	out->event_time_us = stored->event_time_us;
+	out->is_expired = stored->expired;
 	return OK;
 }
 
@@ -228,6 +230,21 @@ int erasure_judge_event(struct people_reader *reader, struct erasure_view *view,
 	if (rc) return rc;
 	if (!was_applied) return find_owner(reader, view, seq, event.event_time_us, hit, row);
 	rc = fill_stub(reader, view, &event, arena, stub);
+	return rc ? rc : hash_stub(reader, seq, arena, stub, &is_hit);
+}
+
+/* Only an applied event had a part in who is one person with whom. */
+int erasure_expire_event(struct people_reader *reader, struct erasure_view *view, uint64_t seq,
+			 const struct cdpd_event *event, const struct outcome *outcome, struct arena *arena,
+			 struct erased_event *stub)
+{
+	bool is_hit = false;
+	*stub = (struct erased_event){.is_expired = true};
+	CHECK(reader->is_open);
+	if (!reader->plan || !outcome || outcome->verdict != OUTCOME_APPLIED) return OK;
+	event_view_set(&view->view, event);
+	int rc = identifiers_collect(reader->plan, &reader->people->key, &view->view, &view->identifiers);
+	if (!rc) rc = fill_stub(reader, view, event, arena, stub);
 	return rc ? rc : hash_stub(reader, seq, arena, stub, &is_hit);
 }
 

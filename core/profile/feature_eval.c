@@ -239,11 +239,47 @@ int features_apply(const struct plan *plan, struct event_view *view, struct row 
 int features_apply_some(const struct plan *plan, struct event_view *view, struct row *const *rows, size_t row_count,
 			struct arena *arena, struct feature_tally *tally, const uint64_t *keys, size_t key_count)
 {
+	const struct feature_route *route = feature_route_of(&plan->routes, view->event);
 	struct adding adding = {NULL, view, rows, row_count, arena, tally};
-	for (size_t i = 0; i < key_count; i++) {
-		adding.feature = plan_feature_find(plan, keys[i]);
-		if (!adding.feature || !adding.feature->def.impl) continue;
+	for (size_t i = 0; i < route->count; i++) {
+		size_t k = 0;
+		adding.feature = route->features[i];
+		while (k < key_count && keys[k] != adding.feature->key) k++;
+		if (k == key_count) continue;
 		int rc = add_event(plan, &adding);
+		if (rc) return rc;
+	}
+	return OK;
+}
+
+static bool is_picked(const struct plan *plan, const struct plan_feature *feature, const struct feature_pick *pick)
+{
+	size_t at = (size_t)(feature - plan->features);
+	return pick->words[at / 64] >> at % 64 & 1;
+}
+
+int features_want(const struct plan *plan, const struct feature_pick *pick, struct event_view *view, bool *wants)
+{
+	const struct feature_route *route = feature_route_of(&plan->routes, view->event);
+	int rc = OK;
+	*wants = false;
+	for (size_t i = 0; i < route->count && !rc && !*wants; i++)
+		if (is_picked(plan, route->features[i], pick))
+			rc = feature_filter_event(&route->features[i]->filter, view, wants);
+	return rc;
+}
+
+int features_apply_picked(const struct plan *plan, const struct feature_pick *pick, struct event_view *view,
+			  struct row *const *rows, size_t row_count, struct arena *arena, struct feature_tally *tally)
+{
+	const struct feature_route *route = feature_route_of(&plan->routes, view->event);
+	struct adding adding = {NULL, view, rows, row_count, arena, tally};
+	for (size_t i = 0; i < route->count; i++) {
+		bool passes;
+		adding.feature = route->features[i];
+		if (!is_picked(plan, adding.feature, pick)) continue;
+		int rc = feature_filter_event(&adding.feature->filter, view, &passes);
+		if (!rc && passes) rc = adding.feature->is_of_elements ? add_elements(&adding) : add_one(&adding, NULL);
 		if (rc) return rc;
 	}
 	return OK;

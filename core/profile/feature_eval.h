@@ -18,10 +18,20 @@ struct feature_tally {
 /* Adds the event to the rows' states (the fragment's and, when there is one, the merged row's). Adds to the tally. ERR_NOMEM, ERR_CORRUPT (a stored state is longer than its type allows). */
 MUST_USE int features_apply(const struct plan *plan, struct event_view *view, struct row *const *rows, size_t row_count,
 			    struct arena *arena, struct feature_tally *tally);
-/* The same, for these features alone (keys; those no longer defined are passed over): what was deferred counts now. */
+/* The same, for these features alone (keys; those no longer defined, or not for such events, are passed over): what was deferred counts now. */
 MUST_USE int features_apply_some(const struct plan *plan, struct event_view *view, struct row *const *rows,
 				 size_t row_count, struct arena *arena, struct feature_tally *tally,
 				 const uint64_t *keys, size_t key_count);
+/* The same for some features alone, by their indexes in the plan; segments are not told. */
+struct feature_pick {
+	uint64_t words[PLAN_FEATURES_MAX / 64];
+};
+MUST_USE int features_apply_picked(const struct plan *plan, const struct feature_pick *pick, struct event_view *view,
+				   struct row *const *rows, size_t row_count, struct arena *arena,
+				   struct feature_tally *tally);
+/* Would one of them look at the event? */
+MUST_USE int features_want(const struct plan *plan, const struct feature_pick *pick, struct event_view *view,
+			   bool *wants);
 /* States of features that are no longer defined leave the row. */
 void features_drop_unknown(const struct plan *plan, struct row *row);
 /* Merges the states of `from` into merged row `into`. */

@@ -4,6 +4,7 @@
 
 #include "base/encode.h"
 #include "base/log.h"
+#include "profile/backfill_state.h"
 #include "profile/block.h"
 #include "profile/change_row.h"
 #include "profile/consent_log.h"
@@ -58,6 +59,7 @@ static int open_tables(struct people *people)
 	if (!rc) rc = store_db_open(people->env, "suppressed", 0, &tables->suppressed);
 	if (!rc) rc = store_db_open(people->env, "awaits", 0, &tables->awaits);
 	if (!rc) rc = consent_log_open(people->env, tables);
+	if (!rc) rc = backfill_open(people);
 	return rc ? rc : segments_open(people);
 }
 
@@ -151,6 +153,7 @@ static int open_all(struct people *people, const char *store_path)
 	if (rc) return rc;
 	rc = read_meta(people, txn);
 	if (!rc) rc = segments_load(people, txn);
+	if (!rc) rc = backfill_load(people, txn);
 	if (rc) {
 		store_abort(txn);
 		return rc;
@@ -195,6 +198,7 @@ void people_close(struct people *people)
 	buf_fini(&people->json);
 	plan_free(people->plan);
 	segments_close(people);
+	backfill_close(people);
 	if (people->env) store_close(people->env);
 	free(people);
 }
@@ -260,6 +264,7 @@ int people_begin(struct people *people)
 	}
 	people->working = people->committed;
 	segments_begin(people);
+	backfill_begin(people);
 	rc = cache_begin(&people->cache, people->txn);
 	if (!rc) rc = blocks_begin(people);
 	if (rc) people_abort(people);
@@ -278,6 +283,11 @@ struct store_env *people_env(struct people *people)
 
 int people_define(struct people *people, struct str text, uint64_t seq)
 {
+	return people_define_since(people, text, seq, people->working.applied_t, seq);
+}
+
+int people_define_since(struct people *people, struct str text, uint64_t seq, int64_t t, uint64_t oldest)
+{
 	struct plan *plan;
 	CHECK(people->txn);
 	int rc = plan_succeed(people->plan, text, seq, &plan);
@@ -293,6 +303,7 @@ int people_define(struct people *people, struct str text, uint64_t seq)
 	people->has_new_plan = true;
 	people->plan = plan;
 	people->working.plan_seq = seq;
+	backfill_defined(people, seq, t, oldest);
 	segments_defined(people, old, seq);
 	plan_free(gone);
 	return OK;
@@ -340,7 +351,8 @@ size_t people_pages(const struct people *people)
 	if (!people->txn) return 0;
 	const struct cache *cache = &people->cache;
 	/* Changes lie a dozen to a page; and what LMDB keeps of its own. */
-	return store_dirty_pages(people->txn) + cache_pages(cache) + cache->viewed.count / 12 + 8;
+	return store_dirty_pages(people->txn) + cache_pages(cache) + segments_pages(people) + cache->viewed.count / 12 +
+	       8;
 }
 
 static void settle(struct people *people, bool is_committed)
@@ -354,6 +366,7 @@ static void settle(struct people *people, bool is_committed)
 	}
 	people->txn = NULL;
 	segments_ended(people, is_committed);
+	backfill_ended(people, is_committed);
 	cache_reset(&people->cache);
 }
 
@@ -361,6 +374,7 @@ static int write_all(struct people *people)
 {
 	int rc = delta_append_all(people);
 	if (!rc) rc = segments_write(people);
+	if (!rc) rc = backfill_write(people);
 	if (!rc) rc = cache_write(&people->cache);
 	if (!rc) rc = checkpoint_write(people->txn, people->tables.meta, &people->working);
 	return rc;
@@ -424,11 +438,16 @@ static int is_old_outcome(struct people *people, struct str key, struct str valu
 	return OK;
 }
 
+static bool is_leased(const struct people *people, const struct change *change, int64_t bound)
+{
+	return change->seq > people_leased(people) && change->t >= bound - PEOPLE_LEASE_US;
+}
+
 static int is_old_change(struct people *people, struct str key, struct str value, int64_t bound, bool *out)
 {
 	struct change change;
 	int rc = change_decode(key, value, &change);
-	*out = !rc && change.t < bound;
+	*out = !rc && change.t < bound && !is_leased(people, &change, bound);
 	if (*out) people->working.changes_floor = change.seq;
 	return rc;
 }

@@ -161,6 +161,8 @@ struct profile_trait {
 struct profile_feature {
 	struct str name, type, value; /* value: JSON text at the time of reading */
 	uint64_t since_seq;           /* counts events from here on */
+	int64_t since_t;              /* logical time there; INT64_MIN: not known */
+	bool is_complete;             /* false: what was there before its definition is still being counted */
 };
 struct profile_consent {
 	struct consent record;

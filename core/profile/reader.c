@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "profile/backfill_state.h"
 #include "profile/erase.h"
 #include "profile/feature_eval.h"
 #include "profile/link_row.h"
@@ -263,22 +264,34 @@ static int order_names(const void *a, const void *b)
 	return str_cmp(((const struct profile_feature *)a)->name, ((const struct profile_feature *)b)->name);
 }
 
+static void show_since(const struct plan_feature *feature, const struct backfill_state *state,
+		       struct profile_feature *shown)
+{
+	const struct backfill_feature *item = backfill_find(state, feature->key);
+	shown->since_seq = item ? item->from : feature->def.since_seq;
+	shown->since_t = item ? item->from_t : INT64_MIN;
+	shown->is_complete = !item || item->is_done;
+}
+
 static int fill_features(const struct lookup *lookup, struct profile *out)
 {
 	const struct plan *plan = lookup->reader->plan;
 	char json[FEATURE_JSON_MAX];
-	if (!plan) return OK;
+	struct backfill_state since;
+	if (!plan || !plan->feature_count) return OK;
+	int rc = backfill_read(lookup->reader->txn, lookup->reader->people->tables.meta, &since);
+	if (rc) return rc;
 	out->features = arena_array(lookup->arena, struct profile_feature, plan->feature_count + 1);
 	if (!out->features) return ERR_NOMEM;
 	for (size_t i = 0; i < plan->feature_count; i++) {
 		const struct plan_feature *feature = &plan->features[i];
 		struct profile_feature *shown = &out->features[i];
 		size_t len = feature_read(feature, row_feature_find(lookup->view, feature->key), lookup->now, json);
-		int rc = arena_str(lookup->arena, (struct str){json, len}, &shown->value);
+		rc = arena_str(lookup->arena, (struct str){json, len}, &shown->value);
 		if (!rc) rc = arena_str(lookup->arena, feature->def.name, &shown->name);
 		if (!rc) rc = arena_str(lookup->arena, feature->def.type, &shown->type);
 		if (rc) return rc;
-		shown->since_seq = feature->def.since_seq;
+		show_since(feature, &since, shown);
 	}
 	out->feature_count = plan->feature_count;
 	qsort(out->features, out->feature_count, sizeof *out->features, order_names);

@@ -7,6 +7,7 @@
 #include "profile/cache.h"
 #include "profile/checkpoint.h"
 #include "profile/identity.h"
+#include "profile/scan.h"
 
 struct tables {
 	store_db rows, links, outcomes, changes, meta;
@@ -16,6 +17,7 @@ struct tables {
 };
 
 struct segments;
+struct backfill;
 
 struct people {
 	const char *store_path; /* while it is opened */
@@ -31,6 +33,7 @@ struct people {
 	bool has_new_plan;
 	struct cache cache;
 	struct segments *segments;
+	struct backfill *backfill; /* core/profile/backfill_state.h */
 	struct event_view view;
 	struct identifiers identifiers; /* of the event being applied */
 	struct buf json;                /* scratch: a trait's value, a change's body */
@@ -41,6 +44,7 @@ struct people {
 	_Atomic uint64_t applied, last_change, epoch;
 	_Atomic int64_t applied_t;
 	_Atomic uint64_t verdicts[OUTCOME_VERDICT_COUNT];
+	_Atomic uint64_t leases[PEOPLE_LEASES]; /* scan.h */
 };
 
 /* Where a compacted copy of the profiles is made. */

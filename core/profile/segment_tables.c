@@ -3,12 +3,11 @@
 #include "profile/sealed.h"
 #include "profile/segment_plan.h"
 
-#define DUE_KEY_SIZE 24
-
 int segment_tables_open(struct store_env *env, struct segment_tables *out)
 {
 	int rc = store_db_open(env, "members", 0, &out->members);
-	return rc ? rc : store_db_open(env, "due", 0, &out->due);
+	if (!rc) rc = store_db_open(env, "due", 0, &out->due);
+	return rc ? rc : store_db_open(env, "expiries", 0, &out->expiries);
 }
 
 static void put_be64(uint8_t *out, uint64_t value)
@@ -38,23 +37,18 @@ void member_key(uint64_t segment, const struct fragment_id *profile, uint8_t out
 	memcpy(out + 8, profile->bytes, sizeof profile->bytes);
 }
 
-int member_put(struct store_txn *txn, store_db members, uint64_t segment, const struct fragment_id *profile,
-	       int64_t since)
+int member_put(struct store_txn *txn, store_db members, const uint8_t bytes[MEMBER_KEY_SIZE], int64_t since)
 {
-	uint8_t bytes[MEMBER_KEY_SIZE];
 	char value[SEALED_HEADER + sizeof since];
-	member_key(segment, profile, bytes);
-	struct str key = {(const char *)bytes, sizeof bytes};
+	struct str key = {(const char *)bytes, MEMBER_KEY_SIZE};
 	memcpy(value + SEALED_HEADER, &since, sizeof since);
 	sealed_close(key, value, sizeof value, (struct sealed){0});
 	return store_put(txn, members, key, (struct str){value, sizeof value});
 }
 
-int member_del(struct store_txn *txn, store_db members, uint64_t segment, const struct fragment_id *profile)
+int member_del(struct store_txn *txn, store_db members, const uint8_t bytes[MEMBER_KEY_SIZE])
 {
-	uint8_t bytes[MEMBER_KEY_SIZE];
-	member_key(segment, profile, bytes);
-	return del(txn, members, (struct str){(const char *)bytes, sizeof bytes});
+	return del(txn, members, (struct str){(const char *)bytes, MEMBER_KEY_SIZE});
 }
 
 int member_decode(struct str key, struct str value, uint64_t *segment, struct fragment_id *profile, int64_t *since)
@@ -103,27 +97,23 @@ int member_count_put(struct store_txn *txn, store_db members, uint64_t segment, 
 
 #define SIGN (UINT64_C(1) << 63)
 
-static void due_key(int64_t at, const struct fragment_id *profile, uint8_t out[DUE_KEY_SIZE])
+void due_key(int64_t at, const struct fragment_id *profile, uint8_t out[DUE_KEY_SIZE])
 {
 	put_be64(out, (uint64_t)at ^ SIGN);
 	memcpy(out + 8, profile->bytes, sizeof profile->bytes);
 }
 
-int due_put(struct store_txn *txn, store_db due, int64_t at, const struct fragment_id *profile)
+int due_put(struct store_txn *txn, store_db due, const uint8_t bytes[DUE_KEY_SIZE])
 {
-	uint8_t bytes[DUE_KEY_SIZE];
 	char value[SEALED_HEADER];
-	due_key(at, profile, bytes);
-	struct str key = {(const char *)bytes, sizeof bytes};
+	struct str key = {(const char *)bytes, DUE_KEY_SIZE};
 	sealed_close(key, value, sizeof value, (struct sealed){0});
 	return store_put(txn, due, key, (struct str){value, sizeof value});
 }
 
-int due_del(struct store_txn *txn, store_db due, int64_t at, const struct fragment_id *profile)
+int due_del(struct store_txn *txn, store_db due, const uint8_t bytes[DUE_KEY_SIZE])
 {
-	uint8_t bytes[DUE_KEY_SIZE];
-	due_key(at, profile, bytes);
-	return del(txn, due, (struct str){(const char *)bytes, sizeof bytes});
+	return del(txn, due, (struct str){(const char *)bytes, DUE_KEY_SIZE});
 }
 
 int due_first(struct store_txn *txn, store_db due, int64_t *at, struct fragment_id *profile)

@@ -4,7 +4,9 @@
  *            key  segment key u64 BE                      value  sealed header · count u64 · name
  *   due      key  due time i64, sign flipped, BE · profile id 16    value  sealed header
  *
- * A profile is in `due` at most once. The rows are the truth: both can be told from them. */
+ *   expiries  as `due`, with the id of a fragment: core/profile/expiry.h
+ *
+ * A profile is in `due` at most once. The rows are the truth: all three can be told from them. */
 #pragma once
 
 #include "profile/people.h"
@@ -12,14 +14,13 @@
 #define MEMBER_KEY_SIZE 24
 
 struct segment_tables {
-	store_db members, due;
+	store_db members, due, expiries;
 };
 
 MUST_USE int segment_tables_open(struct store_env *env, struct segment_tables *out);
 
-MUST_USE int member_put(struct store_txn *txn, store_db members, uint64_t segment, const struct fragment_id *profile,
-			int64_t since);
-MUST_USE int member_del(struct store_txn *txn, store_db members, uint64_t segment, const struct fragment_id *profile);
+MUST_USE int member_put(struct store_txn *txn, store_db members, const uint8_t key[MEMBER_KEY_SIZE], int64_t since);
+MUST_USE int member_del(struct store_txn *txn, store_db members, const uint8_t key[MEMBER_KEY_SIZE]);
 /* ERR_CORRUPT, ERR_FORMAT. */
 MUST_USE int member_decode(struct str key, struct str value, uint64_t *segment, struct fragment_id *profile,
 			   int64_t *since);
@@ -31,7 +32,9 @@ MUST_USE int member_count_get(struct store_txn *txn, store_db members, uint64_t 
 MUST_USE int member_count_put(struct store_txn *txn, store_db members, uint64_t segment, uint64_t count,
 			      struct str name); /* 0 deletes it */
 
-MUST_USE int due_put(struct store_txn *txn, store_db due, int64_t at, const struct fragment_id *profile);
-MUST_USE int due_del(struct store_txn *txn, store_db due, int64_t at, const struct fragment_id *profile);
+#define DUE_KEY_SIZE MEMBER_KEY_SIZE
+void due_key(int64_t at, const struct fragment_id *profile, uint8_t out[DUE_KEY_SIZE]);
+MUST_USE int due_put(struct store_txn *txn, store_db due, const uint8_t key[DUE_KEY_SIZE]);
+MUST_USE int due_del(struct store_txn *txn, store_db due, const uint8_t key[DUE_KEY_SIZE]);
 /* The earliest. ERR_NOT_FOUND: nothing waits. */
 MUST_USE int due_first(struct store_txn *txn, store_db due, int64_t *at, struct fragment_id *profile);

@@ -1,6 +1,8 @@
 #include "profile/segments.h"
 
 #include "base/clock.h"
+#include "profile/backfill_state.h"
+#include "profile/expiry.h"
 #include "profile/segment_eval.h"
 
 static const char *const why_names[WHY_COUNT] = {"event", "time", "identity", "definition"};
@@ -170,17 +172,15 @@ static int count_of(struct people *people, uint64_t key, struct str name, struct
 static int toggle(struct people *people, struct membership *membership, uint64_t key, struct str name, bool is_entry,
 		  const struct cause *cause)
 {
-	store_db members = people->segments->tables.members;
+	struct segments *segments = people->segments;
 	const struct fragment_id *profile = &membership->slot->id;
 	struct segment_count *counted;
 	int rc = count_of(people, key, name, &counted);
 	if (!rc && !is_entry && counted->count == 0) rc = ERR_CORRUPT;
 	if (rc) return rc;
 	counted->count = is_entry ? counted->count + 1 : counted->count - 1;
-	if (is_entry)
-		rc = member_put(people->txn, members, key, profile, cause->since);
-	else
-		rc = member_del(people->txn, members, key, profile);
+	rc = member_queue(&segments->members, people->txn, segments->tables.members, key, profile, is_entry,
+			  cause->since);
 	if (!rc) rc = change_keys(people, membership, key, is_entry);
 	name = (struct str){counted->name, counted->name_len};
 	return rc ? rc : tell(people, membership->slot, name, is_entry, cause);
@@ -199,13 +199,14 @@ static int set_due(struct people *people, struct membership *membership, int64_t
 	struct segments *segments = people->segments;
 	store_db table = segments->tables.due;
 	if (membership->due == due) return OK;
-	int rc = membership->due ? due_del(people->txn, table, membership->due, &membership->slot->id) : OK;
+	const struct fragment_id *id = &membership->slot->id;
+	int rc = membership->due ? due_queue(&segments->due, people->txn, table, membership->due, id, false) : OK;
 	if (rc) return rc;
 	if (membership->due && membership->due == segments->working.next_due) segments->is_due_known = false;
 	membership->due = due;
 	if (!due) return OK;
 	if (due < segments->working.next_due) segments->working.next_due = due;
-	return due_put(people->txn, table, due, &membership->slot->id);
+	return due_queue(&segments->due, people->txn, table, due, id, true);
 }
 
 /* An entry that is too early stays: it costs a look when it comes, moving it with every event would cost two pages each time. */
@@ -262,7 +263,9 @@ static int look_through(struct look *look, struct segment_set pending)
 		while (pending.words[word]) {
 			unsigned bit = (unsigned)__builtin_ctzll(pending.words[word]);
 			pending.words[word] &= pending.words[word] - 1;
-			int rc = look_at(look, &person, &plan->segments->items[word * 64 + bit], &pending);
+			size_t at = word * 64 + bit;
+			if (backfill_waits(look->people->backfill, at)) continue;
+			int rc = look_at(look, &person, &plan->segments->items[at], &pending);
 			if (rc) return rc;
 		}
 	}
@@ -399,20 +402,26 @@ bool people_is_due(const struct people *people, int64_t t)
 {
 	const struct segments *segments = people->segments;
 	const struct segment_state *state = people->txn ? &segments->working : &segments->committed;
-	return !state->is_held && (state->next_due <= t || (people->txn && !segments->is_due_known));
+	if (state->is_held) return false;
+	if (people->txn && !(segments->is_due_known && segments->is_expiry_known)) return true;
+	return state->next_due <= t || state->next_expiry <= t;
 }
 
 int64_t people_wake_at(const struct people *people, int64_t t)
 {
 	const struct segment_state *state = &people->segments->committed;
 	if (state->is_held) return INT64_MAX;
-	return state->scan_seq && t + 1 < state->next_due ? t + 1 : state->next_due;
+	int64_t next = state->next_expiry < state->next_due ? state->next_expiry : state->next_due;
+	bool wants_more =
+	    state->scan_seq || people_backfill_next(people) != BACKFILL_NONE || people_backfill_is_ripe(people);
+	return wants_more && t + 1 < next ? t + 1 : next;
 }
 
 static int know_due(struct people *people, struct fragment_id *profile)
 {
 	struct segments *segments = people->segments;
-	int rc = due_first(people->txn, segments->tables.due, &segments->working.next_due, profile);
+	int rc = due_queue_settle(&segments->due, people->txn, segments->tables.due);
+	if (!rc) rc = due_first(people->txn, segments->tables.due, &segments->working.next_due, profile);
 	if (rc && rc != ERR_NOT_FOUND) return rc;
 	if (rc) segments->working.next_due = INT64_MAX;
 	segments->is_due_known = true;
@@ -432,7 +441,9 @@ static int fire(struct people *people, const struct fragment_id *profile, uint64
 	people->segments->is_due_known = false;
 	metric_add(people->segments->fired, 1);
 	if (!view || !plan || membership->due != due) {
-		if (membership->due != due) return due_del(people->txn, people->segments->tables.due, due, profile);
+		struct segments *segments = people->segments;
+		if (membership->due != due)
+			return due_queue(&segments->due, people->txn, segments->tables.due, due, profile, false);
 		return set_due(people, membership, 0);
 	}
 	struct look look = {.people = people,
@@ -449,10 +460,16 @@ int people_fire_due(struct people *people, uint64_t seq, int64_t t, size_t max)
 {
 	CHECK(people->txn);
 	for (size_t i = 0; i < max && people_is_due(people, t); i++) {
-		struct fragment_id profile;
+		const struct segment_state *state = &people->segments->working;
+		struct fragment_id profile, fragment;
 		int rc = know_due(people, &profile);
-		if (rc || people->segments->working.next_due > t) return rc;
-		rc = fire(people, &profile, seq, t, people->segments->working.next_due);
+		if (!rc) rc = expiry_next(people, &fragment);
+		if (rc || (state->next_due > t && state->next_expiry > t)) return rc;
+		/* What expires is told before what follows from it. */
+		if (state->next_expiry <= state->next_due)
+			rc = expiry_fire(people, &fragment, seq, t);
+		else
+			rc = fire(people, &profile, seq, t, state->next_due);
 		if (rc) return rc;
 	}
 	return OK;
@@ -587,8 +604,16 @@ int segments_write(struct people *people)
 	struct fragment_id profile;
 	int rc = settle(people);
 	if (!rc) rc = write_counts(people);
+	if (!rc) rc = member_queue_settle(&segments->members, people->txn, segments->tables.members);
+	if (!rc) rc = due_queue_settle(&segments->due, people->txn, segments->tables.due);
 	if (!rc && !segments->is_due_known) rc = know_due(people, &profile);
+	if (!rc && !segments->is_expiry_known) rc = expiry_next(people, &profile);
 	if (rc) return rc;
 	if (is_same_state(&segments->working, &segments->committed)) return OK;
 	return segment_state_write(people->txn, people->tables.meta, &segments->working);
+}
+
+size_t segments_pages(const struct people *people)
+{
+	return member_queue_pages(&people->segments->members) + due_queue_pages(&people->segments->due);
 }

@@ -8,6 +8,7 @@
 
 #include "event/event.h"
 #include "fold/marker.h"
+#include "profile/backfill.h"
 
 #define ROUNDS     20
 #define USERS      13
@@ -360,6 +361,55 @@ static void a_rebuild_leaves_the_quarantined_record_out(void **state)
 	world_close(world);
 }
 
+static void fold_without_trap(struct world *world)
+{
+	world->config.feature_count = 1;
+	CHECK(world_open(world) == OK);
+	send_around(world, 100, 101, 200);
+	world_start(world);
+	world_settle(world);
+	world_close(world);
+}
+
+static void fold_until_complete(struct world *world)
+{
+	struct backfill_progress progress;
+	CHECK(world_open(world) == OK);
+	world_start(world);
+	world_settle(world); /* the definition */
+	do {
+		sleep_ms(2);
+		people_backfill_progress(world->people, &progress);
+	} while (progress.features);
+	world_close(world);
+}
+
+/* The old event is left out; nobody who comes while it is counted is blamed. */
+static void a_new_feature_that_crashes_on_an_old_event_leaves_it_out(void **state)
+{
+	struct world *world = *state;
+	use_trap(world, STR("trap"));
+	assert_int_equal(wait_child(start_child(world, fold_without_trap)), 0);
+	int deaths = 0;
+	while (wait_child(start_child(world, fold_until_complete)) != 0) assert_in_range(++deaths, 1, 6);
+	assert_int_equal(deaths, MARKER_CRASHES_MAX);
+	world->config.feature_count = 2;
+	assert_int_equal(world_open(world), OK);
+	uint64_t verdicts[OUTCOME_VERDICT_COUNT], notes = 0;
+	char text[64];
+	people_verdicts(world->people, verdicts);
+	assert_int_equal(verdicts[OUTCOME_APPLIED], 200);
+	assert_int_equal(verdicts[OUTCOME_QUARANTINED], 0);
+	for (uint64_t user = 0; user < 3; user++) {
+		world_feature(world, user, "notes", text, sizeof text);
+		notes += strtoull(text, NULL, 10);
+	}
+	assert_int_equal(notes, 199);
+	assert_true(journal_is_quarantined(world->journal, 2 + 100));
+	assert_int_equal(quarantines_naming(world, STR("trap")), 1);
+	world_close(world);
+}
+
 static void prepare_late_poison(struct world *world)
 {
 	CHECK(world_open(world) == OK);
@@ -428,6 +478,7 @@ int main(void)
 	    TEST(killed_anywhere_each_event_counts_once),
 	    TEST(a_crashing_record_is_quarantined_and_its_neighbours_applied),
 	    TEST(a_rebuild_leaves_the_quarantined_record_out),
+	    TEST(a_new_feature_that_crashes_on_an_old_event_leaves_it_out),
 	    TEST(a_record_that_crashes_the_commit_is_found_among_many),
 	    TEST(dying_outside_of_a_record_blames_none),
 	};
