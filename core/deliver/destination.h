@@ -150,5 +150,7 @@ void destination_ask_to_stop(struct destination *destination);
 bool destination_join(struct destination *destination, int64_t until_us);
 void destination_free(struct destination *destination); /* joined, or never started */
 bool destination_is_same(const struct destination *destination, const struct destination *other);
+void destination_make_metrics(struct destination *destination);        /* registers them; shows nothing */
+void destination_show_counters(const struct destination *destination); /* its thread, or before the start */
 void destination_show_lag(struct destination *destination);
 MUST_USE int destination_status(struct destination *destination, struct arena *arena, struct destination_status *out);
