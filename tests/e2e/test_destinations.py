@@ -1,6 +1,8 @@
 """Destinations in the real daemon: what they are handed and as what, dead letters, and what operators tell them."""
 
 import json
+import pathlib
+import re
 import shutil
 import subprocess
 import time
@@ -388,3 +390,42 @@ def test_a_failing_destination_obeys_at_once(stopped):
     post(stopped, "/v1/admin/destinations/crm/resume")
     wait_caught_up(stopped, "crm")
     assert taken(stopped) == ["m0"]
+
+
+# ── kill -9 ──
+
+
+def test_every_event_is_taken_or_a_dead_letter_whenever_it_is_killed(stopped):
+    """Some of each batch are refused for ever, others filtered; the daemon is killed in the middle, again and again."""
+    configure(stopped, FLAKY.replace("mode: ack", "mode: drop_odd") + ", events: [A]}}\n")
+    sent = set()
+    for round_ in range(5):
+        stopped.start()
+        for n in range(60):
+            stopped.track(f"u{n % 4}", "A" if n % 3 else "Other", f"m{round_}-{n}")
+            if n % 3:
+                sent.add(f"m{round_}-{n}")
+        stopped.kill()
+    stopped.start()
+    wait_caught_up(stopped, "crm")
+
+    def refused():
+        found, cursor = set(), ""
+        while True:
+            page = stopped.get(f"/v1/admin/deadletters?limit=500{cursor}").json
+            found |= {letter["event"]["messageId"] for letter in page["deadLetters"]}
+            if not page["next"]:
+                return found
+            cursor = "&cursor=" + page["next"]
+
+    wait_for(stopped, lambda: set(taken(stopped)) | refused() == sent)
+    assert refused(), "nothing was refused: the test shows nothing"
+
+
+def test_the_page_about_destinations_is_right(stopped):
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "destinations.md").read_text()
+    block = re.search(r"```yaml\n(.*?)```", text, re.S).group(1).replace("{", "{{").replace("}", "}}")
+    known = "consent: {{purposes: [{{name: newsletter}}]}}\nsegments:\n  - {{name: buyers, when: {{feature: orders, at_least: 1}}}}\n"
+    stopped.write_config(CONFIG + known + block)
+    run = subprocess.run(stopped.command("-n"), capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
