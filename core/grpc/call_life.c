@@ -8,7 +8,7 @@
 
 #define PENDING_MAX      ((size_t)64 * 1024 * 1024) /* the flow-control window bounds it long before */
 #define SEND_MESSAGE_MAX ((size_t)64 * 1024 * 1024)
-#define UNPACKED_BLOCK   ((size_t)4 * 1024)
+#define UNPACKED_BLOCK   ((size_t)1024) /* stays as long as its call, which may be days */
 
 struct grpc_call *grpc_call_new(struct http_request *request, struct grpc_route *route, bool has_gzip)
 {

@@ -42,7 +42,7 @@ struct stream {
 	struct ingest_result newest; /* of the newest durable one: its position only */
 
 	struct buf group; /* requests that have not gone yet */
-	uint32_t group_count;
+	uint32_t group_count, group_max;
 	bool is_refused; /* ingest wants to see again what it was last given */
 
 	struct arena scratch; /* of one settlement */
@@ -210,13 +210,14 @@ static void on_settled(void *ctx, const struct ingest_result *result)
 {
 	struct entry *entry = ctx;
 	struct stream *stream = entry->stream;
+	bool is_newest = !entry->batch; /* told within ingest_submit */
 	entry->batch = NULL;
-	if (wants_again(result->problem)) { /* told within ingest_submit: it is the newest */
+	if (wants_again(result->problem) && is_newest) {
 		entry_take_back(stream, entry);
 		stream->is_refused = true;
 		return;
 	}
-	if (ends_stream(result->problem)) {
+	if (wants_again(result->problem) || ends_stream(result->problem)) {
 		entry->is_failed = true;
 		stop(stream, result);
 	} else {
@@ -287,11 +288,20 @@ static bool is_one_event(struct str bytes)
 	return false;
 }
 
+/* What goes as one is under the same limit as any request. */
+static void begin_group(struct stream *stream)
+{
+	uint32_t allowed = api_worker_live(stream->worker)->config->limits.batch_events;
+	stream->group_max = allowed < GROUP_MAX ? allowed : GROUP_MAX;
+	wake(stream);
+}
+
 static bool join_group(struct stream *stream, struct str bytes)
 {
-	if (stream->group_count == GROUP_MAX || stream->group.len + bytes.len > GROUP_BYTES)
+	if (stream->group_count &&
+	    (stream->group_count >= stream->group_max || stream->group.len + bytes.len > GROUP_BYTES))
 		if (!submit_group(stream)) return false;
-	if (stream->group_count == 0) wake(stream);
+	if (stream->group_count == 0) begin_group(stream);
 	if (buf_append_str(&stream->group, bytes) != OK) {
 		stream->problem = PROBLEM_OVERLOADED;
 		wake(stream);

@@ -5,6 +5,8 @@ import os
 import queue
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -140,6 +142,12 @@ def test_a_rate_limit_slows_down_and_loses_nothing():
         assert cdpd.settled()["events"]["applied"] == 1000
 
 
+def test_requests_that_go_as_one_are_under_no_limit_of_one_request():
+    with running(extra="limits: {{batch_events: 3}}\n") as cdpd, client(cdpd) as rpc:
+        assert settled(rpc.PublishStream(requests(1000))) == (1000, [])
+        assert cdpd.settled()["events"]["applied"] == 1000
+
+
 def test_a_reader_that_sleeps_costs_no_memory(cdpd):
     with client(cdpd) as rpc:
         before = cdpd.memory()
@@ -232,6 +240,43 @@ def test_killed_before_the_rest_is_settled(cdpd):
     cdpd.settled()
     present = {row["messageId"] for row in cdpd.events("user_id:cut")}
     assert told > 2000 and {f"s-{number}" for number in range(1, told + 1)} <= present
+
+
+CLIENT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from rpc import Client
+from test_publish_stream import requests
+
+class Address:
+    address = staticmethod(lambda: (sys.argv[2], int(sys.argv[3])))
+
+for ack in Client(Address).PublishStream(requests(1000000, user="orphan")):
+    print(ack.settled_through, flush=True)
+"""
+
+
+def test_a_client_that_is_killed_costs_nothing_and_another_goes_on(cdpd):
+    host, port = cdpd.address()
+    run = subprocess.Popen([sys.executable, "-c", CLIENT, os.path.dirname(__file__), host, str(port)], stdout=subprocess.PIPE, text=True)
+    try:
+        told = next(number for number in map(int, run.stdout) if number > 2000)
+    finally:
+        run.kill()
+        run.communicate()
+    # What had come when it died may be stored, beyond what it was told; nothing of it is under way for ever.
+    deadline = time.monotonic() + 60
+    while "cdpd_http2_connections 0\n" not in cdpd.get("/metrics").body.decode():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    stored = cdpd.settled()["events"]["applied"]
+    assert told <= stored
+    total = stored + 1000
+    with client(cdpd) as rpc:
+        made = [M.PublishRequest(events=[event("orphan", "Streamed", f"s-{number}")]) for number in range(told + 1, total + 1)]
+        assert settled(rpc.PublishStream(iter(made))) == (total - told, [])
+    assert cdpd.settled()["events"]["applied"] == total
+    assert cdpd.profile("user_id:orphan").json["identifiers"][0]["events"] == total
 
 
 def test_the_documentation_s_loop(cdpd):

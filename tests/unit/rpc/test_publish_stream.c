@@ -83,6 +83,16 @@ void __wrap_ingest_cancel(struct ingest_batch *batch)
 	batch->is_cancelled = true;
 }
 
+static struct config config;
+
+const struct live *__wrap_api_worker_live(struct api_worker *worker);
+const struct live *__wrap_api_worker_live(struct api_worker *worker)
+{
+	static const struct live live = {.config = &config};
+	assert_ptr_equal(worker, &call.worker);
+	return &live;
+}
+
 void __wrap_task_fill_ingest(struct grpc_call *c, struct ingest_request *out);
 void __wrap_task_fill_ingest(struct grpc_call *c, struct ingest_request *out)
 {
@@ -204,6 +214,7 @@ static int setup(void **state)
 	(void)state;
 	memset(&ingest, 0, sizeof ingest);
 	memset(&call, 0, sizeof call);
+	config.limits.batch_events = 2500;
 	call.room = 65536;
 	arena_init(&call.arena, 1024, 0);
 	buf_init(&call.worker.out, 16 << 20);
@@ -298,6 +309,33 @@ static void requests_of_one_turn_go_together(void **state)
 	assert_int_equal(call.settled_through, 10);
 	end();
 	assert_true(call.is_finished && call.problem == PROBLEM_NONE);
+}
+
+static void a_group_is_no_larger_than_a_request_may_be(void **state)
+{
+	(void)state;
+	config.limits.batch_events = 3;
+	for (int i = 0; i < 10; i++) send_single();
+	turn();
+	assert_int_equal(ingest.count, 4);
+	for (size_t i = 0; i < 4; i++) assert_int_equal(ingest.batches[i].body.len, i < 3 ? 12 : 4);
+	for (size_t i = 0; i < 4; i++) settle(i, PROBLEM_NONE);
+	turn();
+	assert_int_equal(call.settled_through, 10);
+}
+
+/* Only what ingest says at once may be tried again: what was submitted since must not overtake it. */
+static void a_late_refusal_ends_it(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 3; i++) send_pair();
+	settle(1, PROBLEM_OVERLOADED);
+	settle(2, PROBLEM_NONE);
+	settle(0, PROBLEM_NONE);
+	turn();
+	assert_int_equal(call.settled_through, 1);
+	assert_true(call.is_finished);
+	assert_int_equal(call.problem, PROBLEM_OVERLOADED);
 }
 
 static void others_go_alone_and_in_order(void **state)
@@ -482,6 +520,7 @@ static void a_stream_ends_when_all_is_settled_and_told(void **state)
 	settle(0, PROBLEM_NONE);
 	turn();
 	assert_false(call.is_finished);
+	config.limits.batch_events = 2500;
 	call.room = 65536;
 	publish_stream_writable(the_call);
 	turn();
@@ -519,6 +558,7 @@ static void a_reader_that_is_away_gets_one_word_for_many(void **state)
 		turn();
 	}
 	assert_int_equal(call.ack_count, 0);
+	config.limits.batch_events = 2500;
 	call.room = 65536;
 	publish_stream_writable(the_call);
 	turn();
@@ -538,6 +578,7 @@ static void rejections_that_nobody_reads_stop_the_stream(void **state)
 		assert_true(sent < SUBMITTED_MAX - 1);
 	}
 	assert_int_equal(ingest.count, sent - 1); /* the last waits */
+	config.limits.batch_events = 2500;
 	call.room = 65536;
 	publish_stream_writable(the_call);
 	turn();
@@ -567,6 +608,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(requests_of_one_turn_go_together),
+	    TEST(a_group_is_no_larger_than_a_request_may_be),
+	    TEST(a_late_refusal_ends_it),
 	    TEST(others_go_alone_and_in_order),
 	    TEST(only_the_front_is_acknowledged),
 	    TEST(a_rejection_in_a_group_names_its_request),
