@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "ctl/client.h"
+#include "ctl/destinations.h"
 #include "ctl/erase.h"
 #include "ctl/forms.h"
 #include "ctl/plugin_check.h"
@@ -28,7 +29,11 @@ static const char HELP[] =
     "  trace MESSAGE_ID    where one event went and why (--source ID: of that source only)\n"
     "  tail                events as they are decided on, live\n"
     "  rejects             events that did not get through, newest first (--limit N)\n"
-    "  destinations        what each destination has taken and what waits for it\n"
+    "  destinations        what each destination has taken and what waits for it; destinations pause NAME,\n"
+    "                      resume NAME, replay NAME --from POSITION|--since TIME; preview NAME --message-id ID or\n"
+    "                      --file EVENT.json [--profile REF]: what it would be handed, and if nothing, why not\n"
+    "  deadletters [NAME]  records that a destination could not take, and why (--limit N); deadletters redrive\n"
+    "                      NAME [POSITION] hands them over again, deadletters discard NAME [POSITION] forgets them\n"
     "  sources             who may send events\n"
     "  export REF          everything held on one person, as JSON\n"
     "  erase REF           takes a person out of everything; --dry-run only says what would go,\n"
@@ -65,6 +70,7 @@ struct ctl {
 	struct buf body;
 	const char *url, *token, *token_file, *source;
 	struct erase_options erase;
+	struct destinations_options operate;
 	const char *argument, *second; /* second: of commands that take two */
 	const char *reason;
 	bool is_json, has_events, is_dry_run;
@@ -229,7 +235,20 @@ static enum ctl_exit run_rejects(struct ctl *ctl)
 
 static enum ctl_exit run_destinations(struct ctl *ctl)
 {
-	return show_simple(ctl, "/v1/admin/destinations", show_destinations);
+	if (!ctl->word_count) return show_simple(ctl, "/v1/admin/destinations", show_destinations);
+	ctl->operate.words = ctl->words;
+	ctl->operate.word_count = ctl->word_count;
+	ctl->operate.is_json = ctl->is_json;
+	return destinations_run(ctl->client, ctl->reader, &ctl->body, &ctl->operate);
+}
+
+static enum ctl_exit run_deadletters(struct ctl *ctl)
+{
+	ctl->operate.words = ctl->words;
+	ctl->operate.word_count = ctl->word_count;
+	ctl->operate.is_json = ctl->is_json;
+	ctl->operate.limit = ctl->limit;
+	return deadletters_run(ctl->client, ctl->reader, &ctl->body, &ctl->operate);
 }
 
 static enum ctl_exit run_sources(struct ctl *ctl)
@@ -410,7 +429,8 @@ static const struct command {
     {"trace", "MESSAGE_ID", "demo-admin-token", run_trace},
     {"tail", NULL, "demo-admin-token", run_tail},
     {"rejects", NULL, "demo-admin-token", run_rejects},
-    {"destinations", NULL, "demo-admin-token", run_destinations},
+    {"destinations", "…", "demo-admin-token", run_destinations},
+    {"deadletters", "…", "demo-admin-token", run_deadletters},
     {"sources", NULL, "demo-admin-token", run_sources},
     {"export", "REF", "demo-admin-token", run_export},
     {"erase", "REF", "demo-admin-token", run_erase},
@@ -515,6 +535,11 @@ enum option_code {
 	OPT_SINGLE_USE,
 	OPT_REASON,
 	OPT_DRY_RUN,
+	OPT_FROM,
+	OPT_SINCE,
+	OPT_MESSAGE_ID,
+	OPT_FILE,
+	OPT_PROFILE,
 	OPT_HELP,
 	OPT_VERSION
 };
@@ -539,6 +564,11 @@ static const struct option OPTIONS[] = {
     {"single-use", no_argument, NULL, OPT_SINGLE_USE},
     {"reason", required_argument, NULL, OPT_REASON},
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
+    {"from", required_argument, NULL, OPT_FROM},
+    {"since", required_argument, NULL, OPT_SINCE},
+    {"message-id", required_argument, NULL, OPT_MESSAGE_ID},
+    {"file", required_argument, NULL, OPT_FILE},
+    {"profile", required_argument, NULL, OPT_PROFILE},
     {NULL, 0, NULL, 0},
 };
 
@@ -572,6 +602,11 @@ static int read_options(struct ctl *ctl, int argc, char **argv)
 			break;
 		case OPT_REASON: ctl->reason = optarg; break;
 		case OPT_DRY_RUN: ctl->is_dry_run = true; break;
+		case OPT_FROM: ctl->operate.from = optarg; break;
+		case OPT_SINCE: ctl->operate.since = optarg; break;
+		case OPT_MESSAGE_ID: ctl->operate.message_id = optarg; break;
+		case OPT_FILE: ctl->operate.file = optarg; break;
+		case OPT_PROFILE: ctl->operate.person = optarg; break;
 		case OPT_LIMIT:
 			if (str_to_u64(str_from(optarg), &ctl->limit) != OK || !ctl->limit || ctl->limit > 500)
 				return usage("--limit takes a number from 1 to 500, not ", optarg);

@@ -119,11 +119,18 @@ static void free_fold(struct daemon *d)
 	fold_free(d->fold);
 }
 
+static int erase_letters(void *ctx, const _Atomic bool *stop, uint64_t *count)
+{
+	return deliver_erase_letters(ctx, stop, count);
+}
+
 static int make_deliver(struct daemon *d)
 {
 	int rc = deliver_new(d->journal, d->people, d->config, &d->deliver);
-	if (!rc) deliver_set_spaces(d->deliver, d->spaces);
-	return rc;
+	if (rc) return rc;
+	deliver_set_spaces(d->deliver, d->spaces);
+	privacy_set_letters(d->privacy, erase_letters, d->deliver);
+	return OK;
 }
 
 static void free_deliver(struct daemon *d)

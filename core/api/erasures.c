@@ -85,14 +85,30 @@ static int fail(struct answer *answer, int status)
 	return problem == PROBLEM_INTERNAL ? status : answer_fail(answer, problem, message);
 }
 
+/* Those of destinations. */
+static int count_letters(struct answer *answer, struct read_thread *thread, const struct erasure_preview *found,
+			 bool is_whole, uint64_t *count)
+{
+	const struct profile *profile = &found->profile;
+	size_t total = is_whole ? profile->identifier_count : 1;
+	struct fragment_id *ids = arena_array(&thread->scratch, struct fragment_id, total + 1);
+	*count = 0;
+	if (!ids) return ERR_NOMEM;
+	ids[0] = profile->requested_id;
+	for (size_t i = 0; is_whole && i < total; i++) ids[i] = profile->identifiers[i].fragment;
+	return answer->api->deliver ? deliver_letters_of(answer->api->deliver, ids, total, count) : OK;
+}
+
 static int preview(struct answer *answer, struct read_thread *thread)
 {
 	const struct erase_query *query = answer->params;
 	struct erasure_preview found;
+	uint64_t letters = 0;
 	struct json_out *out = &answer->json;
 	int rc = privacy_preview(answer->api->privacy, thread->people, query->request.ref, query->request.is_whole,
 				 &thread->scratch, &found);
 	if (rc) return fail(answer, rc);
+	if ((rc = count_letters(answer, thread, &found, query->request.is_whole, &letters))) return rc;
 	struct str *identifiers;
 	size_t identifier_count;
 	rc = erase_preview_identifiers(&found, query->request.is_whole, &thread->scratch, &identifiers,
@@ -116,7 +132,7 @@ static int preview(struct answer *answer, struct read_thread *thread)
 	write_count(out, STR("links"), found.links);
 	write_count(out, STR("changes"), found.changes);
 	write_count(out, STR("segments"), found.segments);
-	write_count(out, STR("deadLetters"), 0); /* destinations keep none: what is refused is counted and dropped */
+	write_count(out, STR("deadLetters"), letters);
 	jo_end_object(out);
 	jo_key(out, STR("complete"));
 	jo_bool(out, !found.is_cut);

@@ -126,6 +126,7 @@ MUST_USE int changes_register(struct router *router);
 MUST_USE int subscriptions_register(struct router *router);
 MUST_USE int snapshot_register(struct router *router);
 MUST_USE int admin_register(struct router *router);
+MUST_USE int operate_register(struct router *router);
 MUST_USE int rejects_register(struct router *router);
 MUST_USE int trace_register(struct router *router);
 MUST_USE int tail_register(struct router *router);

@@ -244,5 +244,6 @@ void check_draft(struct reading *reading, const struct node *root, struct draft 
 	if (config->feature_count > 256)
 		complain(reading->complaints, line_of(root, "features"), "features: at most 256");
 	segments_check(reading, root, draft);
+	check_destinations(reading, root, config);
 	forms_check(reading, root, draft);
 }

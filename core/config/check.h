@@ -9,6 +9,9 @@ void check_draft(struct reading *reading, const struct node *root, struct draft 
 /* check_consent.c: purposes, and who refers to them. */
 void check_consent(struct reading *reading, const struct node *root, const struct config *config);
 
+/* check_destinations.c: what is handed to whom, and as what. */
+void check_destinations(struct reading *reading, const struct node *root, const struct config *config);
+
 /* Line of a key, or of one item of a list; the root's when it is not there. */
 int line_of(const struct node *root, const char *path);
 int line_of_item(const struct node *root, const char *path, size_t index);

@@ -99,9 +99,9 @@ struct conf_segment {
 
 enum enrich_fail { ENRICH_FAIL_OPEN, ENRICH_FAIL_CLOSED };
 
-/* How an instance is bounded that works on its own time: asynchronous enrichers; of destinations only `http`. */
+/* How an instance is bounded that works on its own time: asynchronous enrichers; of destinations only `events` and `http`. */
 struct conf_async {
-	struct str *events; /* asked about these only: names of tracks, or types such as "page"; none: all */
+	struct str *events; /* these only: names of tracks, or types such as "page"; none: all */
 	size_t event_count;
 	uint32_t deadline_ms; /* of one question: 10 s */
 	int64_t max_wait_us;  /* from the event on, after which it is given up: 1 day */
@@ -118,6 +118,9 @@ struct conf_instance {   /* an enricher or a destination: one instance of a plug
 	struct str plugin;
 	const struct node *options; /* NULL or a map; checked by the plugin's own table */
 	struct str purpose;         /* destinations: only people who consent to it are handed over; empty: all */
+	struct str *segments;       /* destinations: only people who are in one of them; none: all */
+	size_t segment_count;
+	const struct node *where, *mapping; /* destinations: checked by check_destinations; NULL: none */
 	struct conf_async async;
 	int line;
 };

@@ -437,3 +437,12 @@ const struct mapping *mapping_compile(struct arena *arena, struct complaints *co
 	*needs = 0;
 	return compile(&c, NULL, node, where, 0);
 }
+
+const struct mapping *mapping_compile_conditions(struct arena *arena, struct complaints *complaints,
+						 const struct node *node, const char *where, unsigned *needs)
+{
+	struct compiling c = {arena, complaints, needs};
+	*needs = 0;
+	struct mapping *out = make(&c, MAPPING_IF, node);
+	return out && read_conditions(&c, NULL, node, where, out) ? out : NULL;
+}

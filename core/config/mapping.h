@@ -71,6 +71,9 @@ struct mapping {
 /* What a mapping reads beyond the record itself. */
 enum mapping_needs { MAPPING_NEEDS_PROFILE = 1 << 0 };
 
+/* Conditions as an `if` has them: one, or a list of which all must hold. transform_holds asks them. NULL as mapping_compile. */
+MUST_USE const struct mapping *mapping_compile_conditions(struct arena *arena, struct complaints *complaints,
+							  const struct node *node, const char *where, unsigned *needs);
 /* `where`: "destinations[0].mapping", for texts. NULL: something was complained of, or memory ran out (complaints->status). */
 MUST_USE const struct mapping *mapping_compile(struct arena *arena, struct complaints *complaints,
 					       const struct node *node, const char *where, unsigned *needs);

@@ -23,6 +23,8 @@ struct node {
 MUST_USE int tree_parse_file(struct arena *arena, const char *path, struct node **root, struct str *error);
 MUST_USE int tree_parse(struct arena *arena, struct str text, const char *name, struct node **root, struct str *error);
 const struct node *node_child(const struct node *map, struct str key);
+/* A copy with everything below, next siblings not. ERR_NOMEM. */
+MUST_USE int tree_copy(struct arena *arena, const struct node *node, struct node **out);
 /* Sets root.a.b.c (maps are made on the way; list items by number: "sources.0.id") to a scalar, or to
  * the YAML flow value in `value` ("[a, b]"). ERR_INVALID with *error. */
 MUST_USE int tree_set(struct arena *arena, struct node *root, struct str path, struct str value, struct str *error);

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-#define COLUMNS_MAX 12
+#define COLUMNS_MAX 16
 
 struct table {
 	const char *const *titles;

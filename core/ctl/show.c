@@ -149,10 +149,22 @@ void show_link(struct json root)
 	(void)printf("%.*s\n", STR_ARG(url));
 }
 
+/* Age of the oldest record that waits. */
+static void cell_behind(struct table *table, struct json row)
+{
+	struct json value;
+	double seconds = 0;
+	char text[32];
+	if (json_get(row, STR("lagSeconds"), &value)) (void)json_double(value, &seconds);
+	format_seconds((int64_t)seconds, text);
+	table_cell(table, seconds > 0 ? str_from(text) : STR("-"));
+}
+
 void show_destinations(struct json root)
 {
-	static const char *const TITLES[] = {"NAME",    "PLUGIN",  "STATE",  "LAG",          "DELIVERED",  "DROPPED",
-					     "RETRIES", "EXPIRED", "DENIED", "LAST SUCCESS", "LAST ERROR", NULL};
+	static const char *const TITLES[] = {"NAME",      "PLUGIN",       "STATE",      "LAG",     "BEHIND",
+					     "DELIVERED", "DEAD LETTERS", "FILTERED",   "RETRIES", "EXPIRED",
+					     "DENIED",    "LAST SUCCESS", "LAST ERROR", NULL};
 	struct json list, row;
 	struct json_iter it;
 	if (!list_at(root, "destinations", &list)) {
@@ -163,10 +175,14 @@ void show_destinations(struct json root)
 	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
 		table_cell(table, json_text_at(row, "name"));
 		table_cell(table, json_text_at(row, "plugin"));
-		table_cell(table, json_bool_at(row, "failing") ? STR("failing") : STR("ok"));
+		table_cell(table, json_bool_at(row, "paused")    ? STR("paused")
+				  : json_bool_at(row, "failing") ? STR("failing")
+								 : STR("ok"));
 		table_cell_f(table, "%" PRId64, json_int_at(row, "lag"));
+		cell_behind(table, row);
 		table_cell_f(table, "%" PRId64, json_int_at(row, "delivered"));
-		table_cell_f(table, "%" PRId64, json_int_at(row, "dropped"));
+		table_cell_f(table, "%" PRId64, json_int_at(row, "deadLetters"));
+		table_cell_f(table, "%" PRId64, json_int_at(row, "filtered"));
 		table_cell_f(table, "%" PRId64, json_int_at(row, "retries"));
 		table_cell_f(table, "%" PRId64, json_int_at(row, "expiredRecords"));
 		table_cell_f(table, "%" PRId64, json_int_at(row, "denied"));

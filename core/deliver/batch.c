@@ -12,6 +12,8 @@ void batch_init(struct batch *batch)
 	arena_init(&batch->arena, 65536, (size_t)32 << 20);
 	arena_init(&batch->scratch, 65536, (size_t)16 << 20);
 	buf_init(&batch->json, (size_t)8 << 20);
+	buf_init(&batch->person, (size_t)8 << 20);
+	batch->reader = NULL;
 }
 
 void batch_fini(struct batch *batch)
@@ -19,6 +21,8 @@ void batch_fini(struct batch *batch)
 	arena_fini(&batch->arena);
 	arena_fini(&batch->scratch);
 	buf_fini(&batch->json);
+	buf_fini(&batch->person);
+	json_reader_free(batch->reader);
 }
 
 /* ── which records: applied ones, by their outcomes ──────────────────────── */
@@ -43,7 +47,8 @@ static int pick(void *ctx, uint64_t seq, const struct outcome *outcome)
 }
 
 /* The person's id now; a fragment that is no more keeps its own. */
-static int name_person(struct batch *batch, struct people_reader *reader, size_t i, int64_t now)
+static int name_person(struct batch *batch, struct people_reader *reader, const struct selection *selection, size_t i,
+		       int64_t now)
 {
 	struct fragment_id id;
 	struct profile profile;
@@ -56,17 +61,18 @@ static int name_person(struct batch *batch, struct people_reader *reader, size_t
 	fragment_id_format(&id, ref + 3);
 	int rc = people_get(reader, str_from(ref), 0, now, &batch->scratch, &profile);
 	if (rc && rc != ERR_NOT_FOUND) return rc;
+	batch->is_outside[i] = !selection_takes_person(selection, profile.segments, rc ? 0 : profile.segment_count);
 	fragment_id_format(rc ? &id : &profile.id, text);
 	return arena_str(&batch->arena, str_from(text), &batch->records[i].profile_id);
 }
 
-static int name_people(struct batch *batch, struct people_reader *reader)
+static int name_people(struct batch *batch, struct people_reader *reader, const struct selection *selection)
 {
 	int rc = OK;
 	int64_t now = clock_wall_us();
 	for (size_t i = 0; i < batch->count && rc == OK; i++) {
 		arena_reset(&batch->scratch);
-		rc = name_person(batch, reader, i, now);
+		rc = name_person(batch, reader, selection, i, now);
 	}
 	return rc;
 }
@@ -98,7 +104,7 @@ static int pick_records(struct batch *batch, struct people_reader *reader, const
 		return OK;
 	}
 	rc = people_outcomes(reader, seq, GATHER_ROWS_MAX, pick, &picking);
-	if (rc == OK) rc = name_people(batch, reader);
+	if (rc == OK) rc = name_people(batch, reader, gate->selection);
 	if (rc == OK) rc = ask_consent(batch, reader, gate);
 	people_read_end(reader);
 	bool is_cut = batch->count == HANDOVER_RECORDS_MAX || picking.rows == GATHER_ROWS_MAX;
@@ -164,29 +170,90 @@ static int patch_event(struct batch *batch, struct deliver_shared *shared, struc
 	return rc ? rc : event_patch(shared->journal, &batch->scratch, seqs, count, event);
 }
 
-static int read_record(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader, size_t i,
-		       struct export_record *out)
+/* The person as she is when the record is handed over. Empty when she is no more. */
+static int read_person(struct batch *batch, struct people_reader *reader, size_t i)
 {
-	uint64_t seq = batch->seqs[i];
-	struct record record;
-	struct cdpd_event event;
-	char position[POSITION_TEXT_SIZE];
-	arena_reset(&batch->scratch);
-	int rc = journal_get(shared->journal, seq, &batch->scratch, &record);
+	struct fragment_id id;
+	struct profile profile;
+	char ref[FRAGMENT_ID_TEXT_SIZE + 4] = "id:";
+	uint64_t applied;
+	memcpy(id.bytes, batch->fragments[i], sizeof id.bytes);
+	fragment_id_format(&id, ref + 3);
+	buf_clear(&batch->person);
+	int rc = people_read_begin(reader, &applied);
 	if (rc) return rc;
-	if (record.kind == RECORD_ERASURE) return write_erasure(batch, shared, &record, out);
-	if (record.kind != RECORD_EVENT) return ERR_NOT_FOUND;
-	if ((rc = event_decode(record.payload, &batch->scratch, &event))) return rc;
+	rc = people_get(reader, str_from(ref), SELECTION_PERSON_PARTS, clock_wall_us(), &batch->scratch, &profile);
+	people_read_end(reader);
+	if (rc == ERR_NOT_FOUND) return OK;
+	return rc ? rc : selection_write_person(&batch->person, &profile);
+}
+
+static int set_aside(struct batch *batch, size_t i, enum aside_kind kind, struct str why)
+{
+	struct aside *aside = &batch->asides[batch->aside_count];
+	*aside = (struct aside){.kind = kind, .seq = batch->seqs[i], .why = STR_NONE};
+	memcpy(aside->fragment, batch->fragments[i], sizeof aside->fragment);
+	int rc = arena_str(&batch->arena, why, &aside->why);
+	if (rc == OK) batch->aside_count++;
+	return rc;
+}
+
+/* What the destination's selection makes of the record in batch->json. ERR_NOT_FOUND: nothing, it is set aside. */
+static int select_record(struct batch *batch, struct people_reader *reader, const struct selection *selection, size_t i,
+			 struct str *json)
+{
+	struct selection_result result;
+	int rc = OK;
+	if (!batch->reader && (selection->where || selection->mapping)) rc = json_reader_new(&batch->reader);
+	buf_clear(&batch->person);
+	if (rc == OK && selection->needs_profile) rc = read_person(batch, reader, i);
+	if (rc == OK)
+		rc = selection_run(selection, batch->reader, buf_str(&batch->json), buf_str(&batch->person),
+				   &batch->scratch, &result);
+	if (rc) return rc;
+	*json = result.json;
+	if (result.verdict == SELECTION_TAKEN) return OK;
+	rc = set_aside(batch, i, result.verdict == SELECTION_FILTERED ? ASIDE_FILTERED : ASIDE_UNMAPPED, result.why);
+	return rc ? rc : ERR_NOT_FOUND;
+}
+
+static int write_event(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
+		       const struct gate *gate, size_t i, const struct record *record, struct export_record *out)
+{
+	struct cdpd_event event;
+	struct str json;
+	char position[POSITION_TEXT_SIZE];
+	int rc = event_decode(record->payload, &batch->scratch, &event);
+	if (rc) return rc;
+	bool is_wanted = selection_takes_event(gate->selection, &event);
+	if (batch->is_outside[i] || !is_wanted) {
+		rc = set_aside(batch, i, ASIDE_FILTERED,
+			       is_wanted ? SELECTION_NOT_IN_SEGMENTS : SELECTION_NOT_IN_EVENTS);
+		return rc ? rc : ERR_NOT_FOUND;
+	}
 	if ((rc = patch_event(batch, shared, reader, batch->resolutions[i], &event))) return rc;
 	buf_clear(&batch->json);
 	if ((rc = event_write_json(&batch->json, &event, false))) return rc;
-	size_t len = position_format(POSITION_JOURNAL, (struct position){shared->epoch, seq}, position);
+	if ((rc = select_record(batch, reader, gate->selection, i, &json))) return rc;
+	size_t len = position_format(POSITION_JOURNAL, (struct position){shared->epoch, record->seq}, position);
 	out->time_us = event.event_time_us;
-	if ((rc = arena_str(&batch->arena, buf_str(&batch->json), &out->json))) return rc;
+	if ((rc = arena_str(&batch->arena, json, &out->json))) return rc;
 	if ((rc = arena_str(&batch->arena, event.message_id, &out->message_id))) return rc;
 	if ((rc = arena_str(&batch->arena, str_of(position, len), &out->position))) return rc;
 	out->delivery_id = out->position; /* one event is delivered once to a destination: its position says which */
 	return OK;
+}
+
+static int read_record(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
+		       const struct gate *gate, size_t i, struct export_record *out)
+{
+	struct record record;
+	arena_reset(&batch->scratch);
+	int rc = journal_get(shared->journal, batch->seqs[i], &batch->scratch, &record);
+	if (rc) return rc;
+	if (record.kind == RECORD_ERASURE) return write_erasure(batch, shared, &record, out);
+	if (record.kind != RECORD_EVENT) return ERR_NOT_FOUND;
+	return write_event(batch, shared, reader, gate, i, &record, out);
 }
 
 /* `to` is at most `from`: those before that were no events make room. */
@@ -194,35 +261,110 @@ static void keep(struct batch *batch, size_t from, size_t to, struct export_reco
 {
 	if (!record.profile_id.len) record.profile_id = batch->records[from].profile_id;
 	batch->seqs[to] = batch->seqs[from];
+	memmove(batch->fragments[to], batch->fragments[from], sizeof batch->fragments[0]);
 	batch->records[to] = record;
 	batch->is_settled[to] = false;
 	batch->bytes += record.json.len;
 }
 
+/* The picked records' content. *looked: how many of them were looked at before the batch was full. */
+static int read_records(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
+			const struct gate *gate, size_t *looked)
+{
+	int rc = OK;
+	size_t picked = batch->count, kept = 0;
+	for (*looked = 0; *looked < picked && batch->bytes < BATCH_BYTES_MAX && rc == OK; ++*looked) {
+		size_t i = *looked;
+		struct export_record record = {.attempt = 0};
+		if (batch->is_denied[i]) {
+			rc = set_aside(batch, i, ASIDE_DENIED, STR_NONE);
+			continue;
+		}
+		rc = batch->is_withheld[i] ? ERR_NOT_FOUND : read_record(batch, shared, reader, gate, i, &record);
+		if (rc == OK) keep(batch, i, kept++, record);
+		if (rc == ERR_NOT_FOUND)
+			rc = OK; /* set aside, or an applied record that is no event: a merge, a stub */
+	}
+	batch->count = rc == OK ? kept : 0;
+	return rc;
+}
+
+static void clear(struct batch *batch, uint64_t seq)
+{
+	arena_reset(&batch->arena);
+	batch->count = batch->bytes = batch->aside_count = batch->aside_booked = 0;
+	batch->next_seq = seq;
+	batch->is_redrive = false;
+}
+
 int batch_gather(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
 		 const struct gate *gate, uint64_t seq)
 {
-	arena_reset(&batch->arena);
-	batch->count = batch->bytes = batch->denied_count = batch->denied_booked = 0;
-	batch->next_seq = seq;
+	size_t looked;
+	clear(batch, seq);
 	int rc = pick_records(batch, reader, gate, seq);
 	/* Trimmed between the look at the journal and this snapshot: a gap that must be told. */
 	if (rc == OK && seq < journal_first_seq(shared->journal)) rc = ERR_GONE;
-	size_t picked = batch->count, kept = 0;
-	for (size_t i = 0; i < picked && rc == OK; i++) {
-		struct export_record record = {.attempt = 0};
-		if (batch->bytes >= BATCH_BYTES_MAX) {
-			batch->next_seq = batch->seqs[i];
-			break;
-		}
-		if (batch->is_denied[i]) {
-			batch->denied[batch->denied_count++] = batch->seqs[i];
-			continue;
-		}
-		rc = batch->is_withheld[i] ? ERR_NOT_FOUND : read_record(batch, shared, reader, i, &record);
-		if (rc == OK) keep(batch, i, kept++, record);
-		if (rc == ERR_NOT_FOUND) rc = OK; /* an applied record that is no event: a merge, an erasure */
+	size_t picked = batch->count;
+	memcpy(batch->picked, batch->seqs, picked * sizeof batch->picked[0]);
+	if (rc == OK) rc = read_records(batch, shared, reader, gate, &looked);
+	if (rc == OK && looked < picked) batch->next_seq = batch->picked[looked];
+	return rc;
+}
+
+/* ── records that are named ──────────────────────────────────────────────── */
+
+static int pick_named(struct batch *batch, struct people_reader *reader, const struct gate *gate, const uint64_t *seqs,
+		      size_t count)
+{
+	uint64_t applied;
+	struct outcome outcome;
+	int rc = people_read_begin(reader, &applied);
+	if (rc) return rc;
+	if (gate->is_gated && !people_gates_destination(reader, gate->name)) rc = ERR_BUSY;
+	for (size_t i = 0; i < count && rc == OK; i++) {
+		struct picking picking = {.batch = batch};
+		rc = people_get_outcome(reader, seqs[i], &outcome);
+		if (rc == OK) (void)pick(&picking, seqs[i], &outcome);
+		if (rc == ERR_NOT_FOUND) rc = OK;
 	}
-	batch->count = rc == OK ? kept : 0;
+	if (rc == OK) rc = name_people(batch, reader, gate->selection);
+	if (rc == OK) rc = ask_consent(batch, reader, gate);
+	people_read_end(reader);
+	return rc;
+}
+
+static bool has_seq(const struct batch *batch, uint64_t seq)
+{
+	for (size_t i = 0; i < batch->count; i++)
+		if (batch->seqs[i] == seq) return true;
+	for (size_t i = 0; i < batch->aside_count; i++)
+		if (batch->asides[i].seq == seq) return true;
+	return false;
+}
+
+int batch_gather_named(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
+		       const struct gate *gate, const uint64_t *seqs, size_t count)
+{
+	size_t looked = 0;
+	uint64_t first = journal_first_seq(shared->journal);
+	clear(batch, 0);
+	batch->is_redrive = true;
+	while (count && *seqs < first) { /* trimmed: nothing is left of it to hand over */
+		batch->asides[batch->aside_count++] =
+		    (struct aside){.kind = ASIDE_GONE, .seq = *seqs++, .why = STR_NONE};
+		count--;
+	}
+	int rc = pick_named(batch, reader, gate, seqs, count);
+	size_t picked = batch->count;
+	memcpy(batch->picked, batch->seqs, picked * sizeof batch->picked[0]);
+	if (rc == OK) rc = read_records(batch, shared, reader, gate, &looked);
+	/* Those behind the last that was looked at come with the next batch. */
+	uint64_t end = looked < picked ? batch->picked[looked] : UINT64_MAX;
+	for (size_t i = 0; i < count && seqs[i] < end && rc == OK; i++) {
+		if (has_seq(batch, seqs[i])) continue;
+		batch->asides[batch->aside_count++] =
+		    (struct aside){.kind = ASIDE_GONE, .seq = seqs[i], .why = STR_NONE};
+	}
 	return rc;
 }

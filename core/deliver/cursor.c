@@ -1,27 +1,37 @@
 #include "deliver/cursor.h"
 
+#include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/encode.h"
 #include "base/log.h"
 
 /* A row: format u8, 7 zero bytes, then next_seq, delivered, dropped, retries, expired_records, last_success_us, big endian; with
- * format 2, which only rows that need it have, denied too. */
-#define ROW_SIZE        64
+ * format 2, which only rows that need it have, denied too; with format 3 also filtered, unmapped, letters_lost. */
+#define ROW_SIZE        88
+#define ROW_SIZE_DENIED 64
 #define ROW_SIZE_PLAIN  56
 #define ROW_WITH_DENIED 2
+#define ROW_WHOLE       3
 
 struct cursors {
 	struct store_env *env;
-	store_db meta, rows, subscriptions;
+	store_db meta, rows, letters, orders, subscriptions;
 	pthread_mutex_t lock; /* one writer at a time */
 };
 
+static size_t size_of(uint8_t format)
+{
+	return format == ROW_WHOLE ? ROW_SIZE : format == ROW_WITH_DENIED ? ROW_SIZE_DENIED : ROW_SIZE_PLAIN;
+}
+
 static struct str encode(const struct cursor_row *row, uint8_t out[ROW_SIZE])
 {
+	bool is_whole = row->filtered || row->unmapped || row->letters_lost;
 	memset(out, 0, ROW_SIZE);
-	out[0] = row->denied ? ROW_WITH_DENIED : CURSOR_FORMAT;
+	out[0] = is_whole ? ROW_WHOLE : row->denied ? ROW_WITH_DENIED : CURSOR_FORMAT;
 	put_be64(out + 8, row->next_seq);
 	put_be64(out + 16, row->delivered);
 	put_be64(out + 24, row->dropped);
@@ -29,15 +39,18 @@ static struct str encode(const struct cursor_row *row, uint8_t out[ROW_SIZE])
 	put_be64(out + 40, row->expired_records);
 	put_be64(out + 48, (uint64_t)row->last_success_us);
 	put_be64(out + 56, row->denied);
-	return str_of(out, row->denied ? ROW_SIZE : ROW_SIZE_PLAIN);
+	put_be64(out + 64, row->filtered);
+	put_be64(out + 72, row->unmapped);
+	put_be64(out + 80, row->letters_lost);
+	return str_of(out, size_of(out[0]));
 }
 
 static int decode(struct str bytes, struct cursor_row *out)
 {
 	const uint8_t *p = (const uint8_t *)bytes.ptr;
 	if (bytes.len < ROW_SIZE_PLAIN) return ERR_CORRUPT;
-	if (p[0] != CURSOR_FORMAT && p[0] != ROW_WITH_DENIED) return ERR_FORMAT;
-	if (bytes.len != (p[0] == ROW_WITH_DENIED ? ROW_SIZE : ROW_SIZE_PLAIN)) return ERR_CORRUPT;
+	if (p[0] < CURSOR_FORMAT || p[0] > ROW_WHOLE) return ERR_FORMAT;
+	if (bytes.len != size_of(p[0])) return ERR_CORRUPT;
 	*out = (struct cursor_row){
 	    .next_seq = get_be64(p + 8),
 	    .delivered = get_be64(p + 16),
@@ -45,8 +58,12 @@ static int decode(struct str bytes, struct cursor_row *out)
 	    .retries = get_be64(p + 32),
 	    .expired_records = get_be64(p + 40),
 	    .last_success_us = (int64_t)get_be64(p + 48),
-	    .denied = p[0] == ROW_WITH_DENIED ? get_be64(p + 56) : 0,
+	    .denied = p[0] >= ROW_WITH_DENIED ? get_be64(p + 56) : 0,
 	};
+	if (p[0] < ROW_WHOLE) return OK;
+	out->filtered = get_be64(p + 64);
+	out->unmapped = get_be64(p + 72);
+	out->letters_lost = get_be64(p + 80);
 	return OK;
 }
 
@@ -118,6 +135,19 @@ static int verify(struct cursors *cursors, uint64_t epoch, uint64_t journal_next
 	return rc;
 }
 
+static int compact_path(const char *env_path, char *out, size_t size)
+{
+	int len = snprintf(out, size, "%s.compact", env_path);
+	return len < 0 || (size_t)len >= size ? ERR_INVALID : OK;
+}
+
+static int remove_leftover(const char *env_path)
+{
+	char path[PATH_MAX];
+	int rc = compact_path(env_path, path, sizeof path);
+	return rc ? rc : store_remove_env(path);
+}
+
 int cursors_open(struct str store_path_, uint64_t epoch, uint64_t journal_next, struct cursors **out)
 {
 	static const struct store_options options = {
@@ -130,6 +160,7 @@ int cursors_open(struct str store_path_, uint64_t epoch, uint64_t journal_next, 
 	CHECK(pthread_mutex_init(&cursors->lock, NULL) == 0);
 	arena_init(&arena, 4096, 0);
 	int rc = arena_printf(&arena, &path, "%.*s/delivery", STR_ARG(store_path_));
+	if (rc == OK) rc = remove_leftover(path.ptr);
 	if (rc == OK) rc = store_open(path.ptr, &options, &cursors->env);
 	if (rc)
 		log_error(LOG_DELIVER, "the delivery environment in %.*s cannot be opened (%s)", STR_ARG(store_path_),
@@ -137,6 +168,8 @@ int cursors_open(struct str store_path_, uint64_t epoch, uint64_t journal_next, 
 	arena_fini(&arena);
 	if (rc == OK) rc = store_db_open(cursors->env, "meta", 0, &cursors->meta);
 	if (rc == OK) rc = store_db_open(cursors->env, "cursors", 0, &cursors->rows);
+	if (rc == OK) rc = store_db_open(cursors->env, "letters", 0, &cursors->letters);
+	if (rc == OK) rc = store_db_open(cursors->env, "orders", 0, &cursors->orders);
 	if (rc == OK) rc = store_db_open(cursors->env, "subscriptions", 0, &cursors->subscriptions);
 	if (rc == OK) rc = verify(cursors, epoch, journal_next);
 	if (rc) {
@@ -169,14 +202,18 @@ int cursors_get(struct cursors *cursors, struct str name, struct cursor_row *out
 	return rc;
 }
 
-int cursors_put(struct cursors *cursors, struct str name, const struct cursor_row *row)
+void cursors_write(struct cursors *cursors, struct store_txn *txn, struct str name, const struct cursor_row *row)
 {
 	uint8_t bytes[ROW_SIZE];
+	(void)!store_put(txn, cursors->rows, name, encode(row, bytes)); /* sticky: commit tells */
+}
+
+int cursors_put(struct cursors *cursors, struct str name, const struct cursor_row *row)
+{
 	struct store_txn *txn;
-	struct str value = encode(row, bytes);
 	int rc = cursors_begin(cursors, &txn);
 	if (rc) return rc;
-	(void)!store_put(txn, cursors->rows, name, value); /* sticky: commit tells */
+	cursors_write(cursors, txn, name, row);
 	return cursors_commit(cursors, txn);
 }
 
@@ -204,6 +241,32 @@ void cursors_abort(struct cursors *cursors, struct store_txn *txn)
 struct store_env *cursors_env(const struct cursors *cursors)
 {
 	return cursors->env;
+}
+
+store_db cursors_letters(const struct cursors *cursors)
+{
+	return cursors->letters;
+}
+
+store_db cursors_orders(const struct cursors *cursors)
+{
+	return cursors->orders;
+}
+
+/* ── compaction ──────────────────────────────────────────────────────────── */
+
+int cursors_compact(struct cursors *cursors, const _Atomic bool *stop)
+{
+	char path[PATH_MAX];
+	int rc = compact_path(store_path(cursors->env), path, sizeof path);
+	if (rc) return rc;
+	pthread_mutex_lock(&cursors->lock);
+	rc = store_remove_env(path);
+	if (rc == OK) rc = store_copy(cursors->env, path, stop);
+	if (rc == OK) rc = store_swap_in(cursors->env, path);
+	if (rc != OK && rc != ERR_PANIC) (void)!store_remove_env(path);
+	pthread_mutex_unlock(&cursors->lock);
+	return rc;
 }
 
 store_db cursors_subscriptions(const struct cursors *cursors)

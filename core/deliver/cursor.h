@@ -11,6 +11,9 @@ struct cursor_row {
 	uint64_t delivered, dropped, retries, expired_records;
 	int64_t last_success_us; /* 0: never */
 	uint64_t denied;         /* left out because the person does not consent */
+	uint64_t filtered;       /* left out because its selection does not want them */
+	uint64_t unmapped;       /* dead letters because its mapping cannot be filled */
+	uint64_t letters_lost;   /* dead letters that had to make room, or whose record was trimmed */
 };
 
 struct cursors;
@@ -24,7 +27,13 @@ MUST_USE int cursors_begin(struct cursors *cursors, struct store_txn **txn);
 MUST_USE int cursors_commit(struct cursors *cursors, struct store_txn *txn);
 void cursors_abort(struct cursors *cursors, struct store_txn *txn);
 struct store_env *cursors_env(const struct cursors *cursors);
+store_db cursors_letters(const struct cursors *cursors);
+store_db cursors_orders(const struct cursors *cursors);
 store_db cursors_subscriptions(const struct cursors *cursors);
+/* Writes the environment anew without what was deleted. ERR_CLOSED when *stop becomes true; ERR_FULL. Any thread. */
+MUST_USE int cursors_compact(struct cursors *cursors, const _Atomic bool *stop);
 MUST_USE int cursors_get(struct cursors *cursors, struct str name, struct cursor_row *out); /* ERR_NOT_FOUND */
 /* Durable when it returns OK. ERR_PANIC: nothing can be made durable any more. */
 MUST_USE int cursors_put(struct cursors *cursors, struct str name, const struct cursor_row *row);
+/* In a transaction of cursors_begin; errors are told by the commit. */
+void cursors_write(struct cursors *cursors, struct store_txn *txn, struct str name, const struct cursor_row *row);

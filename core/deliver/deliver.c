@@ -200,5 +200,9 @@ int deliver_status(struct deliver *deliver, struct arena *arena, struct destinat
 		if (rc == OK) ++*count;
 	}
 	pthread_mutex_unlock(&deliver->lock);
+	for (size_t i = 0; i < *count && rc == OK; i++) { /* from disk: not while the fold waits for the lock */
+		struct destination_status *status = &(*out)[i];
+		rc = letters_count(deliver->shared.cursors, status->name, &status->letters, &status->letters_queued);
+	}
 	return rc;
 }

@@ -21,6 +21,27 @@ void deliver_free(struct deliver *deliver);
 MUST_USE int deliver_reload(struct deliver *deliver,
 			    const struct config *config); /* adds, removes, recreates changed ones */
 
+/* What operators tell a destination: durable when they return OK; carried out soon after by its thread. ERR_NOT_FOUND: no such destination. May wait
+ * for a reload. */
+MUST_USE int deliver_pause(struct deliver *deliver, struct str name, bool is_paused);
+/* Hands over again from `seq` on. ERR_INVALID: it is not that far yet. *from: where that is in what is retained. */
+MUST_USE int deliver_replay(struct deliver *deliver, struct str name, uint64_t seq, uint64_t *from);
+/* The first record that is not older than `t`. */
+MUST_USE int deliver_seq_at(struct deliver *deliver, int64_t t, uint64_t *seq);
+
+/* Dead letters (deliver/letter.h). `name` empty: of all destinations; rows of destinations that are configured no more are kept. */
+struct letter_place;
+struct letter_row;
+MUST_USE int deliver_letters(struct deliver *deliver, struct str name, const struct letter_place *after, size_t limit,
+			     struct arena *arena, struct letter_row **out, size_t *count);
+/* Of one position, or of all when it is 0. *count: how many it met. ERR_NOT_FOUND: no such destination. */
+MUST_USE int deliver_redrive(struct deliver *deliver, struct str name, uint64_t seq, uint64_t *count);
+MUST_USE int deliver_discard(struct deliver *deliver, struct str name, uint64_t seq, uint64_t *count);
+MUST_USE int deliver_letters_of(struct deliver *deliver, const struct fragment_id *fragments, size_t fragment_count,
+				uint64_t *count);
+/* For the sweep of an erasure: letters of erased persons go, on disk too. ERR_CLOSED: *stop became true. */
+MUST_USE int deliver_erase_letters(struct deliver *deliver, const _Atomic bool *stop, uint64_t *count);
+
 /* Named cursors of the change feed (deliver/subscription.h). */
 struct subscriptions;
 struct subscriptions *deliver_subscriptions(const struct deliver *deliver);
@@ -29,8 +50,13 @@ struct destination_status {
 	struct str name, plugin;
 	uint64_t cursor; /* next seq to hand over */
 	uint64_t lag;    /* records behind the fold */
+	int64_t lag_us;  /* age of the oldest of them */
+	bool is_paused;
 	uint64_t delivered, dropped, retries, expired_records;
 	uint64_t denied; /* kept back because the person does not consent */
+	uint64_t filtered, unmapped;
+	uint64_t letters, letters_queued,
+	    letters_lost; /* dead letters: kept, of them queued to be handed over again; lost for ever */
 	bool is_failing;
 	struct str last_error;
 	int64_t last_success_us;

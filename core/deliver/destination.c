@@ -1,6 +1,5 @@
 #include "deliver/destination.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -17,40 +16,7 @@ const struct deliver_tuning deliver_tuning_default = {
 
 /* ── making and ending ───────────────────────────────────────────────────── */
 
-static struct metric *metric_of(const struct destination *d, enum metric_type type, const char *name, const char *help)
-{
-	char labels[INSTANCE_NAME_MAX + 20];
-	snprintf(labels, sizeof labels, "destination=\"%.*s\"", STR_ARG(d->name));
-	return metric_get(type, name, labels, help);
-}
-
-static void make_metrics(struct destination *d)
-{
-	d->delivered =
-	    metric_of(d, METRIC_COUNTER, "cdpd_destination_delivered_total", "Records the destination acknowledged.");
-	d->dropped =
-	    metric_of(d, METRIC_COUNTER, "cdpd_destination_dropped_total", "Records the destination can never take.");
-	d->retries = metric_of(d, METRIC_COUNTER, "cdpd_destination_retries_total",
-			       "Records handed over in vain, to be tried again.");
-	d->expired = metric_of(d, METRIC_COUNTER, "cdpd_destination_expired_records_total",
-			       "Records that retention trimmed before the destination took them.");
-	d->denied = metric_of(d, METRIC_COUNTER, "cdpd_destination_denied_total",
-			      "Records not handed over because the person does not consent.");
-	d->lag = metric_of(d, METRIC_GAUGE, "cdpd_destination_lag_records",
-			   "Records between the fold and the destination's cursor.");
-	d->failing = metric_of(d, METRIC_GAUGE, "cdpd_destination_failing", "1 while the destination takes nothing.");
-}
-
-static void show_counters(const struct destination *d)
-{
-	metric_set(d->delivered, (int64_t)d->row.delivered);
-	metric_set(d->dropped, (int64_t)d->row.dropped);
-	metric_set(d->retries, (int64_t)d->row.retries);
-	metric_set(d->expired, (int64_t)d->row.expired_records);
-	metric_set(d->denied, (int64_t)d->row.denied);
-}
-
-static bool is_gated(const struct config *config, const struct conf_instance *conf)
+bool destination_is_gated(const struct config *config, const struct conf_instance *conf)
 {
 	if (conf->purpose.len) return true;
 	for (size_t i = 0; i < config->purpose_count; i++)
@@ -71,8 +37,9 @@ static int read_conf(struct destination *d, const struct config *config, const s
 	if (rc) return rc;
 	d->plugin = checked.plugin;
 	d->conf = checked.conf;
-	d->is_gated = is_gated(config, conf);
+	d->is_gated = destination_is_gated(config, conf);
 	d->async = conf->async;
+	if ((rc = selection_make(&d->arena, conf, &d->selection))) return rc;
 	rc = http_guard_make(&d->arena, conf->async.http_allow, conf->async.http_allow_count, &d->guard, &text);
 	if (rc == ERR_INVALID)
 		log_error(LOG_DELIVER, "destination %.*s: http.allow: '%.*s' is neither a network nor a host name",
@@ -89,10 +56,17 @@ int destination_read_cursor(struct destination *d)
 		row.next_seq = journal_first_seq(d->shared->journal);
 		rc = OK;
 	}
+	uint64_t letters = 0, queued = 0;
+	struct order order = {.is_paused = false};
+	if (rc == OK) rc = order_get(d->shared->cursors, d->name, &order);
+	if (rc == OK) rc = letters_count(d->shared->cursors, d->name, &letters, &queued);
 	d->committed_seq = row.next_seq;
 	d->committed_at_us = clock_mono_us();
+	d->may_have_letters = letters > 0;
 	pthread_mutex_lock(&d->lock);
 	d->row = row;
+	d->has_queued = queued > 0;
+	d->order = order;
 	pthread_mutex_unlock(&d->lock);
 	return rc;
 }
@@ -118,8 +92,9 @@ int destination_new(struct deliver_shared *shared, const struct config *config, 
 		destination_free(d);
 		return rc;
 	}
-	make_metrics(d);
-	show_counters(d);
+	destination_make_metrics(d);
+	destination_show_counters(d);
+	metric_set(d->paused, d->order.is_paused);
 	*out = d;
 	return OK;
 }
@@ -153,7 +128,8 @@ static bool is_same_http(const struct destination *a, const struct destination *
 bool destination_is_same(const struct destination *d, const struct destination *other)
 {
 	return str_eq(d->name, other->name) && d->plugin == other->plugin && d->is_gated == other->is_gated &&
-	       plugin_conf_is_same(d->conf, other->conf) && is_same_http(d, other);
+	       plugin_conf_is_same(d->conf, other->conf) && is_same_http(d, other) &&
+	       selection_is_same(&d->selection, &other->selection);
 }
 
 /* ── calls into the plugin ───────────────────────────────────────────────── */
@@ -259,7 +235,7 @@ static bool is_stopping(const struct destination *d)
 	return atomic_load(&d->stop);
 }
 
-/* Until `until_us`, a stop, or (when `wakes`) destination_wake. Runs the plugin's timers meanwhile. */
+/* Until `until_us`, a stop, an order, or (when `wakes`) destination_wake. Runs the plugin's timers meanwhile. */
 static void wait_until(struct destination *d, int64_t until_us, bool wakes)
 {
 	for (;;) {
@@ -267,12 +243,15 @@ static void wait_until(struct destination *d, int64_t until_us, bool wakes)
 		int64_t now = clock_mono_us();
 		int64_t timer = d->instance ? instance_next_timer(d->instance) : INT64_MAX;
 		int64_t next = timer < until_us ? timer : until_us;
+		if (next > now + US_PER_SECOND) next = now + US_PER_SECOND; /* the lag in seconds grows meanwhile */
+		destination_show_lag(d);
 		struct timespec ts = {(time_t)(next / US_PER_SECOND), (long)(next % US_PER_SECOND) * 1000};
 		pthread_mutex_lock(&d->lock);
-		bool is_over = is_stopping(d) || (wakes && d->was_woken) || now >= until_us;
+		bool is_over = is_stopping(d) || (wakes && d->was_woken) || d->is_reordered || now >= until_us;
 		bool has_http = d->instance && d->http;
 		if (!is_over && !has_http && next > now) pthread_cond_timedwait(&d->changed, &d->lock, &ts);
 		if (wakes && is_over) d->was_woken = false;
+		if (is_over) d->is_reordered = false;
 		pthread_mutex_unlock(&d->lock);
 		if (is_over) return;
 		if (has_http) http_wait(d->http, next);
@@ -330,31 +309,97 @@ static void note_drop(struct destination *d, uint64_t seq, struct str reason)
 
 /* ── the cursor ──────────────────────────────────────────────────────────── */
 
+static int write_step(struct destination *d, struct cursor_row *row)
+{
+	struct store_txn *txn;
+	struct cursors *cursors = d->shared->cursors;
+	uint64_t letters, lost;
+	int rc = cursors_begin(cursors, &txn);
+	if (rc) return rc;
+	if (d->changes.put_count || d->changes.gone_count) {
+		rc = letters_write(cursors, txn, d->reader, d->name, &d->changes, &letters, &lost);
+		if (rc) {
+			cursors_abort(cursors, txn);
+			return rc;
+		}
+		row->letters_lost += lost;
+		metric_set(d->letters, (int64_t)letters);
+	}
+	cursors_write(cursors, txn, d->name, row);
+	return cursors_commit(cursors, txn);
+}
+
 /* False: nothing can be made durable here any more. */
 static bool commit_cursor(struct destination *d)
 {
 	struct cursor_row row = d->row; /* only this thread writes it */
-	int rc = cursors_put(d->shared->cursors, d->name, &row);
-	show_counters(d);
-	destination_show_lag(d);
+	int rc = write_step(d, &row);
 	if (rc == OK) {
+		pthread_mutex_lock(&d->lock);
+		d->row.letters_lost = row.letters_lost;
+		pthread_mutex_unlock(&d->lock);
+		if (d->changes.put_count) d->may_have_letters = true;
+		d->changes.put_count = d->changes.gone_count = 0;
 		d->committed_seq = row.next_seq;
 		d->committed_at_us = clock_mono_us();
-		return true;
 	}
+	destination_show_counters(d);
+	destination_show_lag(d);
+	if (rc == OK) return true;
 	log_error(LOG_DELIVER, "cursor of destination %.*s was not written, records may come twice after a crash (%s)",
 		  STR_ARG(d->name), status_str(rc));
 	return rc != ERR_PANIC;
 }
 
-/* Under the lock: what consent kept back below the cursor, once. */
-static void book_denied(struct destination *d)
+static bool has_changes(const struct destination *d)
+{
+	return d->changes.put_count > 0 || d->changes.gone_count > 0;
+}
+
+/* What became letters must be written before anything else may become one. */
+static bool commit_step(struct destination *d)
+{
+	if (!has_changes(d)) return commit_cursor(d);
+	while (has_changes(d) && !is_stopping(d)) { /* stopping: the cursor is not written either, they come again */
+		if (!commit_cursor(d)) return false;
+		if (has_changes(d)) wait_until(d, clock_mono_us() + US_PER_SECOND, false);
+	}
+	return true;
+}
+
+static void letter_gone(struct destination *d, uint64_t seq)
+{
+	if (d->may_have_letters) d->changes.gone[d->changes.gone_count++] = seq;
+}
+
+static void letter_put(struct destination *d, uint64_t seq, enum letter_cause cause, const uint8_t fragment[16],
+		       uint32_t attempts, struct str reason)
+{
+	d->changes.put[d->changes.put_count++] = letter_make(seq, cause, fragment, attempts, reason);
+}
+
+/* Under the lock. */
+static void book_aside(struct destination *d, const struct aside *aside)
+{
+	switch (aside->kind) {
+	case ASIDE_DENIED: d->row.denied++; break;
+	case ASIDE_FILTERED: d->row.filtered++; break;
+	case ASIDE_UNMAPPED:
+		d->row.unmapped++;
+		letter_put(d, aside->seq, LETTER_UNMAPPED, aside->fragment, 0, aside->why);
+		break;
+	case ASIDE_GONE: d->row.letters_lost++; break;
+	}
+	if (d->batch.is_redrive && aside->kind != ASIDE_UNMAPPED) letter_gone(d, aside->seq);
+}
+
+/* Under the lock: what was kept back below the cursor, once. */
+static void book_asides(struct destination *d)
 {
 	struct batch *batch = &d->batch;
-	while (batch->denied_booked < batch->denied_count && batch->denied[batch->denied_booked] < d->row.next_seq) {
-		batch->denied_booked++;
-		d->row.denied++;
-	}
+	while (batch->aside_booked < batch->aside_count &&
+	       (batch->is_redrive || batch->asides[batch->aside_booked].seq < d->row.next_seq))
+		book_aside(d, &batch->asides[batch->aside_booked++]);
 }
 
 /* A step over records that were not for it is durable now and then: repeating it costs nothing. */
@@ -362,9 +407,10 @@ static bool move_idle(struct destination *d, uint64_t next_seq)
 {
 	pthread_mutex_lock(&d->lock);
 	d->row.next_seq = next_seq;
-	book_denied(d);
+	book_asides(d);
 	pthread_mutex_unlock(&d->lock);
-	metric_set(d->denied, (int64_t)d->row.denied);
+	destination_show_counters(d);
+	if (has_changes(d)) return commit_step(d);
 	bool is_due =
 	    next_seq - d->committed_seq >= CURSOR_IDLE_ROWS || clock_mono_us() - d->committed_at_us >= CURSOR_IDLE_US;
 	destination_show_lag(d);
@@ -429,11 +475,15 @@ static struct tally count_verdicts(struct destination *d, const struct handover 
 		struct export_verdict verdict = handover_verdict(h, i);
 		/* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.ArraySubscript): make_handover gave each record its place */
 		d->batch.is_settled[places[i]] = verdict.verdict != CDPD_RETRY;
+		size_t at = places[i];
 		if (verdict.verdict == CDPD_ACK) {
 			tally.delivered++;
+			letter_gone(d, d->batch.seqs[at]);
 		} else if (verdict.verdict == CDPD_DROP) {
 			tally.dropped++;
-			note_drop(d, d->batch.seqs[places[i]], verdict.reason);
+			note_drop(d, d->batch.seqs[at], verdict.reason);
+			letter_put(d, d->batch.seqs[at], LETTER_DROPPED, d->batch.fragments[at],
+				   d->batch.records[at].attempt, verdict.reason);
 		} else {
 			tally.retried++;
 			if (verdict.retry_after_us > tally.retry_after_us)
@@ -458,8 +508,8 @@ static void book(struct destination *d, const struct tally *tally)
 	d->row.delivered += tally->delivered;
 	d->row.dropped += tally->dropped;
 	d->row.retries += tally->retried;
-	d->row.next_seq = settled_until(&d->batch);
-	book_denied(d);
+	if (!d->batch.is_redrive) d->row.next_seq = settled_until(&d->batch);
+	book_asides(d);
 	if (tally->delivered) d->row.last_success_us = clock_wall_us();
 	pthread_mutex_unlock(&d->lock);
 }
@@ -508,17 +558,32 @@ static bool attempt(struct destination *d, int64_t *wait_us)
 	}
 	book(d, &tally);
 	if (rc == OK) handover_unref(h);
-	return commit_cursor(d);
+	return commit_step(d);
 }
 
-/* Until the batch is settled or the destination is asked to stop. */
+static struct order order_of(struct destination *d)
+{
+	pthread_mutex_lock(&d->lock);
+	struct order order = d->order;
+	pthread_mutex_unlock(&d->lock);
+	return order;
+}
+
+/* Until the batch is settled or the destination is asked to stop or to go elsewhere. */
 static bool hand_over(struct destination *d)
 {
 	while (!is_stopping(d) && settled_until(&d->batch) != d->batch.next_seq) {
 		int64_t wait_us;
+		struct order order = order_of(d);
+		if (order.has_seek) break;
+		if (order.is_paused) {
+			wait_until(d, clock_mono_us() + US_PER_SECOND, false);
+			continue;
+		}
 		if (!attempt(d, &wait_us)) return false;
 		if (wait_us) wait_until(d, clock_mono_us() + wait_us, false);
-		if (d->row.next_seq < journal_first_seq(d->shared->journal)) break; /* expired meanwhile */
+		if (!d->batch.is_redrive && d->row.next_seq < journal_first_seq(d->shared->journal))
+			break; /* expired meanwhile */
 	}
 	return true;
 }
@@ -531,15 +596,118 @@ static void fail_and_wait(struct destination *d, struct str why)
 	wait_until(d, clock_mono_us() + backoff_us(d), false);
 }
 
+void destination_set_order(struct destination *d, const struct order *order)
+{
+	pthread_mutex_lock(&d->lock);
+	d->order = *order;
+	d->is_reordered = true;
+	pthread_mutex_unlock(&d->lock);
+	metric_set(d->paused, order->is_paused);
+	destination_wake(d);
+}
+
+/* False: nothing can be made durable here any more. */
+static bool go_back(struct destination *d, uint64_t seq)
+{
+	struct cursor_row row = d->row;
+	uint64_t first = journal_first_seq(d->shared->journal);
+	row.next_seq = seq < first ? first : seq;
+	int rc = order_settle(d->shared->cursors, d->name, seq, &row);
+	if (rc) {
+		fail_and_wait(d, str_from(status_str(rc)));
+		return rc != ERR_PANIC;
+	}
+	pthread_mutex_lock(&d->lock);
+	d->row.next_seq = row.next_seq;
+	if (d->order.seek_seq == seq) d->order.has_seek = false;
+	d->head_t = 0;
+	pthread_mutex_unlock(&d->lock);
+	d->committed_seq = row.next_seq;
+	log_info(LOG_DELIVER, "destination %.*s goes on from position %llu, as it was told", STR_ARG(d->name),
+		 (unsigned long long)row.next_seq);
+	return true;
+}
+
+/* *did: there is nothing else to do in this round. False: stop for good. */
+static bool obey(struct destination *d, bool *did)
+{
+	struct order order = order_of(d);
+	*did = order.has_seek || order.is_paused;
+	if (order.has_seek) return go_back(d, order.seek_seq);
+	if (order.is_paused) wait_until(d, clock_mono_us() + US_PER_SECOND, true);
+	return true;
+}
+
+/* How long the oldest record has waited: looked up once for each place the cursor stands at. */
+static void look_at_head(struct destination *d)
+{
+	struct record record = {.t = 0};
+	uint64_t seq = d->row.next_seq;
+	arena_reset(&d->batch.scratch);
+	bool waits = seq < people_applied(d->shared->people) &&
+		     journal_get(d->shared->journal, seq, &d->batch.scratch, &record) == OK;
+	pthread_mutex_lock(&d->lock);
+	d->head_t = waits ? record.t : 0;
+	pthread_mutex_unlock(&d->lock);
+}
+
+static bool take_queued(struct destination *d)
+{
+	pthread_mutex_lock(&d->lock);
+	bool has_queued = d->has_queued;
+	d->has_queued = false;
+	pthread_mutex_unlock(&d->lock);
+	return has_queued;
+}
+
+void destination_redrive(struct destination *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->has_queued = true;
+	pthread_mutex_unlock(&d->lock);
+	destination_wake(d);
+}
+
+/* Letters that were queued again, before anything new. *did: there were some. False: stop for good. */
+static bool redrive(struct destination *d, bool *did)
+{
+	uint64_t seqs[HANDOVER_RECORDS_MAX];
+	size_t count = 0;
+	*did = take_queued(d);
+	if (!*did) return true;
+	const struct gate gate = {d->name, d->is_gated, &d->selection};
+	int rc = letters_queued(d->shared->cursors, d->name, HANDOVER_RECORDS_MAX, seqs, &count);
+	*did = rc || count;
+	if (!*did) return true;
+	destination_redrive(d); /* until a look finds none */
+	d->may_have_letters = true;
+	if (rc == OK) rc = batch_gather_named(&d->batch, d->shared, d->reader, &gate, seqs, count);
+	if (rc == ERR_BUSY) { /* the commit that brings the definition wakes us */
+		*did = false;
+		return true;
+	}
+	if (rc) {
+		fail_and_wait(d, str_from(status_str(rc)));
+		return true;
+	}
+	return d->batch.count ? hand_over(d) : move_idle(d, d->row.next_seq);
+}
+
 /* One round. False: stop for good. */
 static bool step(struct destination *d)
 {
+	bool did;
+	look_at_head(d);
+	if (!obey(d, &did)) return false;
+	if (did) return true;
 	if (!d->instance && !create(d)) {
 		fail_and_wait(d, STR("the plugin could not be created; its own text is in the log"));
 		return true;
 	}
+	if (!redrive(d, &did)) return false;
+	if (did) return true;
 	if (!skip_gap(d)) return false;
-	const struct gate gate = {d->name, d->is_gated};
+	const struct gate gate = {d->name, d->is_gated, &d->selection};
 	int rc = batch_gather(&d->batch, d->shared, d->reader, &gate, d->row.next_seq);
 	if (rc == ERR_GONE) return true; /* the next round sees the gap */
 	if (rc) {
@@ -613,40 +781,4 @@ bool destination_join(struct destination *d, int64_t until_us)
 	pthread_join(d->thread, NULL);
 	d->has_thread = false;
 	return true;
-}
-
-/* ── status ──────────────────────────────────────────────────────────────── */
-
-static uint64_t lag_of(const struct destination *d, uint64_t next_seq)
-{
-	uint64_t applied = people_applied(d->shared->people);
-	return applied > next_seq ? applied - next_seq : 0;
-}
-
-void destination_show_lag(struct destination *d)
-{
-	pthread_mutex_lock(&d->lock);
-	uint64_t next_seq = d->row.next_seq;
-	pthread_mutex_unlock(&d->lock);
-	metric_set(d->lag, (int64_t)lag_of(d, next_seq));
-}
-
-int destination_status(struct destination *d, struct arena *arena, struct destination_status *out)
-{
-	pthread_mutex_lock(&d->lock);
-	struct cursor_row row = d->row;
-	bool is_failing = d->is_failing;
-	int rc = arena_str(arena, str_from(d->last_error), &out->last_error);
-	pthread_mutex_unlock(&d->lock);
-	out->cursor = row.next_seq;
-	out->lag = lag_of(d, row.next_seq);
-	out->delivered = row.delivered;
-	out->dropped = row.dropped;
-	out->retries = row.retries;
-	out->expired_records = row.expired_records;
-	out->denied = row.denied;
-	out->is_failing = is_failing;
-	out->last_success_us = row.last_success_us;
-	if (rc == OK) rc = arena_str(arena, d->name, &out->name);
-	return rc == OK ? arena_str(arena, str_from(plugin_info(d->plugin)->name), &out->plugin) : rc;
 }

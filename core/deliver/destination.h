@@ -9,6 +9,9 @@
 #include "base/metric.h"
 #include "deliver/cursor.h"
 #include "deliver/deliver.h"
+#include "deliver/letter.h"
+#include "deliver/order.h"
+#include "deliver/selection.h"
 #include "plugin/handover.h"
 #include "plugin/http.h"
 
@@ -36,9 +39,24 @@ struct deliver_shared {
 	struct spaces *spaces; /* what plugins keep; NULL: nothing */
 };
 
+/* A record that is looked at and not handed over. */
+enum aside_kind {
+	ASIDE_DENIED,   /* by consent */
+	ASIDE_FILTERED, /* not for this destination */
+	ASIDE_UNMAPPED, /* a dead letter */
+	ASIDE_GONE,     /* of those that were named: erased or trimmed since */
+};
+struct aside {
+	enum aside_kind kind;
+	uint64_t seq;
+	uint8_t fragment[16];
+	struct str why; /* in the batch's arena */
+};
+
 struct batch { /* records between gathering and settling */
 	struct arena arena, scratch;
-	struct buf json;
+	struct buf json, person;
+	struct json_reader *reader; /* NULL: nothing had to be parsed yet */
 	struct export_record records[HANDOVER_RECORDS_MAX];
 	uint64_t seqs[HANDOVER_RECORDS_MAX];
 	uint8_t fragments[HANDOVER_RECORDS_MAX][16];
@@ -46,10 +64,13 @@ struct batch { /* records between gathering and settling */
 	bool is_settled[HANDOVER_RECORDS_MAX];
 	bool is_withheld[HANDOVER_RECORDS_MAX]; /* erased since: never handed over */
 	bool is_denied[HANDOVER_RECORDS_MAX];
-	uint64_t denied[HANDOVER_RECORDS_MAX]; /* positions of those that the person does not allow, in order */
-	size_t denied_count, denied_booked;
+	bool is_outside[HANDOVER_RECORDS_MAX];     /* in none of the segments that are asked for */
+	uint64_t picked[HANDOVER_RECORDS_MAX];     /* positions as they were picked; seqs: of those that are kept */
+	struct aside asides[HANDOVER_RECORDS_MAX]; /* in order of position */
+	size_t aside_count, aside_booked;
 	size_t count, bytes;
 	uint64_t next_seq; /* where the cursor stands when all are settled */
+	bool is_redrive;   /* records that were named: the cursor has nothing to do with them */
 };
 void batch_init(struct batch *batch);
 void batch_fini(struct batch *batch);
@@ -57,10 +78,15 @@ void batch_fini(struct batch *batch);
 struct gate {
 	struct str name;
 	bool is_gated; /* by the config: until the fold knows of it, nothing is handed over */
+	const struct selection *selection;
 };
-/* Fills the batch from `seq` on, without what consent keeps from the destination. OK with count 0: nothing to hand over below next_seq. ERR_GONE: `seq` is behind retention. */
+/* Fills the batch from `seq` on, without what consent or the selection keep from the destination. OK with count 0: nothing to hand over below next_seq. ERR_GONE: `seq` is behind retention. */
 MUST_USE int batch_gather(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
 			  const struct gate *gate, uint64_t seq);
+/* The same with these positions, ascending, at most HANDOVER_RECORDS_MAX; those that did not fit are in neither records nor asides. ERR_BUSY: the
+ * fold does not know of the gate yet. */
+MUST_USE int batch_gather_named(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
+				const struct gate *gate, const uint64_t *seqs, size_t count);
 
 struct destination {
 	struct destination *next;
@@ -71,6 +97,7 @@ struct destination {
 	struct plugin_conf *conf;
 	bool is_gated;           /* some purpose of the config gates it */
 	struct conf_async async; /* its bounds for HTTP */
+	struct selection selection;
 	struct http_guard guard;
 
 	/* the thread's own */
@@ -83,6 +110,9 @@ struct destination {
 	uint64_t committed_seq;
 	int64_t committed_at_us, logged_drop_us;
 	struct metric *delivered, *dropped, *retries, *expired, *denied, *lag, *failing;
+	struct metric *filtered, *unmapped, *letters_lost, *letters, *lag_seconds, *paused;
+	struct letter_changes changes; /* not written yet */
+	bool may_have_letters;         /* this destination has or had some: what it takes now may settle one */
 
 	pthread_t thread;
 	_Atomic(bool) stop;
@@ -90,6 +120,10 @@ struct destination {
 	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t changed;
 	bool has_thread, is_finished, was_woken, is_failing;
+	bool has_queued;   /* letters were queued again */
+	bool is_reordered; /* `order` has changed: whoever waits looks at it */
+	struct order order;
+	int64_t head_t;      /* journal's time of the record at next_seq, 0: nothing waits, or not looked at yet */
 	bool is_inside;      /* the thread is in a call into the plugin */
 	bool is_left_behind; /* and nobody waits for it any more: when it returns it touches nothing */
 	struct handover *running;
@@ -98,6 +132,8 @@ struct destination {
 	char last_error[LAST_ERROR_MAX + 1];
 };
 
+/* Does some purpose keep people from it who do not consent? */
+bool destination_is_gated(const struct config *config, const struct conf_instance *conf);
 /* No thread yet. Everything is copied. ERR_INVALID: not an exporter, or its options; logged. */
 MUST_USE int destination_new(struct deliver_shared *shared, const struct config *config,
 			     const struct conf_instance *conf, struct destination **out);
@@ -105,11 +141,16 @@ MUST_USE int destination_new(struct deliver_shared *shared, const struct config 
 MUST_USE int destination_read_cursor(struct destination *destination);
 MUST_USE int destination_start(struct destination *destination);
 void destination_wake(struct destination *destination); /* any thread */
+void destination_set_order(struct destination *destination,
+			   const struct order *order);     /* written already; any thread */
+void destination_redrive(struct destination *destination); /* letters were queued again; any thread */
 void destination_ask_to_stop(struct destination *destination);
 /* Waits until `until_us` (clock_mono_us) for the thread to end. False: a call into the plugin does not come back; the
  * destination must then stay as it is for ever. */
 bool destination_join(struct destination *destination, int64_t until_us);
 void destination_free(struct destination *destination); /* joined, or never started */
 bool destination_is_same(const struct destination *destination, const struct destination *other);
+void destination_make_metrics(struct destination *destination);        /* registers them; shows nothing */
+void destination_show_counters(const struct destination *destination); /* its thread, or before the start */
 void destination_show_lag(struct destination *destination);
 MUST_USE int destination_status(struct destination *destination, struct arena *arena, struct destination_status *out);

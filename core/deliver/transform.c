@@ -391,3 +391,9 @@ int transform_run(const struct mapping *mapping, struct json record, struct aren
 	out->why = r.why;
 	return rc;
 }
+
+int transform_holds(const struct mapping *conditions, struct json record, struct arena *arena, bool *out)
+{
+	struct running r = {.record = record, .arena = arena, .why = STR_NONE};
+	return all_hold(&r, NULL, conditions, out);
+}

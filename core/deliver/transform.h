@@ -12,6 +12,8 @@ struct transform_result {
 	struct str why;  /* ERR_INVALID: "properties.total is required" */
 };
 
+/* Do all conditions hold (mapping_compile_conditions)? */
+MUST_USE int transform_holds(const struct mapping *conditions, struct json record, struct arena *arena, bool *out);
 /* `record`: what the destination is handed, with members `profile` and `change` where it has them. OK; ERR_NOT_FOUND: nothing is
  * left of it (the whole is absent); ERR_INVALID: something required is not there; ERR_TOO_LARGE; ERR_NOMEM. */
 MUST_USE int transform_run(const struct mapping *mapping, struct json record, struct arena *arena,

@@ -32,7 +32,9 @@ struct privacy {
 	void *ctx;
 	struct erasure_list *list;
 	struct expiry *expiry;
-	struct metric *open, *events, *rewritten, *compactions, *rejects;
+	struct metric *open, *events, *rewritten, *compactions, *rejects, *letters;
+	int (*erase_letters)(void *ctx, const _Atomic bool *stop, uint64_t *count); /* may be NULL */
+	void *letters_ctx;
 
 	pthread_t thread;
 	bool is_started;
@@ -67,6 +69,8 @@ static void init_metrics(struct privacy *privacy)
 				     "Events whose content was taken out of the journal.");
 	privacy->rejects = metric_get(METRIC_COUNTER, "cdpd_erased_rejects_total", NULL,
 				      "Details of rejects that were deleted with a person.");
+	privacy->letters = metric_get(METRIC_COUNTER, "cdpd_erased_dead_letters_total", NULL,
+				      "Dead letters of destinations that were deleted with a person.");
 	privacy->rewritten = metric_get(METRIC_COUNTER, "cdpd_journal_segments_rewritten_total", NULL,
 					"Segments of the journal written anew to erase events.");
 	privacy->compactions = metric_get(METRIC_COUNTER, "cdpd_profiles_compactions_total", NULL,
@@ -96,6 +100,14 @@ int privacy_new(const struct privacy_options *options, struct privacy **out)
 	}
 	*out = privacy;
 	return OK;
+}
+
+void privacy_set_letters(struct privacy *privacy, int (*erase)(void *ctx, const _Atomic bool *stop, uint64_t *count),
+			 void *ctx)
+{
+	CHECK(!privacy->is_started);
+	privacy->erase_letters = erase;
+	privacy->letters_ctx = ctx;
 }
 
 void privacy_free(struct privacy *privacy)
@@ -338,6 +350,15 @@ static void on_progress(void *ctx, const struct sweep *sweep)
 	if (put_all(work)) log_warn(LOG_PRIVACY, "the progress of an erasure could not be noted");
 }
 
+static int sweep_letters(struct privacy *privacy)
+{
+	uint64_t count = 0;
+	if (!privacy->erase_letters) return OK;
+	int rc = privacy->erase_letters(privacy->letters_ctx, &privacy->stop, &count);
+	metric_add(privacy->letters, count);
+	return rc;
+}
+
 static int sweep(struct work *work)
 {
 	struct privacy *privacy = work->privacy;
@@ -354,6 +375,7 @@ static int sweep(struct work *work)
 	metric_add(privacy->events, sweep.events);
 	metric_add(privacy->rejects, sweep.rejects);
 	metric_add(privacy->rewritten, sweep.segments_rewritten);
+	if (!rc) rc = sweep_letters(privacy);
 	if (rc) return rc;
 	metric_add(privacy->compactions, 1);
 	privacy->swept = work->through;

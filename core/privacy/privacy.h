@@ -18,6 +18,10 @@ struct privacy_options {
 	void *ctx;
 };
 MUST_USE int privacy_new(const struct privacy_options *options, struct privacy **out);
+/* What else holds something of people and sweeps it by itself, after the journal: destinations' dead letters. Before the start. `count` is raised by what
+ * went; ERR_CLOSED when *stop becomes true. */
+void privacy_set_letters(struct privacy *privacy, int (*erase)(void *ctx, const _Atomic bool *stop, uint64_t *count),
+			 void *ctx);
 /* After the fold was started: asks the journal again for erasures it does not know (after a restore) and waits until they are folded; then the
  * thread. */
 MUST_USE int privacy_start(struct privacy *privacy);

@@ -154,7 +154,8 @@ static bool read_numbers(const struct table *table, const struct field *fields, 
 	    !to_number(field_of(table, fields, count, HUMIDITY), &row->humidity) ||
 	    !to_number(field_of(table, fields, count, IS_DAY), &is_day))
 		return false;
-	if (isnan(row->temperature)) row->temperature = round((max + min) * 50) / 100; /* no digits that nobody measured */
+	if (isnan(row->temperature))
+		row->temperature = round((max + min) * 50) / 100; /* no digits that nobody measured */
 	row->is_day = isnan(is_day) ? -1 : is_day != 0;
 	return true;
 }

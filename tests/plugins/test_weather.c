@@ -463,7 +463,7 @@ static void test_where_the_place_comes_from(void **state)
 	with_open_meteo();
 	struct cdpd_ticket ticket = {.event = {.time_us = NOON_SEATTLE * 1000000}};
 	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) { /* each beats those before it */
-		static char latitude[4][16], longitude[4][16]; /* fields borrow them */
+		static char latitude[4][16], longitude[4][16];          /* fields borrow them */
 		char wanted[64];
 		snprintf(latitude[i], sizeof latitude[i], "%zu", 2 * i + 1);
 		snprintf(longitude[i], sizeof longitude[i], "-%zu.04", 2 * i + 2);

@@ -1,7 +1,7 @@
 /* An exporter that does what its option says and writes the message ids it took, a line each, to a file. Modes:
  * ack; retry_first (all of each batch once); pending (answered by a thread); pending_never; drop_odd (records at odd places); retry_second
  * (the second record of a batch, once); hang (sleeps in export_batch). A file named <file>.down makes every
- * batch a RETRY while it exists. */
+ * batch a RETRY while it exists; one named <file>.refuse makes each record a DROP that repeats its message id. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 struct flaky {
 	const struct cdpd_host *host;
 	struct cdpd_instance *instance;
-	char file[512], down[520], mode[32];
+	char file[512], down[520], refuse[520], mode[32];
 	unsigned calls;
 	pthread_t thread;
 	bool has_thread;
@@ -90,6 +90,19 @@ static enum cdpd_verdict retry_second(struct flaky *self, const struct cdpd_batc
 	return CDPD_ACK;
 }
 
+static enum cdpd_verdict refuse(struct flaky *self, const struct cdpd_batch *batch, struct cdpd_receipt *receipt)
+{
+	size_t count = self->host->batch_count(batch);
+	struct cdpd_record record = {.size = sizeof record};
+	char reason[200];
+	for (size_t i = 0; i < count; i++) {
+		if (self->host->batch_record(batch, i, &record) != CDPD_OK) return CDPD_RETRY;
+		snprintf(reason, sizeof reason, "refused %.*s", (int)record.message_id.len, record.message_id.ptr);
+		self->host->receipt_set(receipt, i, CDPD_DROP, 0, reason);
+	}
+	return CDPD_ACK;
+}
+
 static enum cdpd_verdict export_batch(void *ctx, const struct cdpd_batch *batch, struct cdpd_receipt *receipt)
 {
 	struct flaky *self = ctx;
@@ -98,6 +111,7 @@ static enum cdpd_verdict export_batch(void *ctx, const struct cdpd_batch *batch,
 		self->host->receipt_set(receipt, CDPD_ALL, CDPD_RETRY, 0, "the other side is down");
 		return CDPD_RETRY;
 	}
+	if (access(self->refuse, F_OK) == 0) return refuse(self, batch, receipt);
 	if (is_mode(self, "retry_first") && self->calls % 2 == 1) return CDPD_RETRY;
 	if (is_mode(self, "drop_odd")) return drop_odd(self, batch, receipt);
 	if (is_mode(self, "retry_second")) return retry_second(self, batch, receipt);
@@ -123,6 +137,7 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 	self->instance = instance;
 	snprintf(self->file, sizeof self->file, "%.*s", (int)file.len, file.ptr);
 	snprintf(self->down, sizeof self->down, "%s.down", self->file);
+	snprintf(self->refuse, sizeof self->refuse, "%s.refuse", self->file);
 	snprintf(self->mode, sizeof self->mode, "%.*s", (int)mode.len, mode.ptr);
 	*out = self;
 	return CDPD_OK;

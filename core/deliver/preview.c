@@ -1,0 +1,139 @@
+#include "deliver/preview.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "deliver/internal.h"
+
+const char *preview_verdict_name(enum preview_verdict verdict)
+{
+	static const char *const names[] = {"handed_over", "filtered", "dead_letter", "denied", "not_applied"};
+	return (size_t)verdict < COUNT_OF(names) ? names[verdict] : "unknown";
+}
+
+static int tell_aside(const struct aside *aside, struct arena *arena, struct preview *out)
+{
+	switch (aside->kind) {
+	case ASIDE_DENIED:
+		out->verdict = PREVIEW_DENIED;
+		out->why = STR("the person does not consent");
+		return OK;
+	case ASIDE_FILTERED: out->verdict = PREVIEW_FILTERED; break;
+	case ASIDE_UNMAPPED: out->verdict = PREVIEW_DEAD_LETTER; break;
+	case ASIDE_GONE:
+		out->why = STR("it is not applied: a duplicate, refused, erased, or not folded yet");
+		return OK;
+	}
+	return arena_str(arena, aside->why, &out->why);
+}
+
+static int tell_batch(const struct batch *batch, struct arena *arena, struct preview *out)
+{
+	*out =
+	    (struct preview){.verdict = PREVIEW_NOT_APPLIED, .why = STR_NONE, .json = STR_NONE, .profile_id = STR_NONE};
+	if (batch->aside_count) return tell_aside(&batch->asides[0], arena, out);
+	if (!batch->count) return ERR_NOT_FOUND;
+	out->verdict = PREVIEW_HANDED_OVER;
+	int rc = arena_str(arena, batch->records[0].json, &out->json);
+	return rc ? rc : arena_str(arena, batch->records[0].profile_id, &out->profile_id);
+}
+
+int preview_position(struct deliver *deliver, const struct config *config, const struct conf_instance *conf,
+		     struct people_reader *reader, uint64_t seq, struct arena *arena, struct preview *out)
+{
+	struct selection selection;
+	if (seq < journal_first_seq(deliver->shared.journal)) return ERR_GONE;
+	if (seq >= journal_next_seq(deliver->shared.journal)) return ERR_NOT_FOUND;
+	int rc = selection_make(arena, conf, &selection);
+	struct batch *batch = rc ? NULL : calloc(1, sizeof *batch);
+	if (!batch) return rc ? rc : ERR_NOMEM;
+	const struct gate gate = {conf->name, destination_is_gated(config, conf), &selection};
+	batch_init(batch);
+	rc = batch_gather_named(batch, &deliver->shared, reader, &gate, &seq, 1);
+	if (rc == OK) rc = tell_batch(batch, arena, out);
+	batch_fini(batch);
+	free(batch);
+	return rc;
+}
+
+/* ── an event that never was ─────────────────────────────────────────────── */
+
+static int read_person(struct people_reader *reader, struct str ref, struct arena *arena, struct profile *profile,
+		       struct buf *json)
+{
+	uint64_t applied;
+	if (!ref.len) return ERR_NOT_FOUND;
+	int rc = people_read_begin(reader, &applied);
+	if (rc) return rc;
+	rc = people_get(reader, ref, SELECTION_PERSON_PARTS, clock_wall_us(), arena, profile);
+	people_read_end(reader);
+	return rc ? rc : selection_write_person(json, profile);
+}
+
+static int is_denied(struct people_reader *reader, struct str name, const struct profile *profile, struct arena *arena,
+		     bool *out)
+{
+	uint64_t applied;
+	bool is_allowed = true;
+	int rc = people_read_begin(reader, &applied);
+	if (rc) return rc;
+	if (people_gates_destination(reader, name))
+		rc = people_consent_gate(reader, profile->id.bytes, name, clock_wall_us(), arena, &is_allowed);
+	people_read_end(reader);
+	*out = !is_allowed;
+	return rc;
+}
+
+static int run(const struct selection *selection, struct json_reader *json, const struct cdpd_event *event,
+	       const struct profile *profile, struct str record, struct str person, struct arena *arena,
+	       struct preview *out)
+{
+	static const enum preview_verdict verdicts[] = {[SELECTION_TAKEN] = PREVIEW_HANDED_OVER,
+							[SELECTION_FILTERED] = PREVIEW_FILTERED,
+							[SELECTION_UNMAPPED] = PREVIEW_DEAD_LETTER};
+	struct selection_result result;
+	out->verdict = PREVIEW_FILTERED;
+	if (!selection_takes_event(selection, event)) {
+		out->why = SELECTION_NOT_IN_EVENTS;
+		return OK;
+	}
+	if (!selection_takes_person(selection, profile->segments, profile->segment_count)) {
+		out->why = SELECTION_NOT_IN_SEGMENTS;
+		return OK;
+	}
+	int rc = selection_run(selection, json, record, selection->needs_profile ? person : STR_NONE, arena, &result);
+	if (rc) return rc;
+	out->verdict = verdicts[result.verdict];
+	if (result.verdict == SELECTION_TAKEN) return arena_str(arena, result.json, &out->json);
+	return arena_str(arena, result.why, &out->why);
+}
+
+int preview_event(const struct conf_instance *conf, struct people_reader *reader, struct json_reader *json,
+		  const struct cdpd_event *event, struct str record, struct str ref, struct arena *arena,
+		  struct preview *out)
+{
+	struct selection selection;
+	struct profile profile = {.segment_count = 0};
+	struct buf person;
+	bool denied = false;
+	char id[FRAGMENT_ID_TEXT_SIZE];
+	*out = (struct preview){.why = STR_NONE, .json = STR_NONE, .profile_id = STR_NONE};
+	buf_init(&person, (size_t)8 << 20);
+	int rc = selection_make(arena, conf, &selection);
+	if (rc == OK) rc = read_person(reader, ref, arena, &profile, &person);
+	if (rc == OK) {
+		fragment_id_format(&profile.id, id);
+		rc = arena_str(arena, str_from(id), &out->profile_id);
+		if (rc == OK) rc = is_denied(reader, conf->name, &profile, arena, &denied);
+	} else if (rc == ERR_NOT_FOUND) {
+		rc = OK;
+	}
+	if (rc == OK && denied) {
+		out->verdict = PREVIEW_DENIED;
+		out->why = STR("the person does not consent");
+	} else if (rc == OK) {
+		rc = run(&selection, json, event, &profile, record, buf_str(&person), arena, out);
+	}
+	buf_fini(&person);
+	return rc;
+}

@@ -1,0 +1,153 @@
+#include "deliver/selection.h"
+
+#include "base/log.h"
+#include "config/tree_set.h"
+#include "deliver/transform.h"
+
+/* ── making ──────────────────────────────────────────────────────────────── */
+
+static int copy_texts(struct arena *arena, const struct str *texts, size_t count, struct str **out)
+{
+	int rc = OK;
+	*out = arena_array(arena, struct str, count + 1);
+	if (!*out) return ERR_NOMEM;
+	for (size_t i = 0; i < count && rc == OK; i++) rc = arena_str(arena, texts[i], &(*out)[i]);
+	return rc;
+}
+
+static int copy_node(struct arena *arena, const struct node *node, const struct node **out)
+{
+	struct node *copy = NULL;
+	int rc = node ? tree_copy(arena, node, &copy) : OK;
+	*out = copy;
+	return rc;
+}
+
+static int compile(struct arena *arena, struct selection *s)
+{
+	struct complaints complaints;
+	unsigned where_needs = 0, mapping_needs = 0;
+	complaints_init(&complaints, "destinations");
+	if (s->where_text)
+		s->where = mapping_compile_conditions(arena, &complaints, s->where_text, "where", &where_needs);
+	if (s->mapping_text)
+		s->mapping = mapping_compile(arena, &complaints, s->mapping_text, "mapping", &mapping_needs);
+	s->needs_profile = ((where_needs | mapping_needs) & MAPPING_NEEDS_PROFILE) != 0;
+	int rc = complaints.status ? complaints.status : complaints.count ? ERR_INVALID : OK;
+	if (rc == ERR_INVALID) log_error(LOG_DELIVER, "%.*s", STR_ARG(buf_str(&complaints.text)));
+	complaints_fini(&complaints);
+	return rc;
+}
+
+int selection_make(struct arena *arena, const struct conf_instance *conf, struct selection *out)
+{
+	*out = (struct selection){.event_count = conf->async.event_count, .segment_count = conf->segment_count};
+	int rc = copy_texts(arena, conf->async.events, conf->async.event_count, &out->events);
+	if (rc == OK) rc = copy_texts(arena, conf->segments, conf->segment_count, &out->segments);
+	if (rc == OK) rc = copy_node(arena, conf->where, &out->where_text);
+	if (rc == OK) rc = copy_node(arena, conf->mapping, &out->mapping_text);
+	return rc == OK ? compile(arena, out) : rc;
+}
+
+static bool is_same_list(const struct str *a, size_t count, const struct str *b, size_t other)
+{
+	if (count != other) return false;
+	for (size_t i = 0; i < count; i++)
+		if (!str_eq(a[i], b[i])) return false;
+	return true;
+}
+
+bool selection_is_same(const struct selection *a, const struct selection *b)
+{
+	return is_same_list(a->events, a->event_count, b->events, b->event_count) &&
+	       is_same_list(a->segments, a->segment_count, b->segments, b->segment_count) &&
+	       node_equal(a->where_text, b->where_text) && node_equal(a->mapping_text, b->mapping_text);
+}
+
+/* ── choosing ────────────────────────────────────────────────────────────── */
+
+static bool is_in(struct str text, const struct str *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (str_eq(text, list[i])) return true;
+	return false;
+}
+
+bool selection_takes_event(const struct selection *s, const struct cdpd_event *event)
+{
+	if (s->event_count == 0) return true;
+	if (event->type == EVENT_TRACK && is_in(event->event, s->events, s->event_count)) return true;
+	return is_in(str_from(event_type_name(event->type)), s->events, s->event_count);
+}
+
+bool selection_takes_person(const struct selection *s, const struct str *segments, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (is_in(segments[i], s->segments, s->segment_count)) return true;
+	return s->segment_count == 0;
+}
+
+/* The record with the member `profile`. */
+static int join(struct str record, struct str person, struct buf *out)
+{
+	if (!person.len) return buf_append_str(out, record);
+	int rc = buf_append_str(out, str_of(record.ptr, record.len - 1));
+	if (rc == OK) rc = buf_append_str(out, STR(",\"profile\":"));
+	if (rc == OK) rc = buf_append_str(out, person);
+	return rc == OK ? buf_putc(out, '}') : rc;
+}
+
+static int run_mapping(const struct selection *s, struct json root, struct arena *arena, struct selection_result *out)
+{
+	struct transform_result result = {.json = STR_NONE, .why = STR_NONE};
+	int rc = transform_run(s->mapping, root, arena, &result);
+	out->json = result.json;
+	if (rc == ERR_NOT_FOUND) {
+		out->verdict = SELECTION_FILTERED;
+		out->why = STR("nothing is left of the mapping");
+	} else if (rc == ERR_INVALID || rc == ERR_TOO_LARGE) {
+		out->verdict = SELECTION_UNMAPPED;
+		out->why = rc == ERR_INVALID ? result.why : STR("the mapping makes more than 1 MB of it");
+	}
+	return rc == ERR_NOMEM ? rc : OK;
+}
+
+static int run(const struct selection *s, struct json root, struct str record, struct arena *arena,
+	       struct selection_result *out)
+{
+	bool holds = true;
+	int rc = s->where ? transform_holds(s->where, root, arena, &holds) : OK;
+	if (rc == ERR_TOO_LARGE) {
+		rc = OK;
+		holds = false;
+	}
+	if (rc) return rc;
+	*out = (struct selection_result){.verdict = SELECTION_TAKEN, .json = record, .why = STR_NONE};
+	if (!holds) {
+		out->verdict = SELECTION_FILTERED;
+		out->why = STR("a condition of `where` does not hold");
+		return OK;
+	}
+	return s->mapping ? run_mapping(s, root, arena, out) : OK;
+}
+
+int selection_run(const struct selection *s, struct json_reader *reader, struct str record, struct str person,
+		  struct arena *arena, struct selection_result *out)
+{
+	struct json root;
+	const char *why = "";
+	struct buf buf;
+	*out = (struct selection_result){.verdict = SELECTION_TAKEN, .json = record, .why = STR_NONE};
+	if (!s->where && !s->mapping) return OK;
+	buf_init(&buf, (size_t)16 << 20);
+	int rc = join(record, person, &buf);
+	if (rc == OK) rc = json_parse(reader, buf_str(&buf), &root, &why);
+	if (rc == OK) rc = run(s, root, record, arena, out);
+	if (rc == ERR_INVALID || rc == ERR_TOO_LARGE) { /* a number that no JSON reader takes: it can never be mapped */
+		out->verdict = SELECTION_UNMAPPED;
+		out->why = *why ? str_from(why) : STR("it is larger than what can be mapped");
+		rc = OK;
+	}
+	buf_fini(&buf);
+	return rc;
+}
