@@ -74,6 +74,7 @@ static int64_t fake_conf_int(const struct cdpd_conf *conf, const char *name)
 	int64_t value = strtoll(option_text(conf, name), &end, 10);
 	if (strcmp(end, "MB") == 0) return value * 1000000;
 	if (strcmp(end, "MiB") == 0) return value << 20;
+	if (strcmp(end, "s") == 0) return value * 1000000;
 	if (strcmp(end, "h") == 0) return value * 3600 * 1000000;
 	if (strcmp(end, "d") == 0) return value * 86400 * 1000000;
 	assert_string_equal(end, "");
