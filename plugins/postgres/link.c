@@ -69,7 +69,8 @@ static enum link_result judge(struct link *link, const PGresult *result)
 	const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 	if (!state || !text) return lost(link, "");
 	char before[16];
-	size_t len = is_class(state, "22") ? strcspn(text, "\"") : strlen(text); /* 22: the quoted is a value of the data */
+	size_t len =
+	    is_class(state, "22") ? strcspn(text, "\"") : strlen(text); /* 22: the quoted is a value of the data */
 	while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == ':')) len--;
 	snprintf(before, sizeof before, "%.5s: ", state);
 	set_why(link, before, text, len);
@@ -234,10 +235,11 @@ static void ignore_notice(void *ctx, const PGresult *result)
 static enum link_result set_session(struct link *link)
 {
 	char sql[400];
-	snprintf(sql, sizeof sql,
-		 "SET statement_timeout = %lld; SET TimeZone = 'UTC'; SET standard_conforming_strings = on; "
-		 "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
-		 (long long)link->timeout_ms);
+	snprintf(
+	    sql, sizeof sql,
+	    "SET statement_timeout = %lld; SET TimeZone = 'UTC'; SET standard_conforming_strings = on; "
+	    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+	    (long long)link->timeout_ms);
 	return link_run(link, sql, NULL, 0, NULL);
 }
 
@@ -246,8 +248,13 @@ enum link_result link_open(struct link *link)
 	char timeout[16];
 	snprintf(timeout, sizeof timeout, "%d", link->connect_timeout_s);
 	/* What stands before dbname is a default, what stands behind it overrides the string. */
-	const char *const names[] = {"target_session_attrs", "application_name", "connect_timeout", "dbname",
-				     "client_encoding",      "password",         NULL};
+	const char *const names[] = {"target_session_attrs",
+				     "application_name",
+				     "connect_timeout",
+				     "dbname",
+				     "client_encoding",
+				     "password",
+				     NULL};
 	const char *const values[] = {"read-write", "cdpd", timeout, link->conninfo, "UTF8", link->password, NULL};
 	link_close(link);
 	link->conn = PQconnectdbParams(names, values, 1);

@@ -14,7 +14,7 @@ enum link_result {
 };
 
 struct link {
-	struct pg_conn *conn;             /* NULL: none */
+	struct pg_conn *conn;            /* NULL: none */
 	const char *conninfo, *password; /* the owner's; password NULL: none */
 	int connect_timeout_s;
 	int64_t timeout_ms;

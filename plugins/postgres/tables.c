@@ -5,9 +5,9 @@
 #include <string.h>
 
 /* Where a batch lands first; empty again after each transaction. */
-static const char incoming[] =
-    "CREATE TEMP TABLE IF NOT EXISTS cdpd_incoming (ord int, run int, delivery_id text, position text, profile_id text, "
-    "message_id text, event_time timestamptz, raw jsonb) ON COMMIT DELETE ROWS";
+static const char incoming[] = "CREATE TEMP TABLE IF NOT EXISTS cdpd_incoming (ord int, run int, delivery_id text, "
+			       "position text, profile_id text, "
+			       "message_id text, event_time timestamptz, raw jsonb) ON COMMIT DELETE ROWS";
 const char tables_copy[] =
     "COPY pg_temp.cdpd_incoming (ord, run, delivery_id, position, profile_id, message_id, event_time, raw) "
     "FROM STDIN (FORMAT binary)";
@@ -111,7 +111,8 @@ static enum link_result begin_table(const struct tables *tables, struct link *li
 			       "changed_at timestamptz NOT NULL DEFAULT now())",
 			       NULL);
 	if (rc == LINK_OK) rc = run_named(tables, link, "SELECT to_regclass('\"%1$s\".\"%2$s\"')::text", &answer);
-	if (rc == LINK_OK && answer.has_value) rc = refuse(link, tables, "is there and was not made by cdpd: choose another table");
+	if (rc == LINK_OK && answer.has_value)
+		rc = refuse(link, tables, "is there and was not made by cdpd: choose another table");
 	return rc;
 }
 
@@ -149,8 +150,7 @@ enum link_result tables_prepare(struct tables *tables, struct link *link)
 	int version;
 	if (tables->is_ready) return LINK_OK;
 	enum link_result rc = read_version(tables, link, &version);
-	if (rc == LINK_OK && version > VERSION)
-		rc = refuse(link, tables, "was made by a newer version of this plugin");
+	if (rc == LINK_OK && version > VERSION) rc = refuse(link, tables, "was made by a newer version of this plugin");
 	if (rc == LINK_OK && version < VERSION) {
 		rc = tables->may_migrate ? migrate(tables, link)
 					 : refuse(link, tables, "is not there in this version, and `migrate` is false");

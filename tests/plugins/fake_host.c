@@ -75,6 +75,7 @@ static int64_t fake_conf_int(const struct cdpd_conf *conf, const char *name)
 	if (strcmp(end, "MB") == 0) return value * 1000000;
 	if (strcmp(end, "MiB") == 0) return value << 20;
 	if (strcmp(end, "s") == 0) return value * 1000000;
+	if (strcmp(end, "m") == 0) return value * 60 * 1000000;
 	if (strcmp(end, "h") == 0) return value * 3600 * 1000000;
 	if (strcmp(end, "d") == 0) return value * 86400 * 1000000;
 	assert_string_equal(end, "");

@@ -47,7 +47,8 @@ static void assert_refused(const char *name, const char *value, const char *word
 {
 	struct fake_option options[] = {{"connection", "host=/nowhere"}, {name, value}};
 	bool is_connection = strcmp(name, "connection") == 0;
-	assert_int_equal(fake_create(&fake, is_connection ? options + 1 : options, is_connection ? 1 : 2), CDPD_ERR_INVALID);
+	assert_int_equal(fake_create(&fake, is_connection ? options + 1 : options, is_connection ? 1 : 2),
+			 CDPD_ERR_INVALID);
 	assert_non_null(strstr(fake.log, word));
 }
 
@@ -94,8 +95,8 @@ static void test_escapes_that_jsonb_refuses(void **state)
 	(void)state;
 	assert_mended("{\"a\":\"\\u0000\"}", "{\"a\":\"\\ufffd\"}", 1);
 	assert_mended("\"\\u0000\\u0000x\\u0001\"", "\"\\ufffd\\ufffdx\\u0001\"", 2);
-	assert_mended("\"\\\\u0000\"", "\"\\\\u0000\"", 0);         /* a backslash, and u0000 */
-	assert_mended("\"\\\\\\u0000\"", "\"\\\\\\ufffd\"", 1);     /* a backslash, and NUL */
+	assert_mended("\"\\\\u0000\"", "\"\\\\u0000\"", 0);           /* a backslash, and u0000 */
+	assert_mended("\"\\\\\\u0000\"", "\"\\\\\\ufffd\"", 1);       /* a backslash, and NUL */
 	assert_mended("\"\\ud83d\\ude00\"", "\"\\ud83d\\ude00\"", 0); /* a pair */
 	assert_mended("\"\\uD83D\\uDE00\"", "\"\\uD83D\\uDE00\"", 0);
 	assert_mended("\"\\ud83dx\"", "\"\\ufffdx\"", 1);
@@ -114,16 +115,29 @@ static void test_bytes_that_are_nul(void **state)
 	char out[32];
 	assert_int_equal(text_mend_nul("a\0b", 3, NULL), 5);
 	assert_int_equal(text_mend_nul("a\0b", 3, out), 5);
-	assert_memory_equal(out, "a\xef\xbf\xbd" "b", 5);
+	assert_memory_equal(out,
+			    "a\xef\xbf\xbd"
+			    "b",
+			    5);
 }
 
 /* Of the documentation of COPY, file formats, binary. */
 static void test_the_bytes_of_a_batch(void **state)
 {
 	(void)state;
-	static const char wanted[] = "PGCOPY\n\377\r\n\0" "\0\0\0\0" "\0\0\0\0" "\0\010" "\0\0\0\004\0\0\0\007"
-		"\0\0\0\004\0\0\0\001" "\0\0\0\005del-1" "\0\0\0\005pos-1" "\377\377\377\377" "\0\0\0\004m\xef\xbf\xbd"
-		"\0\0\0\010\0\0\0\0\0\0\0\001" "\0\0\0\003\001{}" "\377\377";
+	static const char wanted[] = "PGCOPY\n\377\r\n\0"
+				     "\0\0\0\0"
+				     "\0\0\0\0"
+				     "\0\010"
+				     "\0\0\0\004\0\0\0\007"
+				     "\0\0\0\004\0\0\0\001"
+				     "\0\0\0\005del-1"
+				     "\0\0\0\005pos-1"
+				     "\377\377\377\377"
+				     "\0\0\0\004m\xef\xbf\xbd"
+				     "\0\0\0\010\0\0\0\0\0\0\0\001"
+				     "\0\0\0\003\001{}"
+				     "\377\377";
 	struct rows rows = {0};
 	struct cdpd_record one = record("{}");
 	for (int i = 0; i < 2; i++) { /* the second use begins anew */
