@@ -1,7 +1,8 @@
-# `cmake --install build`: the two programs, the plugins, and what the author of another plugin needs: the SDK's header, a template, and a
+# `cmake --install build`: the programs, the plugins, and what the author of another plugin needs: the SDK's header, a template, and a
 # pkg-config file that says where things are. core/config/plugin_folder.c knows the plugins' folder from the program's.
-install(TARGETS cdpd cdpctl RUNTIME DESTINATION bin)
+install(TARGETS cdpd cdpctl geo-compile RUNTIME DESTINATION bin)
 get_property(targets DIRECTORY plugins PROPERTY BUILDSYSTEM_TARGETS)
+list(FILTER targets INCLUDE REGEX "^plugin_")
 install(TARGETS ${targets} LIBRARY DESTINATION lib/cdpd/plugins
   PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
 install(FILES plugins/sdk/cdpd_plugin.h DESTINATION include/cdpd)

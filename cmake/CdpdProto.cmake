@@ -15,3 +15,12 @@ function(cdpd_proto dir)
   target_include_directories(cdpd_proto SYSTEM PUBLIC ${out})
   target_link_libraries(cdpd_proto PUBLIC PkgConfig::PROTOBUF_C)
 endfunction()
+
+# cdpd_descriptors(OUTPUT DIR file …): the descriptors of DIR/FILE.proto and of what they import, as one serialized
+# google.protobuf.FileDescriptorSet: what gRPC's reflection answers from.
+function(cdpd_descriptors output dir)
+  list(TRANSFORM ARGN PREPEND ${dir}/ OUTPUT_VARIABLE protos)
+  add_custom_command(OUTPUT ${output}
+    COMMAND ${PROTOC_C} --proto_path=${dir} --include_imports --descriptor_set_out=${output} ${protos}
+    DEPENDS ${protos} VERBATIM)
+endfunction()

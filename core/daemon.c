@@ -14,6 +14,7 @@
 #include "plugin/enrich.h"
 #include "plugin/plugin.h"
 #include "plugin/spaces.h"
+#include "rpc/rpc.h"
 
 struct daemon {
 	const struct daemon_source *source;
@@ -32,6 +33,7 @@ struct daemon {
 	struct privacy *privacy;
 	struct router *router;
 	struct api *api;
+	struct grpc_server *grpc;
 	struct net *net;
 };
 
@@ -222,6 +224,18 @@ static void free_api(struct daemon *d)
 	router_free(d->router);
 }
 
+static int make_grpc(struct daemon *d)
+{
+	int rc = rpc_new(&d->grpc);
+	if (!rc) grpc_set_reflection(d->grpc, d->config->grpc_reflection);
+	return rc ? rc : grpc_register(d->grpc, d->router);
+}
+
+static void free_grpc(struct daemon *d)
+{
+	grpc_server_free(d->grpc);
+}
+
 static int bind_net(struct daemon *d)
 {
 	const struct net_options options = {.config = d->config,
@@ -296,6 +310,7 @@ static const struct step {
     {"destinations", make_deliver, free_deliver},
     {"asynchronous enrichers", make_enrichers, free_enrichers},
     {"api", make_api, free_api},
+    {"gRPC", make_grpc, free_grpc},
     {"listeners", bind_net, free_net},
     {"journal's answers", NULL, stop_journal},
     {"fold thread", start_fold, stop_fold},
@@ -388,6 +403,7 @@ static void reload(struct daemon *d)
 		return;
 	}
 	ingest_set_config(d->ingest, next);
+	grpc_set_reflection(d->grpc, next->grpc_reflection);
 	journal_set_conf(d->journal, &next->journal);
 	rc = fold_reload(d->fold, next);
 	if (!rc) rc = deliver_reload(d->deliver, next);
@@ -473,6 +489,7 @@ int daemon_run(const struct daemon_source *source)
 	watch_for_impatience(&signals);
 	log_info(LOG_MAIN, "stopping");
 	api_set_draining(daemon.api);
+	grpc_set_draining(daemon.grpc);
 	net_drain(daemon.net, (int)daemon.config->drain_timeout_ms);
 	if (atomic_load(&daemon.fatal)) _exit(exit_code(&daemon));
 	stop_steps(&daemon, COUNT_OF(steps));

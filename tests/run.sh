@@ -46,7 +46,7 @@ install_clients() {
 		install_packages build/node-packages.txt
 	fi
 	[ tests/clients/node_modules/.stamp -nt tests/clients/package.json ] && return 0
-	quietly "client SDKs" npm --prefix tests/clients install --no-package-lock --omit=optional --ignore-scripts --no-audit --no-fund
+	quietly "client SDKs and databases" npm --prefix tests/clients install --no-package-lock --omit=optional --ignore-scripts --no-audit --no-fund
 	touch tests/clients/node_modules/.stamp
 }
 
@@ -55,6 +55,9 @@ if has_suite format; then
 fi
 if has_suite unit || has_suite e2e; then
 	build build/asan -DCMAKE_BUILD_TYPE=Debug -DCDPD_SANITIZE=address -DCDPD_TESTS=ON
+fi
+if has_suite unit || has_suite e2e; then
+	install_clients # SDKs, and databases that plugins are tested with
 fi
 if has_suite unit; then
 	run_suite unit ctest_in build/asan unit
@@ -65,7 +68,6 @@ if has_suite tsan; then
 fi
 if has_suite e2e; then
 	build build/release -DCMAKE_BUILD_TYPE=Release -DCDPD_TESTS=ON
-	install_clients
 	run_suite e2e /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e tests/unit --junitxml="$RESULTS/e2e.xml"
 fi
 if has_suite fuzz; then

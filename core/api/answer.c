@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "api/ref.h"
+
 #define ANSWER_ARENA_BYTES (1u << 20)
 
 static struct answer *answer_of(struct read_job *job)
@@ -26,14 +28,9 @@ static void work(struct read_job *job, struct read_thread *thread)
 	answer_fail(answer, rc == ERR_TOO_LARGE ? PROBLEM_TOO_LARGE : PROBLEM_INTERNAL, STR_NONE);
 }
 
-static void done(struct read_job *job)
+static void reply_http(struct answer *answer)
 {
-	struct answer *answer = answer_of(job);
 	struct http_request *req = answer->req;
-	if (!req) {
-		answer_free(answer);
-		return;
-	}
 	http_on_abort(req, NULL, NULL);
 	if (answer->applied) {
 		char text[POSITION_TEXT_SIZE];
@@ -43,36 +40,57 @@ static void done(struct read_job *job)
 		http_reply_problem(req, answer->problem, answer->message, answer->pointer);
 	else
 		http_reply(req, answer->status ? answer->status : 200, MIME_JSON, buf_str(&answer->out));
+}
+
+static void done(struct read_job *job)
+{
+	struct answer *answer = answer_of(job);
+	if (answer->asker) answer->reply(answer);
 	answer_free(answer);
+}
+
+void answer_leave(struct answer *answer)
+{
+	answer->req = NULL;
+	answer->asker = NULL;
+	read_job_cancel(&answer->job);
 }
 
 static void on_client_left(void *ctx)
 {
-	struct answer *answer = ctx;
-	answer->req = NULL;
-	read_job_cancel(&answer->job);
+	answer_leave(ctx);
+}
+
+struct answer *answer_new_for(struct api_worker *worker, void *asker, void (*reply)(struct answer *answer),
+			      int (*fn)(struct answer *answer, struct read_thread *thread), size_t params_size)
+{
+	struct answer *answer = calloc(1, sizeof *answer);
+	if (!answer) return NULL;
+	arena_init(&answer->arena, 1024, ANSWER_ARENA_BYTES);
+	answer->params = arena_zalloc(&answer->arena, params_size ? params_size : 1);
+	if (!answer->params) {
+		free(answer);
+		return NULL;
+	}
+	answer->api = worker->api;
+	answer->worker = worker;
+	answer->asker = asker;
+	answer->reply = reply;
+	answer->work = fn;
+	answer->message = answer->pointer = STR_NONE;
+	buf_init(&answer->out, API_OUTPUT_BYTES);
+	json_out_init(&answer->json, &answer->out);
+	return answer;
 }
 
 struct answer *answer_new(struct api_worker *worker, struct http_request *req,
 			  int (*fn)(struct answer *answer, struct read_thread *thread), size_t params_size)
 {
-	struct answer *answer = calloc(1, sizeof *answer);
-	if (answer) {
-		arena_init(&answer->arena, 1024, ANSWER_ARENA_BYTES);
-		answer->params = arena_zalloc(&answer->arena, params_size ? params_size : 1);
-	}
-	if (!answer || !answer->params) {
-		free(answer);
+	struct answer *answer = answer_new_for(worker, req, reply_http, fn, params_size);
+	if (answer)
+		answer->req = req;
+	else
 		http_reply_problem(req, PROBLEM_INTERNAL, STR_NONE, STR_NONE);
-		return NULL;
-	}
-	answer->api = worker->api;
-	answer->worker = worker;
-	answer->req = req;
-	answer->work = fn;
-	answer->message = answer->pointer = STR_NONE;
-	buf_init(&answer->out, API_OUTPUT_BYTES);
-	json_out_init(&answer->json, &answer->out);
 	return answer;
 }
 
@@ -85,10 +103,10 @@ void answer_submit(struct answer *answer)
 {
 	answer->job.work = work;
 	answer->job.done = done;
-	http_on_abort(answer->req, on_client_left, answer);
+	if (answer->req) http_on_abort(answer->req, on_client_left, answer);
 	if (read_pool_submit(answer->api->pool, &answer->worker->jobs, &answer->job) == OK) return;
-	http_on_abort(answer->req, NULL, NULL);
-	http_reply_problem(answer->req, PROBLEM_OVERLOADED, STR("the read threads' queue is full"), STR_NONE);
+	(void)answer_fail(answer, PROBLEM_OVERLOADED, STR("the read threads' queue is full"));
+	answer->reply(answer);
 	answer_free(answer);
 }
 
@@ -102,12 +120,9 @@ int answer_fail(struct answer *answer, enum problem problem, struct str message)
 
 int answer_fail_ref(struct answer *answer, int status)
 {
-	if (status == ERR_NOT_FOUND)
-		return answer_fail(answer, PROBLEM_NOT_FOUND, STR("nobody is known by that reference"));
-	if (status == ERR_INVALID)
-		return answer_fail(answer, PROBLEM_INVALID_PARAMETER,
-				   STR("a reference is 'namespace:value' or 'id:<profile id>'"));
-	return status;
+	struct str message;
+	enum problem problem = ref_problem(status, &message);
+	return problem == PROBLEM_INTERNAL ? status : answer_fail(answer, problem, message);
 }
 
 bool answer_is_cancelled(const struct answer *answer)

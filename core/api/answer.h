@@ -1,5 +1,6 @@
 /* answer: one request that is answered from the read pool. Parameters are copied into its arena, `work` fills `out` on a
- * pool thread, the reply is sent on the request's loop. If the client leaves, the work is cancelled and thrown away. */
+ * pool thread, the reply is sent on the request's loop. If the client leaves, the work is cancelled and thrown away. HTTP's requests
+ * are the usual case; another face gives its own way to reply. */
 #pragma once
 
 #include "api/internal.h"
@@ -7,7 +8,9 @@
 struct answer {
 	struct read_job job;
 	struct api_worker *worker;
-	struct http_request *req; /* the loop's; NULL: the client left */
+	struct http_request *req;             /* HTTP's, the loop's; NULL: the client left, or another face asked */
+	void *asker;                          /* another face's; NULL: left */
+	void (*reply)(struct answer *answer); /* for it, on the loop; the answer is freed afterwards */
 	int (*work)(struct answer *answer, struct read_thread *thread);
 	struct arena arena; /* parameters and what `work` leaves for the reply */
 	void *params;       /* in the arena */
@@ -26,9 +29,16 @@ struct answer {
 /* Never NULL unless it has answered the request itself (no memory). *params: params_size zeroed bytes. */
 MUST_USE struct answer *answer_new(struct api_worker *worker, struct http_request *req,
 				   int (*work)(struct answer *answer, struct read_thread *thread), size_t params_size);
+/* For another face: `reply` is called once, from answer_submit itself when the queue is full, but not after answer_leave. NULL: no
+ * memory, nothing was called. */
+MUST_USE struct answer *answer_new_for(struct api_worker *worker, void *asker, void (*reply)(struct answer *answer),
+				       int (*work)(struct answer *answer, struct read_thread *thread),
+				       size_t params_size);
+/* The asker is gone: cancels; nobody is told. On the loop's thread, after answer_submit and before the reply. */
+void answer_leave(struct answer *answer);
 /* Before submit: a parameter was refused and the request answered. */
 void answer_drop(struct answer *answer);
-/* Hands it over, or answers 429 overloaded. The answer is not the caller's any more. */
+/* Hands it over, or answers `overloaded`. The answer is not the caller's any more. */
 void answer_submit(struct answer *answer);
 
 /* For `work`: say no. Returns OK, so that `return answer_fail(…)` reads well. Texts live in the arena or for ever. */

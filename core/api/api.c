@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "api/act.h"
 #include "api/answer.h"
 #include "api/feed.h"
 #include "api/form_results.h"
@@ -197,6 +198,7 @@ int api_new(const struct api_options *options, struct api **out)
 	int rc = live_new(options->config, &api->live);
 	if (rc == OK) rc = form_counts_new(&api->counts);
 	if (rc == OK) rc = read_pool_new(api->people, &api->pool);
+	if (rc == OK) rc = read_pool_new_of(api->people, 1, &api->writes);
 	if (rc != OK) {
 		api_free(api);
 		return rc;
@@ -212,6 +214,8 @@ void api_free(struct api *api)
 	CHECK(!api->workers);
 	read_pool_free(api->pool);
 	form_counts_free(api->counts);
+	read_pool_free(api->writes);
+	acts_free(api->orphan_acts);
 	live_unref(api->live);
 	pthread_mutex_destroy(&api->forms_lock);
 	pthread_mutex_destroy(&api->lock);
@@ -269,10 +273,10 @@ int api_add_routes(struct router *router, const struct api_route *routes, size_t
 int api_register(struct api *api, struct router *router)
 {
 	int (*const own[])(struct router *) = {
-	    segments_register, profiles_register, merge_register,    events_register,
-	    history_register,  changes_register,  admin_register,    rejects_register,
-	    trace_register,    tail_register,     ops_register,      consents_register,
-	    links_register,    export_register,   erasures_register, suppressions_register};
+	    segments_register, profiles_register, traits_register,        merge_register,       events_register,
+	    history_register,  changes_register,  subscriptions_register, snapshot_register,    admin_register,
+	    rejects_register,  trace_register,    tail_register,          ops_register,         consents_register,
+	    links_register,    export_register,   erasures_register,      suppressions_register};
 	int rc = ingest_http_register(api, router);
 	if (rc == OK) rc = settings_register(api, router);
 	if (rc == OK) rc = forms_register(router);
@@ -327,6 +331,7 @@ int api_worker_start(void *ctx, struct loop *loop, void **out)
 	worker->loop = loop;
 	worker->wake.run = on_wake;
 	read_owner_init(&worker->jobs, loop);
+	read_owner_init(&worker->writes, loop);
 	arena_init(&worker->scratch, SCRATCH_BLOCK, API_SCRATCH_BYTES);
 	buf_init(&worker->out, API_OUTPUT_BYTES);
 	int rc = worker_init(worker);
@@ -353,8 +358,10 @@ void api_worker_stop(void *ctx, void *arg)
 		break;
 	}
 	pthread_mutex_unlock(&api->lock);
+	read_owner_settle(api->writes, &worker->writes);
 	read_owner_settle(api->pool, &worker->jobs);
 	position_waiters_drop(worker);
+	acts_leave_to_api(worker);
 	worker_free(worker);
 }
 

@@ -273,13 +273,56 @@ struct str bearer_secret(struct str authorization)
 	return str_trim(str_of(authorization.ptr + scheme.len, authorization.len - scheme.len));
 }
 
-static void refuse(struct http_request *req, enum problem problem, struct str message)
+static enum problem refuse_scope(const struct token *token, enum scope scope, struct arena *arena, struct str *message)
+{
+	if (arena_printf(arena, message, "the token '%.*s' lacks the scope %s", STR_ARG(token->name),
+			 scope_name(scope)) != OK)
+		*message = STR_NONE;
+	return PROBLEM_FORBIDDEN;
+}
+
+static enum problem judge(struct api_worker *worker, struct str secret, enum scope scope, int64_t now_us,
+			  struct arena *arena, struct str *message)
+{
+	const struct token *token = NULL;
+	switch (token_check(api_worker_live(worker)->tokens, secret, scope, now_us, &token)) {
+	case TOKEN_OK: return PROBLEM_NONE;
+	case TOKEN_UNKNOWN:
+		*message = secret.len ? STR("this token is not known")
+				      : STR("a token is required: 'Authorization: Bearer <token>'");
+		return PROBLEM_UNAUTHORIZED;
+	case TOKEN_EXPIRED: *message = STR("this token has expired"); return PROBLEM_UNAUTHORIZED;
+	case TOKEN_LACKS_SCOPE: return refuse_scope(token, scope, arena, message);
+	}
+	return PROBLEM_INTERNAL;
+}
+
+static void count_refusal(void)
 {
 	metric_add(metric_get(METRIC_COUNTER, "cdpd_auth_refused_total", NULL, "Requests refused for their token."), 1);
-	if (problem == PROBLEM_UNAUTHORIZED)
-		http_set_header(req, STR("WWW-Authenticate"), STR("Bearer realm=\"cdpd\""));
-	http_reply_problem(req, problem, message, STR_NONE);
 }
+
+enum problem auth_judge(struct api_worker *worker, struct str authorization, enum scope scope, int64_t now_us,
+			struct arena *arena, struct str *message)
+{
+	*message = STR_NONE;
+	if (scope == SCOPE_NONE) return PROBLEM_NONE;
+	enum problem problem = judge(worker, bearer_secret(authorization), scope, now_us, arena, message);
+	if (problem != PROBLEM_NONE) count_refusal();
+	return problem;
+}
+
+struct str auth_token_name(struct api_worker *worker, struct str authorization, int64_t now_us, struct arena *arena)
+{
+	const struct token *token = NULL;
+	struct str name = STR_NONE;
+	struct str secret = bearer_secret(authorization);
+	token_check(api_worker_live(worker)->tokens, secret, SCOPE_NONE, now_us, &token);
+	if (token && arena_str(arena, token->name, &name) != OK) name = STR_NONE;
+	return name;
+}
+
+/* ── HTTP's ──────────────────────────────────────────────────────────────── */
 
 static bool has_token_in_url(struct http_request *req)
 {
@@ -288,47 +331,31 @@ static bool has_token_in_url(struct http_request *req)
 	       (http_query_get(req, STR("token"), &value) || http_query_get(req, STR("access_token"), &value));
 }
 
-static void refuse_scope(struct http_request *req, const struct token *token, enum scope scope)
-{
-	struct str message = STR_NONE;
-	if (arena_printf(http_arena(req), &message, "the token '%.*s' lacks the scope %s", STR_ARG(token->name),
-			 scope_name(scope)) != OK)
-		message = STR_NONE;
-	refuse(req, PROBLEM_FORBIDDEN, message);
-}
-
 bool auth_allows(struct api_worker *worker, struct http_request *req, enum scope scope)
 {
+	struct str message;
 	if (scope == SCOPE_NONE) return true;
 	if (has_token_in_url(req)) {
-		refuse(req, PROBLEM_INVALID_PARAMETER,
-		       STR("tokens are not taken from the URL, where logs and histories keep them: send "
-			   "'Authorization: Bearer "
-			   "<token>' (a browser's EventSource cannot: stream from your own backend)"));
+		count_refusal();
+		http_reply_problem(
+		    req, PROBLEM_INVALID_PARAMETER,
+		    STR("tokens are not taken from the URL, where logs and histories keep them: send "
+			"'Authorization: Bearer <token>' (a browser's EventSource cannot: stream from your own "
+			"backend)"),
+		    STR_NONE);
 		return false;
 	}
-	const struct live *live = api_worker_live(worker);
-	struct str secret = bearer_secret(http_header(req, STR("authorization")));
-	const struct token *token = NULL;
-	switch (token_check(live->tokens, secret, scope, http_received_at_us(req), &token)) {
-	case TOKEN_OK: return true;
-	case TOKEN_UNKNOWN:
-		refuse(req, PROBLEM_UNAUTHORIZED,
-		       secret.len ? STR("this token is not known")
-				  : STR("a token is required: 'Authorization: Bearer <token>'"));
-		return false;
-	case TOKEN_EXPIRED: refuse(req, PROBLEM_UNAUTHORIZED, STR("this token has expired")); return false;
-	case TOKEN_LACKS_SCOPE: refuse_scope(req, token, scope); return false;
-	}
+	enum problem problem = auth_judge(worker, http_header(req, STR("authorization")), scope,
+					  http_received_at_us(req), http_arena(req), &message);
+	if (problem == PROBLEM_NONE) return true;
+	if (problem == PROBLEM_UNAUTHORIZED)
+		http_set_header(req, STR("WWW-Authenticate"), STR("Bearer realm=\"cdpd\""));
+	http_reply_problem(req, problem, message, STR_NONE);
 	return false;
 }
 
 struct str auth_actor(struct api_worker *worker, struct http_request *req)
 {
-	const struct token *token = NULL;
-	struct str name = STR_NONE;
-	struct str secret = bearer_secret(http_header(req, STR("authorization")));
-	token_check(api_worker_live(worker)->tokens, secret, SCOPE_NONE, http_received_at_us(req), &token);
-	if (token && arena_str(http_arena(req), token->name, &name) != OK) name = STR_NONE;
-	return name;
+	return auth_token_name(worker, http_header(req, STR("authorization")), http_received_at_us(req),
+			       http_arena(req));
 }

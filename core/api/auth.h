@@ -42,6 +42,12 @@ struct str token_name(const struct token *token);
 struct str bearer_secret(struct str authorization);
 
 struct api_worker;
+/* May who sends that Authorization do what needs `scope`? PROBLEM_NONE, or why not, with *message in the arena or static. Whatever face
+ * asks: this is the only place that judges. */
+MUST_USE enum problem auth_judge(struct api_worker *worker, struct str authorization, enum scope scope, int64_t now_us,
+				 struct arena *arena, struct str *message);
+/* Name of the token of that Authorization, for "who did it" in records; a copy in the arena, or empty. */
+struct str auth_token_name(struct api_worker *worker, struct str authorization, int64_t now_us, struct arena *arena);
 /* May this request use a route of that scope? When not, it has been answered (401, 403, 400 for a token in the URL). */
 MUST_USE bool auth_allows(struct api_worker *worker, struct http_request *req, enum scope scope);
 /* Name of the request's token, for "who did it" in records; copied into the request's arena. */

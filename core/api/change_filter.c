@@ -41,7 +41,31 @@ int change_filter_parse(struct change_filter *filter, struct str kinds, struct s
 	}
 	int rc = parse_names(&filter->traits, traits, arena);
 	if (rc == OK) rc = parse_names(&filter->features, features, arena);
-	return rc == OK ? parse_names(&filter->segments, segments, arena) : rc;
+	if (rc == OK) rc = parse_names(&filter->segments, segments, arena);
+	change_filter_settle(filter);
+	return rc;
+}
+
+void change_filter_settle(struct change_filter *filter)
+{
+	unsigned named = (filter->traits.count ? 1u << CHANGE_TRAIT : 0) |
+			 (filter->features.count ? 1u << CHANGE_FEATURE : 0) |
+			 (filter->segments.count ? 1u << CHANGE_SEGMENT : 0);
+	filter->wants = filter->kinds ? filter->kinds : named ? named : ~0u;
+}
+
+static bool is_same_list(const struct name_list *a, const struct name_list *b)
+{
+	if (a->count != b->count) return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (!str_eq(a->names[i], b->names[i])) return false;
+	return true;
+}
+
+bool change_filter_eq(const struct change_filter *a, const struct change_filter *b)
+{
+	return a->kinds == b->kinds && is_same_list(&a->traits, &b->traits) &&
+	       is_same_list(&a->features, &b->features) && is_same_list(&a->segments, &b->segments);
 }
 
 static bool has_name(const struct name_list *list, struct str name)
@@ -89,39 +113,57 @@ static int pick_members(struct json root, struct str key, const struct name_list
 	return rc;
 }
 
-/* *picked stays empty when nothing was asked for. */
-static int pick(const struct change_filter *filter, const struct change *change, struct json root, struct arena *arena,
-		struct str *picked)
+static const struct name_list *names_for(const struct change_filter *filter, enum change_kind kind)
 {
-	struct json segment;
-	struct str name;
-	switch (change->kind) {
-	case CHANGE_TRAIT: return pick_members(root, STR("traits"), &filter->traits, arena, picked);
-	case CHANGE_FEATURE: return pick_members(root, STR("features"), &filter->features, arena, picked);
-	case CHANGE_SEGMENT:
-		if (!json_get(root, STR("segment"), &segment) || !json_str(segment, &name)) return OK;
-		if (has_name(&filter->segments, name)) *picked = change->body;
-		return OK;
-	default: return OK;
+	switch (kind) {
+	case CHANGE_TRAIT: return &filter->traits;
+	case CHANGE_FEATURE: return &filter->features;
+	case CHANGE_SEGMENT: return &filter->segments;
+	default: return NULL;
 	}
 }
 
-int change_filter_look(const struct change_filter *filter, const struct change *change, struct json_reader *json,
-		       struct buf *text, struct arena *arena, bool *passes, struct str *body)
+/* *picked stays empty when nothing asked for is there. */
+static int pick(const struct name_list *names, const struct change_look *look, struct str *picked)
 {
-	struct json root;
+	const struct change *change = look->change;
+	struct json segment;
+	struct str name;
+	switch (change->kind) {
+	case CHANGE_TRAIT: return pick_members(look->root, STR("traits"), names, look->arena, picked);
+	case CHANGE_FEATURE: return pick_members(look->root, STR("features"), names, look->arena, picked);
+	default:
+		if (!json_get(look->root, STR("segment"), &segment) || !json_str(segment, &name)) return OK;
+		if (has_name(names, name)) *picked = change->body;
+		return OK;
+	}
+}
+
+/* The parser reads past the end: the body needs slack behind it. */
+static int parse(struct change_look *look)
+{
 	const char *why;
+	if (look->is_parsed) return OK;
+	buf_clear(look->text);
+	int rc = buf_append_str(look->text, look->change->body);
+	if (rc == OK) rc = json_parse(look->json, buf_str(look->text), &look->root, &why);
+	if (rc != OK && rc != ERR_INVALID) return rc;
+	look->is_readable = rc == OK;
+	look->is_parsed = true;
+	return OK;
+}
+
+int change_filter_look(const struct change_filter *filter, struct change_look *look, bool *passes, struct str *body)
+{
+	const struct change *change = look->change;
+	const struct name_list *names = names_for(filter, change->kind);
 	*body = change->body;
-	*passes = !filter->kinds || (filter->kinds & 1u << change->kind);
-	if (!*passes || (!filter->traits.count && !filter->features.count && !filter->segments.count)) return OK;
-	/* The parser reads past the end: the body needs slack behind it. */
-	buf_clear(text);
+	*passes = change_filter_wants(filter, change->kind);
+	if (!*passes || !names || !names->count) return OK;
 	*passes = false;
 	*body = STR_NONE;
-	int rc = buf_append_str(text, change->body);
-	if (rc != OK) return rc;
-	rc = json_parse(json, buf_str(text), &root, &why);
-	if (rc == OK) rc = pick(filter, change, root, arena, body);
+	int rc = parse(look);
+	if (rc == OK && look->is_readable) rc = pick(names, look, body);
 	*passes = rc == OK && body->len > 0;
-	return rc == ERR_INVALID ? OK : rc;
+	return rc;
 }

@@ -1,12 +1,11 @@
 /* DELETE /v1/profiles/{ref} and /v1/erasures, on the read pool: a request waits for two small fsyncs. */
 #include "api/answer.h"
+#include "api/erase.h"
 #include "api/internal.h"
 #include "api/params.h"
 #include "api/profile_json.h"
 #include "base/clock.h"
 #include "base/encode.h"
-
-#define REASON_MAX 300
 
 struct erase_query {
 	struct erasure_request request;
@@ -81,13 +80,9 @@ static void write_receipt(struct answer *answer, const struct erasure *erasure)
 
 static int fail(struct answer *answer, int status)
 {
-	switch (status) {
-	case ERR_FULL: return answer_fail(answer, PROBLEM_NOT_DURABLE, STR("there is no room to record the erasure"));
-	case ERR_BUSY: return answer_fail(answer, PROBLEM_OVERLOADED, STR_NONE);
-	case ERR_CLOSED: return answer_fail(answer, PROBLEM_SHUTTING_DOWN, STR_NONE);
-	case ERR_PANIC: return answer_fail(answer, PROBLEM_NOT_DURABLE, STR_NONE);
-	default: return answer_fail_ref(answer, status);
-	}
+	struct str message;
+	enum problem problem = erase_problem(status, &message);
+	return problem == PROBLEM_INTERNAL ? status : answer_fail(answer, problem, message);
 }
 
 static int preview(struct answer *answer, struct read_thread *thread)
@@ -98,6 +93,11 @@ static int preview(struct answer *answer, struct read_thread *thread)
 	int rc = privacy_preview(answer->api->privacy, thread->people, query->request.ref, query->request.is_whole,
 				 &thread->scratch, &found);
 	if (rc) return fail(answer, rc);
+	struct str *identifiers;
+	size_t identifier_count;
+	rc = erase_preview_identifiers(&found, query->request.is_whole, &thread->scratch, &identifiers,
+				       &identifier_count);
+	if (rc) return rc;
 	jo_object(out);
 	jo_key(out, STR("dryRun"));
 	jo_bool(out, true);
@@ -106,16 +106,7 @@ static int preview(struct answer *answer, struct read_thread *thread)
 	profile_write_ids(out, &found.profile);
 	jo_key(out, STR("identifiers"));
 	jo_array(out);
-	for (size_t i = 0; i < found.profile.identifier_count; i++) {
-		const struct profile_identifier *it = &found.profile.identifiers[i];
-		if (!query->request.is_whole &&
-		    memcmp(&it->fragment, &found.profile.requested_id, sizeof it->fragment) != 0)
-			continue;
-		struct str text;
-		rc = arena_printf(&thread->scratch, &text, "%.*s:%.*s", STR_ARG(it->namespace_), STR_ARG(it->value));
-		if (rc) return rc;
-		jo_str(out, text);
-	}
+	for (size_t i = 0; i < identifier_count; i++) jo_str(out, identifiers[i]);
 	jo_end_array(out);
 	jo_key(out, STR("counts"));
 	jo_object(out);
@@ -174,7 +165,7 @@ static void delete_profile(struct api_worker *worker, struct http_request *req)
 	if (!answer) return;
 	struct erase_query *query = answer->params;
 	if (!read_scope(req, &query->request.is_whole) || !read_dry_run(req, &query->is_dry_run) ||
-	    !param_text(req, STR("reason"), REASON_MAX, &answer->arena, &query->request.reason)) {
+	    !param_text(req, STR("reason"), ERASE_REASON_MAX, &answer->arena, &query->request.reason)) {
 		answer_drop(answer);
 		return;
 	}

@@ -1,5 +1,5 @@
 /* What the files of this room share: the api object, what each io thread has of its own, and how a route reaches its
- * handler. Nobody outside core/api includes it.
+ * handler. Nobody outside includes it but core/rpc, the other face.
  *
  * A route's way: dispatch (api.c) → auth.c (token and scope) → position_wait.c (?min_position=) → the handler, on the io
  * thread. Handlers answer from memory and single profile rows; everything that may fault cold pages or walk far goes
@@ -43,6 +43,7 @@ struct api {
 	struct ingest *ingest;
 	struct privacy *privacy;
 	struct read_pool *pool;
+	struct read_pool *writes; /* one thread, which may wait for the disk: subscription_call.h */
 	int64_t started_at_us;
 	uint32_t heartbeat_ms;
 	atomic_bool is_draining;
@@ -54,10 +55,12 @@ struct api {
 	struct live *live;
 	_Atomic uint64_t live_generation;
 	struct api_worker *workers;
+	struct act *orphan_acts; /* under lock: what the journal held when its worker ended */
 };
 
 struct position_waiter;
 struct feed;
+struct act;
 
 /* One for each io thread, found by http_worker(). Everything in it belongs to that thread, except `wake`. */
 struct api_worker {
@@ -70,6 +73,7 @@ struct api_worker {
 	struct arena scratch;         /* reset at the start of each read */
 	struct buf out;               /* the answer being made */
 	struct read_owner jobs;       /* this thread's jobs in the read pool */
+	struct read_owner writes;     /* and in api->writes */
 
 	struct live *live; /* as of live_generation: api_worker_live */
 	uint64_t live_generation;
@@ -81,6 +85,7 @@ struct api_worker {
 	struct position_waiter *waiters;
 	size_t waiter_count;
 	struct feed_hub *feeds;
+	struct act *acts; /* merges and unmerges under way: act.c */
 };
 
 /* A reference to the running config, from any thread: config_unref it. */
@@ -112,11 +117,14 @@ struct api_route {
 MUST_USE int api_add_routes(struct router *router, const struct api_route *routes, size_t count);
 
 MUST_USE int profiles_register(struct router *router);
+MUST_USE int traits_register(struct router *router);
 MUST_USE int merge_register(struct router *router);
 MUST_USE int events_register(struct router *router);
 MUST_USE int history_register(struct router *router);
 MUST_USE int segments_register(struct router *router);
 MUST_USE int changes_register(struct router *router);
+MUST_USE int subscriptions_register(struct router *router);
+MUST_USE int snapshot_register(struct router *router);
 MUST_USE int admin_register(struct router *router);
 MUST_USE int rejects_register(struct router *router);
 MUST_USE int trace_register(struct router *router);

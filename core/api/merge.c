@@ -2,15 +2,13 @@
  * the answer tells what came of it. ?dry_run=1 asks a snapshot what would, on the read pool. */
 #include <stddef.h>
 
+#include "api/act.h"
 #include "api/answer.h"
 #include "api/event_json.h"
 #include "api/params.h"
-#include "api/position_wait.h"
 #include "base/clock.h"
-#include "fold/payload.h"
 
 #define MERGE_BODY_BYTES (8u << 10)
-#define REF_MAX          ((size_t)400)
 
 struct refs {
 	struct str a, b, note;
@@ -29,7 +27,8 @@ static bool take_ref(struct http_request *req, struct json root, const char *nam
 {
 	struct json value;
 	struct str text;
-	if (!json_get(root, str_from(name), &value) || !json_str(value, &text) || text.len == 0 || text.len > REF_MAX)
+	if (!json_get(root, str_from(name), &value) || !json_str(value, &text) || text.len == 0 ||
+	    text.len > ACT_REF_MAX)
 		return refuse_body(req, PROBLEM_SCHEMA_VIOLATION,
 				   "expected {\"a\":\"namespace:value\",\"b\":\"namespace:value\",\"reason\":\"…\"}",
 				   pointer);
@@ -175,21 +174,13 @@ static void write_unmerge(struct answer *answer, const struct preview_unmerge *p
 static int preview(struct answer *answer, struct read_thread *thread)
 {
 	const struct refs *refs = answer->params;
-	struct preview_merge merge;
-	struct preview_unmerge unmerge;
-	int rc = people_read_begin(thread->people, &answer->applied);
-	if (rc != OK) return rc;
-	if (refs->kind == PEOPLE_MERGE)
-		rc = people_preview_merge(thread->people, refs->a, refs->b, clock_wall_us(), &thread->scratch, &merge);
-	else
-		rc = people_preview_unmerge(thread->people, refs->a, refs->b, &thread->scratch, &unmerge);
-	/* Texts borrow the scratch, which holds copies: the snapshot may go. */
-	people_read_end(thread->people);
+	struct act_preview found;
+	int rc = act_preview(thread, refs->kind, refs->a, refs->b, &answer->applied, &found);
 	if (rc != OK) return answer_fail_ref(answer, rc);
 	if (refs->kind == PEOPLE_MERGE)
-		write_merge(&answer->json, &merge);
+		write_merge(&answer->json, &found.merge);
 	else
-		write_unmerge(answer, &unmerge);
+		write_unmerge(answer, &found.unmerge);
 	return OK;
 }
 
@@ -211,183 +202,84 @@ static void start_preview(struct api_worker *worker, struct http_request *req, c
 
 /* ── the act ─────────────────────────────────────────────────────────────── */
 
-struct act { /* lies in the request's arena, which stays until the answer */
-	struct api_worker *worker;
+struct pending { /* lies in the request's arena */
 	struct http_request *req;
-	enum people_act_kind kind;
-	struct people_act what;
-	struct journal_entry entry;
-	struct journal_append append;
+	struct act *act;
 };
 
-static void fail(struct http_request *req, int status)
+static void reply_json(struct api_worker *worker, struct http_request *req, int status, const struct json_out *out)
 {
-	log_error(LOG_API, "a merge or unmerge cannot be carried out, answered 500 (%s)", status_str(status));
-	http_reply_problem(req, PROBLEM_INTERNAL, STR_NONE, STR_NONE);
-}
-
-static void reply_json(struct act *act, int status, const struct json_out *out)
-{
-	struct api_worker *worker = act->worker;
 	if (out->status == OK)
-		http_reply(act->req, status, MIME_JSON, buf_str(&worker->out));
+		http_reply(req, status, MIME_JSON, buf_str(&worker->out));
 	else
-		fail(act->req, out->status);
+		http_reply_problem(req, PROBLEM_INTERNAL, STR_NONE, STR_NONE);
 	buf_clear(&worker->out);
 	buf_shrink(&worker->out, API_BUF_KEEP);
 }
 
-static void open_reply(struct act *act, struct json_out *out, struct str status)
+static struct str status_of(const struct act_result *result)
 {
-	buf_clear(&act->worker->out);
-	json_out_init(out, &act->worker->out);
+	if (result->is_pending) return STR("pending");
+	if (result->kind == PEOPLE_UNMERGE) return STR("unmerged");
+	return result->was_one ? STR("already_one") : STR("merged");
+}
+
+static void write_result(struct json_out *out, const struct api *api, const struct act_result *result)
+{
 	jo_object(out);
 	jo_raw(out, STR("\"ok\":true"));
-	write_key(out, STR("status"), status);
-	write_key(out, STR("a"), act->what.a);
-	write_key(out, STR("b"), act->what.b);
-	event_json_position(out, act->worker->api, STR("position"), act->append.first_seq);
+	write_key(out, STR("status"), status_of(result));
+	write_key(out, STR("a"), result->a);
+	write_key(out, STR("b"), result->b);
+	event_json_position(out, api, STR("position"), result->seq);
+	if (!result->is_pending) {
+		if (result->kind == PEOPLE_MERGE) write_id(out, STR("id"), &result->profile_a);
+		jo_key(out, STR("profiles"));
+		jo_object(out);
+		write_id(out, STR("a"), &result->profile_a);
+		write_id(out, STR("b"), &result->profile_b);
+		jo_end_object(out);
+	}
+	jo_end_object(out);
 }
 
-struct result {
-	struct link_row row;
-	struct fragment_id a, b; /* profiles */
-};
-
-static int read_result(struct act *act, struct result *out)
+static void on_act(struct api_worker *worker, const struct act_result *result, void *ctx)
 {
-	struct api_worker *worker = act->worker;
-	uint64_t applied;
-	arena_reset(&worker->scratch);
-	int rc = people_read_begin(worker->reader, &applied);
-	if (rc != OK) return rc;
-	rc = people_find_act(worker->reader, act->kind, act->what.a, act->what.b, act->append.first_seq,
-			     &worker->scratch, &out->row);
-	if (rc == OK) rc = people_profile_of(worker->reader, act->what.a, &worker->scratch, &out->a);
-	if (rc == OK) rc = people_profile_of(worker->reader, act->what.b, &worker->scratch, &out->b);
-	people_read_end(worker->reader);
-	return rc;
-}
-
-static void refuse_act(struct act *act, struct str reason)
-{
-	enum problem problem;
-	if (!problem_from_code(reason, &problem)) problem = PROBLEM_INTERNAL;
-	http_reply_problem(act->req, problem, STR_NONE, STR_NONE);
-}
-
-static void on_applied(struct api_worker *worker, struct http_request *req, bool is_applied, void *ctx)
-{
-	struct act *act = ctx;
+	struct http_request *req = ((struct pending *)ctx)->req;
 	struct json_out out;
-	struct result result;
 	char text[POSITION_TEXT_SIZE];
-	http_set_header(req, STR("X-Cdpd-Position"), api_position_text(worker->api, act->append.first_seq + 1, text));
-	if (!is_applied) { /* durable, and it will be decided: the position can be waited for */
-		open_reply(act, &out, STR("pending"));
-		jo_end_object(&out);
-		reply_json(act, 202, &out);
+	http_on_abort(req, NULL, NULL);
+	if (result->seq)
+		http_set_header(req, STR("X-Cdpd-Position"), api_position_text(worker->api, result->seq + 1, text));
+	if (result->problem != PROBLEM_NONE) {
+		http_reply_problem(req, result->problem, result->message, result->pointer);
 		return;
 	}
-	int rc = read_result(act, &result);
-	if (rc == ERR_NOT_FOUND) {
-		http_reply_problem(req, PROBLEM_TOO_MANY_ACTS, STR_NONE, STR_NONE);
-		return;
-	}
-	if (rc != OK) {
-		fail(req, rc);
-		return;
-	}
-	if (!result.row.is_linked) {
-		refuse_act(act, result.row.reason);
-		return;
-	}
-	bool is_merge = act->kind == PEOPLE_MERGE;
-	open_reply(act, &out, !is_merge ? STR("unmerged") : result.row.was_one ? STR("already_one") : STR("merged"));
-	if (is_merge) write_id(&out, STR("id"), &result.a);
-	jo_key(&out, STR("profiles"));
-	jo_object(&out);
-	write_id(&out, STR("a"), &result.a);
-	write_id(&out, STR("b"), &result.b);
-	jo_end_object(&out);
-	jo_end_object(&out);
-	reply_json(act, 200, &out);
+	buf_clear(&worker->out);
+	json_out_init(&out, &worker->out);
+	write_result(&out, worker->api, result);
+	reply_json(worker, req, result->is_pending ? 202 : 200, &out);
 }
 
-static enum problem problem_of_append(int status)
+static void on_client_left(void *ctx)
 {
-	switch (status) {
-	case ERR_BUSY: return PROBLEM_OVERLOADED;
-	case ERR_CLOSED: return PROBLEM_SHUTTING_DOWN;
-	default: return PROBLEM_NOT_DURABLE;
-	}
-}
-
-static void on_settled(struct loop_task *task)
-{
-	struct act *act = (struct act *)((char *)task - offsetof(struct act, append.settled));
-	if (act->append.status == OK)
-		position_wait(act->worker, act->req, act->append.first_seq, on_applied, act);
-	else
-		http_reply_problem(act->req, problem_of_append(act->append.status), STR_NONE, STR_NONE);
-}
-
-/* Both must exist before anything is written. False: answered. */
-static bool resolve(struct act *act, const struct refs *refs)
-{
-	const struct {
-		struct str ref, *out;
-		const char *pointer;
-	} sides[] = {{refs->a, &act->what.a, "/a"}, {refs->b, &act->what.b, "/b"}};
-	struct api_worker *worker = act->worker;
-	uint64_t applied;
-	arena_reset(&worker->scratch);
-	int rc = people_read_begin(worker->reader, &applied);
-	for (size_t i = 0; i < COUNT_OF(sides) && rc == OK; i++) {
-		struct str text;
-		rc = people_resolve(worker->reader, sides[i].ref, &worker->scratch, &text);
-		if (rc == OK) rc = arena_str(http_arena(act->req), text, sides[i].out);
-		if (rc == OK) continue;
-		people_read_end(worker->reader);
-		if (rc == ERR_NOT_FOUND)
-			return refuse_body(act->req, PROBLEM_NOT_FOUND, "nobody is known by that reference",
-					   sides[i].pointer);
-		if (rc == ERR_INVALID)
-			return refuse_body(act->req, PROBLEM_INVALID_PARAMETER,
-					   "a reference is 'namespace:value' or 'id:<profile id>'", sides[i].pointer);
-	}
-	if (rc != OK) {
-		fail(act->req, rc);
-		return false;
-	}
-	people_read_end(worker->reader);
-	if (!str_eq(act->what.a, act->what.b)) return true;
-	return refuse_body(act->req, PROBLEM_INVALID_PARAMETER, "a and b are the same identifier", "/b");
+	act_leave(((struct pending *)ctx)->act);
 }
 
 static void start_act(struct api_worker *worker, struct http_request *req, const struct refs *refs)
 {
-	struct act *act = arena_new(http_arena(req), struct act);
-	if (!act) {
+	struct pending *pending = arena_new(http_arena(req), struct pending);
+	if (!pending) {
 		http_reply_problem(req, PROBLEM_INTERNAL, STR_NONE, STR_NONE);
 		return;
 	}
-	act->worker = worker;
-	act->req = req;
-	act->kind = refs->kind;
-	if (!resolve(act, refs)) return;
-	act->what.actor = auth_actor(worker, req);
-	act->what.note = refs->note;
-	act->entry.kind = refs->kind == PEOPLE_MERGE ? RECORD_MERGE : RECORD_UNMERGE;
-	int rc = payload_write_act(http_arena(req), &act->what, &act->entry.payload);
-	if (rc != OK) {
-		fail(req, rc);
-		return;
-	}
-	act->append = (struct journal_append){.entries = &act->entry, .entry_count = 1, .loop = worker->loop};
-	act->append.settled.run = on_settled;
-	rc = journal_submit(worker->api->journal, &act->append);
-	if (rc != OK) http_reply_problem(req, problem_of_append(rc), STR_NONE, STR_NONE);
+	pending->req = req;
+	const struct act_request request = {
+	    .kind = refs->kind, .a = refs->a, .b = refs->b, .note = refs->note, .actor = auth_actor(worker, req)};
+	struct act *act = act_start(worker, &request, on_act, pending);
+	if (!act) return; /* answered, the request is gone */
+	pending->act = act;
+	http_on_abort(req, on_client_left, pending);
 }
 
 static void take(struct api_worker *worker, struct http_request *req, enum people_act_kind kind)

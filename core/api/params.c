@@ -1,5 +1,7 @@
 #include "api/params.h"
 
+#include "api/position_wait.h"
+
 void param_refuse(struct http_request *req, struct str name, const char *why)
 {
 	struct str message = STR_NONE;
@@ -20,31 +22,16 @@ bool param_limit(struct http_request *req, size_t *limit)
 	return true;
 }
 
-/* position_parse says "foreign" for another feed and for another store alike: only the latter is gone. */
-static bool is_of_another_feed(struct api *api, enum position_feed feed, struct str text)
-{
-	const enum position_feed feeds[] = {POSITION_JOURNAL, POSITION_CHANGES, POSITION_EVENTS};
-	uint64_t seq;
-	for (size_t i = 0; i < COUNT_OF(feeds); i++)
-		if (feeds[i] != feed && position_parse(feeds[i], journal_epoch(api->journal), text, &seq) == OK)
-			return true;
-	return false;
-}
-
 bool param_position(struct api *api, struct http_request *req, enum position_feed feed, struct str name,
 		    struct str text, uint64_t *seq)
 {
-	int rc = position_parse(feed, journal_epoch(api->journal), text, seq);
-	if (rc == OK) return true;
-	if (rc == ERR_FOREIGN && is_of_another_feed(api, feed, text))
-		param_refuse(
-		    req, name,
-		    "that is a position of another feed (journal positions, event cursors and change cursors differ)");
-	else if (rc == ERR_FOREIGN)
-		http_reply_problem(req, PROBLEM_GONE,
-				   STR("that position is from another store or from before a restore"), STR_NONE);
+	struct str message;
+	enum problem problem = position_read(api, feed, text, seq, &message);
+	if (problem == PROBLEM_NONE) return true;
+	if (problem == PROBLEM_INVALID_PARAMETER)
+		param_refuse(req, name, message.ptr);
 	else
-		param_refuse(req, name, "not a position");
+		http_reply_problem(req, problem, message, STR_NONE);
 	return false;
 }
 

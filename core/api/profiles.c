@@ -3,38 +3,21 @@
 
 #include "api/answer.h"
 #include "api/internal.h"
+#include "api/profile_lookup.h"
+#include "api/ref.h"
 #include "base/clock.h"
 
-#define LOOKUP_MAX        100
 #define LOOKUP_BODY_BYTES (64u << 10)
 
 /* ── one person ──────────────────────────────────────────────────────────── */
 
 static void refuse(struct http_request *req, int status)
 {
-	switch (status) {
-	case ERR_NOT_FOUND:
-		http_reply_problem(req, PROBLEM_NOT_FOUND, STR("nobody is known by that reference"), STR_NONE);
-		return;
-	case ERR_INVALID:
-		http_reply_problem(req, PROBLEM_INVALID_PARAMETER,
-				   STR("a reference is 'namespace:value' or 'id:<profile id>'"), STR_NONE);
-		return;
-	default:
+	struct str message;
+	enum problem problem = ref_problem(status, &message);
+	if (problem == PROBLEM_INTERNAL)
 		log_error(LOG_API, "a profile cannot be read, answered 500 (%s)", status_str(status));
-		http_reply_problem(req, PROBLEM_INTERNAL, STR_NONE, STR_NONE);
-	}
-}
-
-static int read_profile(struct api_worker *worker, struct str ref, unsigned parts, int64_t now, struct profile *profile,
-			uint64_t *applied)
-{
-	arena_reset(&worker->scratch);
-	int rc = people_read_begin(worker->reader, applied);
-	if (rc != OK) return rc;
-	rc = people_get(worker->reader, ref, parts, now, &worker->scratch, profile);
-	people_read_end(worker->reader);
-	return rc;
+	http_reply_problem(req, problem, message, STR_NONE);
 }
 
 static void reply(struct api_worker *worker, struct http_request *req, const struct json_out *out)
@@ -52,7 +35,7 @@ static void get_profile(struct api_worker *worker, struct http_request *req)
 	struct profile profile;
 	uint64_t applied = 0;
 	char text[POSITION_TEXT_SIZE];
-	int rc = read_profile(worker, http_path_param(req, 0), PROFILE_ALL, clock_wall_us(), &profile, &applied);
+	int rc = profile_read(worker, http_path_param(req, 0), PROFILE_ALL, clock_wall_us(), &profile, &applied);
 	struct str position = api_position_text(worker->api, applied, text);
 	http_set_header(req, STR("X-Cdpd-Position"), position);
 	if (rc != OK) {
@@ -129,7 +112,7 @@ static void get_part(struct api_worker *worker, struct http_request *req, unsign
 	uint64_t applied = 0;
 	char text[POSITION_TEXT_SIZE];
 	int64_t now = clock_wall_us();
-	int rc = read_profile(worker, http_path_param(req, 0), parts, now, &profile, &applied);
+	int rc = profile_read(worker, http_path_param(req, 0), parts, now, &profile, &applied);
 	struct str position = api_position_text(worker->api, applied, text);
 	http_set_header(req, STR("X-Cdpd-Position"), position);
 	if (rc != OK) {
@@ -172,36 +155,22 @@ static void get_segments(struct api_worker *worker, struct http_request *req)
 
 /* ── many ────────────────────────────────────────────────────────────────── */
 
-struct lookup {
-	struct str *refs;
-	size_t count;
-};
-
-static int lookup_one(struct answer *answer, struct read_thread *thread, struct str ref)
+static int write_found(void *ctx, struct read_thread *thread, struct str ref, enum problem problem,
+		       const struct profile *profile, uint64_t applied)
 {
-	struct profile profile;
-	uint64_t applied;
-	char text[POSITION_TEXT_SIZE];
-	arena_reset(&thread->scratch);
-	int rc = people_read_begin(thread->people, &applied);
-	if (rc != OK) return rc;
-	rc = people_get(thread->people, ref, PROFILE_ALL, clock_wall_us(), &thread->scratch, &profile);
-	people_read_end(thread->people);
-	if (rc != OK && rc != ERR_NOT_FOUND && rc != ERR_INVALID) return rc;
-	/* Each row has its own snapshot; what holds for all is the oldest. */
-	if (!answer->applied) answer->applied = applied;
+	(void)thread;
+	struct answer *answer = ctx;
 	struct json_out *out = &answer->json;
+	char text[POSITION_TEXT_SIZE];
 	jo_object(out);
 	jo_key(out, STR("ref"));
 	jo_str(out, ref);
-	if (rc == OK) {
+	if (problem == PROBLEM_NONE) {
 		jo_key(out, STR("profile"));
-		profile_write(out, &profile, api_position_text(answer->api, applied, text));
+		profile_write(out, profile, api_position_text(answer->api, applied, text));
 	} else {
 		jo_key(out, STR("code"));
-		jo_str(
-		    out,
-		    str_from(problem_info(rc == ERR_NOT_FOUND ? PROBLEM_NOT_FOUND : PROBLEM_INVALID_PARAMETER)->code));
+		jo_str(out, str_from(problem_info(problem)->code));
 	}
 	jo_end_object(out);
 	return OK;
@@ -209,17 +178,14 @@ static int lookup_one(struct answer *answer, struct read_thread *thread, struct 
 
 static int lookup(struct answer *answer, struct read_thread *thread)
 {
-	const struct lookup *params = answer->params;
 	jo_object(&answer->json);
 	jo_key(&answer->json, STR("profiles"));
 	jo_array(&answer->json);
-	for (size_t i = 0; i < params->count && !answer_is_cancelled(answer); i++) {
-		int rc = lookup_one(answer, thread, params->refs[i]);
-		if (rc != OK) return rc;
-	}
+	int rc =
+	    profile_lookup(thread, answer->params, &answer->job.is_cancelled, write_found, answer, &answer->applied);
 	jo_end_array(&answer->json);
 	jo_end_object(&answer->json);
-	return OK;
+	return rc;
 }
 
 static enum problem read_refs(struct answer *answer, struct json root, struct str *pointer)

@@ -23,6 +23,7 @@ struct read_pool {
 	size_t queued;
 	bool is_stopping;
 	struct metric *jobs, *refused;
+	size_t thread_count;
 	struct pool_thread threads[READ_THREADS];
 };
 
@@ -94,8 +95,15 @@ static void thread_fini(struct pool_thread *thread)
 
 int read_pool_new(struct people *people, struct read_pool **out)
 {
+	return read_pool_new_of(people, READ_THREADS, out);
+}
+
+int read_pool_new_of(struct people *people, size_t threads, struct read_pool **out)
+{
+	CHECK(threads <= READ_THREADS);
 	struct read_pool *pool = calloc(1, sizeof *pool);
 	if (!pool) return ERR_NOMEM;
+	pool->thread_count = threads;
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->work, NULL);
 	pthread_cond_init(&pool->settled, NULL);
@@ -107,7 +115,7 @@ int read_pool_new(struct people *people, struct read_pool **out)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	int rc = OK;
-	for (size_t i = 0; i < READ_THREADS && rc == OK; i++) rc = thread_start(pool, &pool->threads[i], people);
+	for (size_t i = 0; i < threads && rc == OK; i++) rc = thread_start(pool, &pool->threads[i], people);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (rc != OK) {
 		read_pool_free(pool);
@@ -124,9 +132,9 @@ void read_pool_free(struct read_pool *pool)
 	pool->is_stopping = true;
 	pthread_cond_broadcast(&pool->work);
 	pthread_mutex_unlock(&pool->lock);
-	for (size_t i = 0; i < READ_THREADS; i++)
+	for (size_t i = 0; i < pool->thread_count; i++)
 		if (pool->threads[i].is_started) pthread_join(pool->threads[i].id, NULL);
-	for (size_t i = 0; i < READ_THREADS; i++) thread_fini(&pool->threads[i]);
+	for (size_t i = 0; i < pool->thread_count; i++) thread_fini(&pool->threads[i]);
 	pthread_cond_destroy(&pool->settled);
 	pthread_cond_destroy(&pool->work);
 	pthread_mutex_destroy(&pool->lock);

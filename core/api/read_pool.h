@@ -47,6 +47,8 @@ struct read_owner {
 
 struct read_pool;
 MUST_USE int read_pool_new(struct people *people, struct read_pool **out);
+/* Of so many threads, READ_THREADS at most: one of a single thread works its jobs off in the order in which they came. */
+MUST_USE int read_pool_new_of(struct people *people, size_t threads, struct read_pool **out);
 /* Every owner was settled before. Stops and joins the threads. */
 void read_pool_free(struct read_pool *pool);
 

@@ -1,6 +1,6 @@
 /* GET /v1/admin/tail: events as the fold decides on them, live, as Server-Sent Events named by their verdict. */
 #include "api/event_json.h"
-#include "api/feed.h"
+#include "api/feed_http.h"
 #include "api/internal.h"
 
 #define TAIL_STEP 128
@@ -78,14 +78,14 @@ static uint64_t newest(struct api *api)
 	return applied ? applied - 1 : 0;
 }
 
-static const struct feed_kind TAIL = {.cursors = POSITION_JOURNAL, .newest = newest, .fill = fill};
+static const struct feed_kind TAIL = {.newest = newest, .fill = fill};
 
 static void get_tail(struct api_worker *worker, struct http_request *req)
 {
-	struct arena arena;
-	uint64_t cursor = newest(worker->api);
-	arena_init(&arena, 64, 64);
-	if (feed_cursor(worker, req, &TAIL, &cursor)) feed_start(worker, req, &TAIL, &arena, NULL, cursor);
+	struct feed_options options = {.kind = &TAIL, .cursor = newest(worker->api)};
+	arena_init(&options.arena, 64, 64);
+	if (feed_http_cursor(worker, req, &TAIL, POSITION_JOURNAL, &options.cursor))
+		feed_http_start(worker, req, FEED_EVENTS, POSITION_JOURNAL, &options);
 }
 
 static const struct api_route ROUTES[] = {

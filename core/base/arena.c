@@ -125,6 +125,19 @@ void *arena_alloc(struct arena *arena, size_t size)
 	return ptr;
 }
 
+static size_t round_up(size_t size)
+{
+	return size ? (size + (ALIGNMENT - 1)) & ~(size_t)(ALIGNMENT - 1) : ALIGNMENT;
+}
+
+void arena_shrink(struct arena *arena, void *ptr, size_t size, size_t used)
+{
+	char *end = (char *)ptr + round_up(size);
+	if (end != arena->next || used > size) return; /* in a block of its own */
+	POISON((char *)ptr + used, (size_t)(end - (char *)ptr) - used);
+	arena->next = (char *)ptr + round_up(used);
+}
+
 void *arena_zalloc(struct arena *arena, size_t size)
 {
 	void *ptr = arena_alloc(arena, size);

@@ -24,6 +24,8 @@ void arena_reset(struct arena *arena);
 /* 16-byte aligned, uninitialised; NULL when the cap or memory is exhausted. */
 MUST_USE void *arena_alloc(struct arena *arena, size_t size);
 MUST_USE void *arena_zalloc(struct arena *arena, size_t size);
+/* The newest allocation, of `size` bytes, turned out to need only `used`: the rest serves the next one (where it can). */
+void arena_shrink(struct arena *arena, void *ptr, size_t size, size_t used);
 #define arena_new(arena, type) ((type *)arena_zalloc((arena), sizeof(type)))
 /* NULL on overflow of count * sizeof(type) too. */
 #define arena_array(arena, type, count) ((type *)arena_zalloc_array((arena), (count), sizeof(type)))

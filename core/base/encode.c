@@ -46,9 +46,8 @@ int base64_decode(struct arena *arena, struct str text, struct str *out)
 	return OK;
 }
 
-size_t base64url_encode(const void *data, size_t len, char *out)
+static size_t encode64(const char digits[64], const void *data, size_t len, char *out)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 	const uint8_t *bytes = data;
 	uint32_t bits = 0;
 	unsigned bit_count = 0;
@@ -64,6 +63,18 @@ size_t base64url_encode(const void *data, size_t len, char *out)
 	if (bit_count) out[n++] = digits[bits << (6 - bit_count) & 63];
 	out[n] = '\0';
 	return n;
+}
+
+#define LETTERS_AND_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+size_t base64url_encode(const void *data, size_t len, char *out)
+{
+	return encode64(LETTERS_AND_DIGITS "-_", data, len, out);
+}
+
+size_t base64_encode(const void *data, size_t len, char *out)
+{
+	return encode64(LETTERS_AND_DIGITS "+/", data, len, out);
 }
 
 void hex_encode(const void *data, size_t len, char *out)

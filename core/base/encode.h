@@ -8,6 +8,8 @@ MUST_USE int base64_decode(struct arena *arena, struct str text, struct str *out
 #define BASE64_SIZE(n) (((n) + 2) / 3 * 4 + 1)
 /* URL-safe, unpadded, NUL-terminated; returns the length. `out` holds BASE64_SIZE(len). */
 size_t base64url_encode(const void *data, size_t len, char *out);
+/* The same with the standard alphabet, unpadded too: what gRPC's "-bin" metadata wants. */
+size_t base64_encode(const void *data, size_t len, char *out);
 /* Lower-case, NUL-terminated; `out` holds 2 * len + 1. */
 void hex_encode(const void *data, size_t len, char *out);
 MUST_USE int hex_decode(struct str text, void *out, size_t out_len); /* exactly 2 * out_len digits */

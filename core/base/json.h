@@ -63,6 +63,8 @@ MUST_USE int json_write(struct buf *out, struct json value);
  * equal values give equal bytes. */
 MUST_USE int json_write_canonical(struct buf *out, struct json value);
 MUST_USE int json_write_str(struct buf *out, struct str text); /* quoted and escaped; invalid UTF-8 → U+FFFD */
+/* Is it ASCII with nothing to escape? May say no of a text that is (near '"' and '\\'). */
+bool json_is_plain(struct str text);
 MUST_USE int json_write_double(struct buf *out, double value); /* shortest that reads back equal; not finite → null */
 
 /* A small sticky-error writer for objects we make: commas and colons by themselves. */

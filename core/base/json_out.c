@@ -32,16 +32,35 @@ static bool has_special(uint64_t eight)
 	return ((is_control | is_quote | is_backslash | eight) & EACH_BYTE(0x80)) != 0;
 }
 
+bool json_is_plain(struct str text)
+{
+	uint64_t eight = EACH_BYTE(' ');
+	size_t i = 0;
+	if (text.len < sizeof eight) {
+		char *to = (char *)&eight;
+		for (; i < text.len; i++) to[i] = text.ptr[i];
+		return !has_special(eight);
+	}
+	for (; i + sizeof eight < text.len; i += sizeof eight) {
+		memcpy(&eight, text.ptr + i, sizeof eight);
+		if (has_special(eight)) return false;
+	}
+	memcpy(&eight, text.ptr + text.len - sizeof eight, sizeof eight); /* the last eight, some of them again */
+	return !has_special(eight);
+}
+
 /* Bytes from `at` on that go out as they are. */
 static size_t plain_run(struct str text, size_t at)
 {
 	size_t i = at;
 	uint64_t eight;
 	while (i < text.len) {
-		if (text.len - i >= sizeof eight) {
-			memcpy(&eight, text.ptr + i, sizeof eight);
+		/* The last few bytes are looked at with those before them. */
+		size_t from = text.len - i >= sizeof eight || i < at + sizeof eight ? i : text.len - sizeof eight;
+		if (text.len - from >= sizeof eight) {
+			memcpy(&eight, text.ptr + from, sizeof eight);
 			if (!has_special(eight)) {
-				i += sizeof eight;
+				i = from + sizeof eight;
 				continue;
 			}
 		}
@@ -76,6 +95,7 @@ static int write_plain(struct buf *out, struct str text)
 
 int json_write_str(struct buf *out, struct str text)
 {
+	if (json_is_plain(text)) return write_plain(out, text);
 	size_t run = plain_run(text, 0);
 	if (run == text.len) return write_plain(out, text);
 	int rc = buf_putc(out, '"');

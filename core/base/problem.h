@@ -20,6 +20,7 @@
 	X(URI_TOO_LONG, "uri_too_long", 414, 8, 0, "the request line is too long") \
 	X(HEADERS_TOO_LARGE, "headers_too_large", 431, 8, 0, "the header block is too large") \
 	X(UNSUPPORTED_ENCODING, "unsupported_encoding", 415, 12, 0, "the content encoding is not supported") \
+	X(UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", 415, 12, 0, "the content type is not supported") \
 	X(UNKNOWN_KEY, "unknown_key", 401, 16, 0, "the write key is not known") \
 	X(UNAUTHORIZED, "unauthorized", 401, 16, 0, "a valid token is required") \
 	X(FORBIDDEN, "forbidden", 403, 7, 0, "this key or token may not do that") \
@@ -32,6 +33,7 @@
 	X(NOT_DURABLE, "not_durable", 503, 14, 2, "the events could not be made durable") \
 	X(NOT_YET_APPLIED, "not_yet_applied", 503, 14, 1, "the fold has not passed that position yet") \
 	X(SHUTTING_DOWN, "shutting_down", 503, 14, 1, "the daemon is shutting down") \
+	X(HTTP2_REQUIRED, "http2_required", 505, 12, 0, "this path is spoken to over HTTP/2 only") \
 	X(EXPECTATION_FAILED, "expectation_failed", 417, 9, 0, "only 100-continue may be expected") \
 	X(ENRICHER_DROPPED, "enricher_dropped", 400, 9, 0, "an enricher dropped the event") \
 	X(UNKNOWN_PURPOSE, "unknown_purpose", 404, 5, 0, "no such purpose is configured under consent.purposes") \
@@ -49,6 +51,8 @@
 	X(TOO_MANY_ACTS, "too_many_acts", 409, 9, 0, "the identifier's history of merges and unmerges is full") \
 	X(FORM_IN_CONFIG, "form_in_config", 409, 9, 0, \
 	  "the configuration defines a form of that name: change it there") \
+	X(TAKEN_OVER, "taken_over", 409, 10, 0, "another consumer has taken the subscription over") \
+	X(SUBSCRIPTION_CHANGED, "subscription_changed", 409, 10, 0, "the subscription was changed: subscribe again") \
 	X(INTERNAL, "internal", 500, 13, 1, "an internal error; it is in the log")
 
 enum problem {

@@ -167,6 +167,9 @@ struct conf_limits {
 	uint32_t idle_timeout_ms;          /* 75 s between requests */
 	uint32_t write_timeout_ms;         /* 30 s without progress while we have bytes to send */
 	uint32_t events_per_second_per_ip; /* 0: none */
+	uint32_t streams_per_connection;   /* HTTP/2: requests at once: 100 */
+	uint32_t keepalive_ms;             /* HTTP/2: PING after so long a silence with streams open: 60 s; 0: never */
+	uint32_t connection_age_ms;        /* then it ends at the next good moment, ± 10 %; 0: never */
 };
 
 struct conf_journal {
@@ -198,6 +201,7 @@ struct config {
 	struct str public_url; /* "https://cdp.example.com" without a trailing slash; empty: from the first listener */
 	struct str *trusted_proxies; /* CIDR: whose X-Forwarded-For is believed */
 	size_t trusted_proxy_count;
+	bool grpc_reflection;   /* served? true */
 	uint32_t io_threads;    /* 0: one per processor, at most 8 */
 	struct str tokens_file; /* bootstrap tokens */
 	enum log_level log_level;

@@ -313,6 +313,7 @@ static const struct key root_keys[] = {
     {"tls.min_version", KEY_TEXT, IN(tls_min_version), .fallback = "1.2", .check = name_check_tls_version},
     {"public_url", KEY_TEXT, IN(public_url), .check = name_check_url},
     {"trusted_proxies", KEY_TEXTS, TEXTS_IN(trusted_proxies, trusted_proxy_count), .check = name_check_network},
+    {"grpc.reflection", KEY_BOOL, IN(grpc_reflection), .fallback = "true"},
     {"io_threads", KEY_INT, IN(io_threads), RANGE("0", "0", "64"), .flags = KEY_RESTART},
     {"tokens_file", KEY_TEXT, IN(tokens_file)},
     {"log.level", KEY_CHOICE, IN(log_level), .fallback = "info", .choices = levels},
@@ -329,6 +330,9 @@ static const struct key root_keys[] = {
     {"limits.body_timeout", KEY_MS, IN(limits.body_timeout_ms), RANGE("10s", "100ms", "10m")},
     {"limits.body_min_rate", KEY_BYTES, IN(limits.body_min_rate), RANGE("1KiB", "0", "1GiB")},
     {"limits.idle_timeout", KEY_MS, IN(limits.idle_timeout_ms), RANGE("75s", "100ms", "1h")},
+    {"limits.streams_per_connection", KEY_INT, IN(limits.streams_per_connection), RANGE("100", "1", "10000")},
+    {"limits.keepalive", KEY_MS, IN(limits.keepalive_ms), RANGE("60s", "0", "1h")},
+    {"limits.connection_age", KEY_MS, IN(limits.connection_age_ms), RANGE("0", "0", "30d")},
     {"limits.write_timeout", KEY_MS, IN(limits.write_timeout_ms), RANGE("30s", "100ms", "10m")},
     {"limits.events_per_second_per_ip", KEY_INT, IN(limits.events_per_second_per_ip), RANGE("0", "0", "100000000")},
 

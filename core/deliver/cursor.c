@@ -14,7 +14,7 @@
 
 struct cursors {
 	struct store_env *env;
-	store_db meta, rows;
+	store_db meta, rows, subscriptions;
 	pthread_mutex_t lock; /* one writer at a time */
 };
 
@@ -137,6 +137,7 @@ int cursors_open(struct str store_path_, uint64_t epoch, uint64_t journal_next, 
 	arena_fini(&arena);
 	if (rc == OK) rc = store_db_open(cursors->env, "meta", 0, &cursors->meta);
 	if (rc == OK) rc = store_db_open(cursors->env, "cursors", 0, &cursors->rows);
+	if (rc == OK) rc = store_db_open(cursors->env, "subscriptions", 0, &cursors->subscriptions);
 	if (rc == OK) rc = verify(cursors, epoch, journal_next);
 	if (rc) {
 		cursors_close(cursors);
@@ -173,12 +174,39 @@ int cursors_put(struct cursors *cursors, struct str name, const struct cursor_ro
 	uint8_t bytes[ROW_SIZE];
 	struct store_txn *txn;
 	struct str value = encode(row, bytes);
+	int rc = cursors_begin(cursors, &txn);
+	if (rc) return rc;
+	(void)!store_put(txn, cursors->rows, name, value); /* sticky: commit tells */
+	return cursors_commit(cursors, txn);
+}
+
+int cursors_begin(struct cursors *cursors, struct store_txn **txn)
+{
 	pthread_mutex_lock(&cursors->lock);
-	int rc = store_begin(cursors->env, true, &txn);
-	if (rc == OK) {
-		(void)!store_put(txn, cursors->rows, name, value); /* sticky: commit tells */
-		rc = store_commit(txn);
-	}
+	int rc = store_begin(cursors->env, true, txn);
+	if (rc) pthread_mutex_unlock(&cursors->lock);
+	return rc;
+}
+
+int cursors_commit(struct cursors *cursors, struct store_txn *txn)
+{
+	int rc = store_commit(txn);
 	pthread_mutex_unlock(&cursors->lock);
 	return rc;
+}
+
+void cursors_abort(struct cursors *cursors, struct store_txn *txn)
+{
+	store_abort(txn);
+	pthread_mutex_unlock(&cursors->lock);
+}
+
+struct store_env *cursors_env(const struct cursors *cursors)
+{
+	return cursors->env;
+}
+
+store_db cursors_subscriptions(const struct cursors *cursors)
+{
+	return cursors->subscriptions;
 }

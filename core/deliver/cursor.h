@@ -19,6 +19,12 @@ struct cursors;
  * beyond `journal_next`; both logged with what to do. ERR_FORMAT: from a newer cdpd. */
 MUST_USE int cursors_open(struct str store_path, uint64_t epoch, uint64_t journal_next, struct cursors **out);
 void cursors_close(struct cursors *cursors);
+/* For other tables of the same environment (subscription.h): a write transaction, the only one while it is open. */
+MUST_USE int cursors_begin(struct cursors *cursors, struct store_txn **txn);
+MUST_USE int cursors_commit(struct cursors *cursors, struct store_txn *txn);
+void cursors_abort(struct cursors *cursors, struct store_txn *txn);
+struct store_env *cursors_env(const struct cursors *cursors);
+store_db cursors_subscriptions(const struct cursors *cursors);
 MUST_USE int cursors_get(struct cursors *cursors, struct str name, struct cursor_row *out); /* ERR_NOT_FOUND */
 /* Durable when it returns OK. ERR_PANIC: nothing can be made durable any more. */
 MUST_USE int cursors_put(struct cursors *cursors, struct str name, const struct cursor_row *row);

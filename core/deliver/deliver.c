@@ -20,6 +20,7 @@ int deliver_new(struct journal *journal, struct people *people, const struct con
 	};
 	int rc = cursors_open(config->store_path, deliver->shared.epoch, journal_next_seq(journal),
 			      &deliver->shared.cursors);
+	if (rc == OK) rc = subscriptions_new(deliver->shared.cursors, &deliver->subscriptions);
 	struct destination **at = &deliver->destinations;
 	for (size_t i = 0; i < config->destination_count && rc == OK; i++) {
 		rc = destination_new(&deliver->shared, config, &config->destinations[i], at);
@@ -36,6 +37,11 @@ int deliver_new(struct journal *journal, struct people *people, const struct con
 void deliver_set_spaces(struct deliver *deliver, struct spaces *spaces)
 {
 	deliver->shared.spaces = spaces;
+}
+
+struct subscriptions *deliver_subscriptions(const struct deliver *deliver)
+{
+	return deliver->subscriptions;
 }
 
 int deliver_start(struct deliver *deliver)
@@ -100,6 +106,7 @@ void deliver_free(struct deliver *deliver)
 	deliver_stop(deliver);
 	/* Memory that a left-behind thread may still look at stays. */
 	if (deliver->left_behind) return;
+	subscriptions_free(deliver->subscriptions);
 	cursors_close(deliver->shared.cursors);
 	pthread_mutex_destroy(&deliver->lock);
 	pthread_mutex_destroy(&deliver->admin);

@@ -21,6 +21,10 @@ void deliver_free(struct deliver *deliver);
 MUST_USE int deliver_reload(struct deliver *deliver,
 			    const struct config *config); /* adds, removes, recreates changed ones */
 
+/* Named cursors of the change feed (deliver/subscription.h). */
+struct subscriptions;
+struct subscriptions *deliver_subscriptions(const struct deliver *deliver);
+
 struct destination_status {
 	struct str name, plugin;
 	uint64_t cursor; /* next seq to hand over */

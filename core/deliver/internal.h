@@ -2,6 +2,7 @@
 #pragma once
 
 #include "deliver/destination.h"
+#include "deliver/subscription.h"
 
 struct deliver {
 	struct deliver_shared shared;
@@ -9,5 +10,6 @@ struct deliver {
 	pthread_mutex_t lock;  /* the list; never held while waiting: the fold takes it */
 	struct destination *destinations;
 	struct destination *left_behind;
+	struct subscriptions *subscriptions;
 	bool is_started;
 };

@@ -70,6 +70,35 @@ static void fill_numbers(Cdpd__V1__StoredEvent *stored, const struct cdpd_event 
 	stored->flags = event->flags;
 }
 
+#define FIELD_SIZE 12 /* of a field beside its text, from above: tag and length, or tag and number */
+
+static size_t bytes_at_most(const ProtobufCBinaryData *bytes, size_t count)
+{
+	size_t size = count * FIELD_SIZE;
+	for (size_t i = 0; i < count; i++) size += bytes[i].len;
+	return size;
+}
+
+/* From above: asking protobuf-c for the size costs as much as packing. */
+static size_t size_at_most(const Cdpd__V1__StoredEvent *stored)
+{
+	const ProtobufCMessageDescriptor *descriptor = stored->base.descriptor;
+	size_t size = descriptor->n_fields * FIELD_SIZE;
+	for (unsigned i = 0; i < descriptor->n_fields; i++) {
+		const ProtobufCFieldDescriptor *field = &descriptor->fields[i];
+		const char *at = (const char *)stored + field->offset;
+		bool is_list = field->label == PROTOBUF_C_LABEL_REPEATED;
+		CHECK(field->type != PROTOBUF_C_TYPE_STRING && (!is_list || field->type == PROTOBUF_C_TYPE_BYTES));
+		if (is_list)
+			size += bytes_at_most(
+			    *(ProtobufCBinaryData *const *)(const void *)at,
+			    *(const size_t *)(const void *)((const char *)stored + field->quantifier_offset));
+		else if (field->type == PROTOBUF_C_TYPE_BYTES)
+			size += ((const ProtobufCBinaryData *)(const void *)at)->len;
+	}
+	return size;
+}
+
 int event_encode(const struct cdpd_event *event, struct arena *arena, struct str *payload)
 {
 	Cdpd__V1__StoredEvent stored = CDPD__V1__STORED_EVENT__INIT;
@@ -81,10 +110,13 @@ int event_encode(const struct cdpd_event *event, struct arena *arena, struct str
 		stored.n_awaits = event->await_count;
 		for (size_t i = 0; i < event->await_count; i++) stored.awaits[i] = to_bytes(event->awaits[i]);
 	}
-	size_t len = cdpd__v1__stored_event__get_packed_size(&stored);
-	uint8_t *out = arena_alloc(arena, len);
+	size_t room = size_at_most(&stored);
+	uint8_t *out = arena_alloc(arena, room);
 	if (!out) return ERR_NOMEM;
-	*payload = str_of(out, cdpd__v1__stored_event__pack(&stored, out));
+	size_t len = cdpd__v1__stored_event__pack(&stored, out);
+	CHECK(len <= room);
+	arena_shrink(arena, out, room, len);
+	*payload = str_of(out, len);
 	return OK;
 }
 

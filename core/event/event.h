@@ -27,6 +27,7 @@ enum event_flag {
 	EVENT_DECLARED = 1 << 4,     /* traits are declared (zero-party); set by route and source, never by payload */
 	EVENT_SKEW_CORRECTED = 1 << 5,
 	EVENT_CONSENT = 1 << 6,    /* what a person consents to (docs/consent.md); set by route, never by payload */
+	EVENT_INFERRED = 1 << 7,   /* traits are a model's; set by route, never by payload */
 	EVENT_UNENRICHED = 1 << 8, /* the request itself said that nobody may enrich it */
 };
 

@@ -4,9 +4,9 @@
 #include "ingest/internal.h"
 
 #define BATCH_MAGIC 0x62617463u
-#define ARENA_BLOCK (16u << 10)
+#define ARENA_BLOCK (4u << 10) /* one event and its record */
 #define ARENA_SPARE (4u << 20) /* beyond four times the largest body */
-#define IDLE_MAX    64u        /* batches kept by one worker */
+#define IDLE_MAX    512u       /* batches kept by one worker: HTTP/2 brings that many at once */
 #define DETAIL_MAX  512u       /* bytes of a reject's text */
 
 /* ── their life ──────────────────────────────────────────────────────────── */

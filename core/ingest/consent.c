@@ -9,6 +9,7 @@
 #include "base/encode.h"
 #include "base/hash.h"
 #include "ingest/message.h"
+#include "ingest/person_ref.h"
 #include "ingest/tcf.h"
 
 #define SALT_SIZE     16
@@ -210,30 +211,11 @@ static int read_ref(struct intake *in, struct draft *draft, struct statement *s)
 	return OK;
 }
 
-/* {"a":{"b":"value"}} for the path a.b, without the outer braces. */
-static int write_path(struct buf *text, struct str path, struct str value)
-{
-	size_t depth = 0;
-	int rc = OK;
-	for (;; depth++) {
-		const char *dot = memchr(path.ptr, '.', path.len);
-		size_t len = dot ? (size_t)(dot - path.ptr) : path.len;
-		if (depth && rc == OK) rc = buf_putc(text, '{');
-		if (rc == OK) rc = json_write_str(text, str_of(path.ptr, len));
-		if (rc == OK) rc = buf_putc(text, ':');
-		if (!dot || rc != OK) break;
-		path = str_of(dot + 1, path.len - len - 1);
-	}
-	if (rc == OK) rc = json_write_str(text, value);
-	while (depth-- > 0 && rc == OK) rc = buf_putc(text, '}');
-	return rc;
-}
-
 static int write_part_path(struct buf *text, struct str path, struct str value, struct span *out)
 {
 	out->at = text->len;
 	int rc = buf_putc(text, '{');
-	if (rc == OK) rc = write_path(text, path, value);
+	if (rc == OK) rc = person_ref_write_path(text, path, value);
 	if (rc == OK) rc = buf_putc(text, '}');
 	out->len = text->len - out->at;
 	return rc;
@@ -267,28 +249,14 @@ static int place_person(struct intake *in, struct draft *draft, struct str from,
 	return rc == OK ? OK : draft_fault(draft, PROBLEM_TOO_LARGE, STR_NONE, STR_NONE);
 }
 
-/* False: no colon. */
-static bool split_ref(struct str ref, struct str *name, struct str *value)
-{
-	const char *colon = memchr(ref.ptr, ':', ref.len);
-	if (!colon) return false;
-	*name = str_of(ref.ptr, (size_t)(colon - ref.ptr));
-	*value = str_trim(str_of(colon + 1, ref.len - name->len - 1));
-	return true;
-}
-
 static int read_person(struct intake *in, struct draft *draft, struct statement *s, struct str *in_properties)
 {
-	struct str name = STR_NONE, value = STR_NONE;
+	struct str value;
 	int rc = read_ref(in, draft, s);
 	if (rc != OK) return rc;
-	(void)split_ref(s->ref, &name, &value);
-	if (value.len == 0 || value.len > EVENT_IDENTIFIER_MAX || memchr(value.ptr, '\0', value.len))
-		return draft_fault(draft, PROBLEM_INVALID_IDENTIFIER, STR("/person"), STR(PERSON_REF));
-	for (size_t i = 0; i < in->config->namespace_count; i++)
-		if (str_eq(in->config->namespaces[i].name, name))
-			return place_person(in, draft, in->config->namespaces[i].from[0], value, in_properties);
-	return draft_fault(draft, PROBLEM_INVALID_IDENTIFIER, STR("/person"), STR(PERSON_REF));
+	const struct conf_namespace *namespace_ = person_ref_read(in->config, s->ref, &value);
+	if (!namespace_) return draft_fault(draft, PROBLEM_INVALID_IDENTIFIER, STR("/person"), STR(PERSON_REF));
+	return place_person(in, draft, namespace_->from[0], value, in_properties);
 }
 
 /* ── what is written ─────────────────────────────────────────────────────── */
@@ -364,9 +332,9 @@ static int write_properties(struct intake *in, struct draft *draft, const struct
 	write_member(&out, "state", s->state);
 	if (person_path.len && out.status == OK) {
 		out.status = buf_putc(text, ',');
-		struct str name, value;
-		if (out.status == OK && split_ref(s->ref, &name, &value))
-			out.status = write_path(text, person_path, value);
+		struct str value;
+		if (out.status == OK && person_ref_read(in->config, s->ref, &value))
+			out.status = person_ref_write_path(text, person_path, value);
 	}
 	jo_end_object(&out);
 	draft->properties.len = text->len - draft->properties.at;

@@ -224,8 +224,27 @@ int intake_identify(struct intake *in, struct str body_key)
 	}
 }
 
+/* A token spoke, not a write key; what privacy asks of the source it names, or of everybody, holds all the same. */
+static int take_stated_source(struct intake *in)
+{
+	struct conf_source *source = arena_new(&in->worker->envelope, struct conf_source);
+	if (!source) return intake_refuse(in, PROBLEM_INTERNAL, STR_NONE, STR_NONE);
+	struct str id = in->request->traits->source;
+	*source = (struct conf_source){.id = id,
+				       .kind = SOURCE_SERVER,
+				       .default_country = STR_NONE,
+				       .purpose = STR_NONE,
+				       .rights = RIGHT_DECLARED | RIGHT_TIME,
+				       .rules = in->config->rules};
+	for (size_t i = 0; i < in->config->source_count; i++)
+		if (str_eq(in->config->sources[i].id, id)) source->rules = in->config->sources[i].rules;
+	in->caller = (struct caller){source, id};
+	return check_limits(in);
+}
+
 static int read_credentials(struct intake *in)
 {
+	if (in->request->traits) return take_stated_source(in);
 	if (in->request->person) {
 		in->caller = (struct caller){&consent_person_source, consent_person_source.id};
 		return check_limits(in);
@@ -246,6 +265,7 @@ static int read_events(struct intake *in)
 	case DIALECT_NATIVE_PROTOBUF: return native_read_protobuf(in);
 	case DIALECT_DECLARED: return declared_read_one(in);
 	case DIALECT_CONSENT: return consent_read(in);
+	case DIALECT_TRAITS: return set_traits_read(in);
 	}
 	check_failed("every dialect has a reader", __FILE__, __LINE__);
 }

@@ -30,7 +30,8 @@ enum ingest_dialect {
 	DIALECT_NATIVE_JSON,     /* object, array or NDJSON */
 	DIALECT_NATIVE_PROTOBUF, /* cdpd.v1.PublishRequest */
 	DIALECT_CONSENT,         /* what one person consents to */
-	DIALECT_DECLARED         /* what a person told us, made by the caller (form_answers.h); never says who asks */
+	DIALECT_DECLARED,        /* what a person told us, made by the caller (form_answers.h); never says who asks */
+	DIALECT_TRAITS           /* traits of one person, a JSON object; the caller has checked the token */
 };
 
 /* Who speaks, when a person token says so instead of a source's key. */
@@ -39,6 +40,16 @@ struct ingest_person {
 	struct str token_id;   /* 32 hex digits; empty: the token may be used again */
 	int64_t token_expires; /* µs */
 };
+
+/* Who states traits, of whom, and how they are known. */
+struct ingest_traits {
+	struct str ref;        /* "namespace:value" */
+	struct str source;     /* 1 to INGEST_SOURCE_MAX bytes */
+	struct str message_id; /* empty: not idempotent */
+	uint32_t flags;        /* EVENT_DECLARED, EVENT_INFERRED, or 0: observed */
+	int64_t time_us;       /* since when they hold; 0: now */
+};
+#define INGEST_SOURCE_MAX 64
 
 struct ingest_refusal { /* why the caller refuses what was asked, to be counted and kept like any other reject */
 	enum problem problem;
@@ -57,6 +68,7 @@ struct ingest_request {
 	int64_t received_at_us;
 	const struct ingest_person *person;   /* DIALECT_CONSENT, DIALECT_DECLARED: NULL when a source's key speaks */
 	struct str person_ref;                /* DIALECT_CONSENT: instead of the body's `person`, or empty */
+	const struct ingest_traits *traits;   /* DIALECT_TRAITS */
 	const struct ingest_refusal *refusal; /* DIALECT_DECLARED; NULL: the body is the message */
 };
 

@@ -140,6 +140,7 @@ struct draft {
 	bool has_ip, has_user_agent;                 /* in its context */
 	bool is_sent_stale;                          /* its SDK resends with the sentAt of the first attempt */
 	bool is_ip_lent;                             /* event.ip is the context's, for enrichers only */
+	bool is_named_by_ref;                        /* by an identifier of any namespace */
 	struct json properties_value, traits_value;  /* what the spans were written of, */
 	bool has_properties_value, has_traits_value; /* where the document still stands */
 	struct fault fault;
@@ -187,6 +188,7 @@ MUST_USE int segment_read_batch(struct intake *in);
 MUST_USE int native_read_json(struct intake *in);
 MUST_USE int native_read_protobuf(struct intake *in);
 MUST_USE int declared_read_one(struct intake *in);
+MUST_USE int set_traits_read(struct intake *in);
 /* One statement of consent, by a caller that may. As admit. */
 MUST_USE int consent_admit(struct intake *in, struct json statement);
 MUST_USE int consent_read(struct intake *in);

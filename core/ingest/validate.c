@@ -26,7 +26,7 @@ static int check_identifier(struct draft *draft, struct str value, struct str po
 static int check_identity(struct draft *draft)
 {
 	const struct cdpd_event *event = &draft->event;
-	bool is_named_elsewhere = event->flags & EVENT_CONSENT; /* by any namespace */
+	bool is_named_elsewhere = draft->is_named_by_ref || event->flags & EVENT_CONSENT; /* by any namespace */
 	if (event->user_id.len == 0 && event->anonymous_id.len == 0 && !is_named_elsewhere)
 		return draft_fault(draft, PROBLEM_MISSING_IDENTITY, STR("/userId"), STR_NONE);
 	int rc = check_identifier(draft, event->user_id, STR("/userId"));

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "net/endpoint.h"
 #include "net/protocol.h"
 #include "net/stats.h"
@@ -93,6 +94,16 @@ static int start_tls(struct conn *conn)
 	return context ? tls_new(context, conn->fd, &conn->tls) : ERR_INVALID;
 }
 
+/* When it has its age, a little sooner or later: those that were opened together need not come back together. */
+static int64_t age_of(const struct worker *worker)
+{
+	int64_t age_us = settings_limits(worker->settings)->connection_age_ms * US_PER_MS;
+	uint16_t random;
+	if (age_us == 0) return 0;
+	random_bytes(&random, sizeof random);
+	return worker_now(worker) + age_us - age_us / 10 + age_us / 5 * random / UINT16_MAX;
+}
+
 void conn_open(struct worker *worker, const struct endpoint *endpoint, int fd, const struct ip *ip,
 	       struct census_entry *census)
 {
@@ -119,6 +130,7 @@ void conn_open(struct worker *worker, const struct endpoint *endpoint, int fd, c
 	stats_connections(1);
 	worker_list(worker, conn);
 	(void)evtimer_assign(&conn->timer, worker->base, on_timer, conn);
+	conn->age_us = age_of(worker);
 	if (endpoint->is_tls && start_tls(conn) != OK) {
 		conn_abort(conn);
 		return;
@@ -211,6 +223,7 @@ struct buf *conn_output(struct conn *conn)
 void conn_count_output(struct conn *conn)
 {
 	size_t now = conn->out.size > CONN_SMALL_OUTPUT + BUF_SLACK ? conn->out.size : 0;
+	if (conn->behind > CONN_SMALL_OUTPUT) now += conn->behind;
 	if (now == conn->queued) return;
 	census_queue(conn->worker->census, conn->queued, now);
 	conn->queued = now;
@@ -218,7 +231,7 @@ void conn_count_output(struct conn *conn)
 
 bool conn_may_queue(const struct conn *conn, size_t len)
 {
-	return len <= CONN_SMALL_OUTPUT ||
+	return conn->behind + len <= CONN_SMALL_OUTPUT ||
 	       census_queued(conn->worker->census) < settings_limits(conn->worker->settings)->reply_bytes;
 }
 

@@ -1,6 +1,6 @@
 /* conn: one client's socket: an event, optional TLS, capped input and output buffers, one timer. It moves bytes and
- * knows no protocol; a `struct protocol` gives them a meaning and is chosen when the first bytes are there. HTTP/2
- * plugs in as another one (protocol.c).
+ * knows no protocol; a `struct protocol` gives them a meaning and is chosen when the first bytes are there
+ * (protocol.c): HTTP/1.1 or HTTP/2.
  *
  * Everything here runs on the worker's thread. A connection is freed at the end of the loop's turn in which it was
  * closed, so callers up the stack may still look at its phase. Idle connections hold no buffers. */
@@ -33,6 +33,8 @@ struct protocol {
 	void (*retire)(struct conn *conn);
 	/* The socket is gone. true: something still refers to the connection, conn_release will follow. */
 	bool (*close)(struct conn *conn);
+	/* For worker_fini, after close returned true: what still refers to the connection never will again. Releases it. */
+	void (*forget)(struct conn *conn);
 };
 
 enum conn_phase {
@@ -63,10 +65,12 @@ struct conn {
 	void *state;                     /* the protocol's; NULL while idle */
 	struct tls *tls;
 	struct buf in, out;
-	size_t queued;       /* what of all connections' budget for answers `out` takes */
+	size_t behind;       /* memory of answers that the protocol holds back until `out` has room */
+	size_t queued;       /* what of all connections' budget for answers `out` and `behind` take */
 	size_t read_want;    /* how much the protocol could use now */
 	int64_t deadline_us; /* the protocol's; 0: none. Monotonic, as all here */
 	int64_t write_deadline_us;
+	int64_t age_us;   /* when it is old enough to be ended at the next good moment; 0: never */
 	int64_t armed_us; /* when the timer will fire: never later than the nearest deadline */
 	uint32_t served;  /* requests answered */
 	struct census_entry *census;
@@ -86,7 +90,7 @@ void conn_open(struct worker *worker, const struct endpoint *endpoint, int fd, c
 void conn_set_deadline(struct conn *conn, int64_t deadline_us);
 /* `out` with memory from the worker's spares. */
 struct buf *conn_output(struct conn *conn);
-/* After each change to `out`: counts what it holds. */
+/* After each change to `out` or `behind`: counts what they hold. */
 void conn_count_output(struct conn *conn);
 /* May `len` more bytes wait here, or do the answers of all connections take limits.reply_bytes already? */
 bool conn_may_queue(const struct conn *conn, size_t len);

@@ -55,3 +55,6 @@ struct head {
 bool head_find(const struct head *head, const char *base, struct str name, struct str *value);
 /* A known field's value, empty when absent. */
 struct str head_value(const struct head *head, const char *base, enum head_known known);
+unsigned head_method(struct str name); /* enum http_method; HTTP_OTHER when it is none that routes know */
+/* Which of enum head_known the field is, or -1. */
+int head_known_field(struct str name);

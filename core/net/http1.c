@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/gunzip.h"
 #include "net/stats.h"
 #include "net/worker.h"
 
@@ -26,8 +25,7 @@ static void start_head(struct http1 *h1)
 {
 	http1_head_start(&h1->parser);
 	h1->step = HTTP1_HEAD;
-	h1->is_stalled = h1->must_close = h1->must_linger = h1->is_discarding = h1->is_gzip = h1->is_sniffed = false;
-	h1->has_failed = false;
+	h1->is_stalled = h1->must_close = h1->must_linger = h1->is_discarding = h1->has_failed = false;
 	h1->refusal = PROBLEM_NONE;
 	h1->body_len = 0;
 	h1->started_us = 0;
@@ -68,8 +66,7 @@ static void end_request(struct http1 *h1)
 	if (h1->held) census_let_go(h1->conn->worker->census, h1->held);
 	h1->held = 0;
 	request_end(&h1->request);
-	gunzip_free(h1->gunzip);
-	h1->gunzip = NULL;
+	decode_fini(&h1->decode);
 	buf_clear(&h1->inflated);
 	buf_shrink(&h1->inflated, INFLATED_KEEP);
 }
@@ -87,11 +84,6 @@ void http1_release(struct http1 *h1)
 	h1->next_spare = worker->spare_http1;
 	worker->spare_http1 = h1;
 	worker->spare_http1_count++;
-}
-
-void http1_forget(struct conn *conn)
-{
-	http1_release(conn->state);
 }
 
 void http1_free_spares(struct worker *worker)
@@ -112,7 +104,8 @@ static void dispatch(struct http1 *h1)
 	struct conn *conn = h1->conn;
 	struct http_request *request = &h1->request;
 	const char *base = buf_ptr(&conn->in);
-	struct str body = h1->is_gzip ? buf_str(&h1->inflated) : (struct str){base + h1->parser.length, h1->body_len};
+	struct str body =
+	    h1->decode.is_gzip ? buf_str(&h1->inflated) : (struct str){base + h1->parser.length, h1->body_len};
 	conn_set_deadline(conn, conn->is_eof ? worker_now(conn->worker) + HALF_CLOSED_US : 0);
 	conn->has_fixed_in = true;
 	h1->step = HTTP1_HANDLER;
@@ -152,14 +145,6 @@ static bool refuse_as(struct http1 *h1, const struct http1_refusal *refusal)
 
 /* ── reading a head ──────────────────────────────────────────────────────── */
 
-static void check_encoding(struct http1 *h1)
-{
-	struct str encoding = head_value(&h1->parser.head, buf_ptr(&h1->conn->in), HEAD_CONTENT_ENCODING);
-	if (encoding.len == 0 || str_eq_nocase(encoding, STR("identity"))) return;
-	h1->is_gzip = h1->is_sniffed = str_eq_nocase(encoding, STR("gzip")) || str_eq_nocase(encoding, STR("x-gzip"));
-	if (!h1->is_gzip) h1->refusal = PROBLEM_UNSUPPORTED_ENCODING;
-}
-
 /* Whether the client waits to hear before it sends its body. */
 static bool waits_for_continue(const struct http1 *h1)
 {
@@ -177,7 +162,8 @@ static bool begin_request(struct http1 *h1)
 	size_t cap = request_body_cap(request);
 	if (head->minor == 1 && head->has_other_expect) return refuse(h1, PROBLEM_EXPECTATION_FAILED, NULL);
 	if (head->content_length > cap) return refuse(h1, PROBLEM_TOO_LARGE, NULL);
-	check_encoding(h1);
+	h1->refusal = decode_start(&h1->decode, head_value(head, request->base, HEAD_CONTENT_ENCODING));
+	if (request->match.route && request->match.route->duplex) h1->refusal = PROBLEM_HTTP2_REQUIRED;
 	h1->is_discarding = h1->refusal != PROBLEM_NONE || !request->match.route;
 	http1_body_start(&h1->body, head, cap);
 	if (waits_for_continue(h1)) {
@@ -244,25 +230,6 @@ static void drop_body(struct http1 *h1)
 	h1->body_len = 0;
 }
 
-static enum problem inflate(struct http1 *h1, struct str bytes)
-{
-	if (!h1->gunzip && gunzip_new(&h1->gunzip) != OK) return PROBLEM_INTERNAL;
-	switch (gunzip_feed(h1->gunzip, bytes, &h1->inflated)) {
-	case OK: return PROBLEM_NONE;
-	case ERR_TOO_LARGE: return PROBLEM_TOO_LARGE;
-	case ERR_NOMEM: return PROBLEM_INTERNAL;
-	default: return PROBLEM_INVALID_BODY;
-	}
-}
-
-/* Whether it is gzip is told by the header or, since some clients say nothing, by the first two bytes. */
-static void sniff(struct http1 *h1, struct str bytes, bool is_last)
-{
-	if (h1->is_sniffed || (bytes.len < 2 && !is_last)) return;
-	h1->is_sniffed = true;
-	h1->is_gzip = gunzip_is_magic(bytes);
-}
-
 static enum problem take_body(struct http1 *h1, bool is_last)
 {
 	struct str bytes = {buf_ptr(&h1->conn->in) + h1->parser.length, h1->body_len};
@@ -270,13 +237,11 @@ static enum problem take_body(struct http1 *h1, bool is_last)
 		drop_body(h1);
 		return PROBLEM_NONE;
 	}
-	sniff(h1, bytes, is_last);
-	if (!h1->is_gzip) return PROBLEM_NONE;
-	enum problem problem = bytes.len ? inflate(h1, bytes) : PROBLEM_NONE;
+	decode_sniff(&h1->decode, bytes, is_last);
+	if (!h1->decode.is_gzip) return PROBLEM_NONE;
+	enum problem problem = bytes.len ? decode_feed(&h1->decode, bytes, &h1->inflated) : PROBLEM_NONE;
 	drop_body(h1);
-	if (problem == PROBLEM_NONE && is_last && h1->gunzip && gunzip_end(h1->gunzip) != OK)
-		return PROBLEM_INVALID_BODY;
-	return problem;
+	return problem == PROBLEM_NONE && is_last ? decode_end(&h1->decode) : problem;
 }
 
 /* Some grace, and then as many bytes as the slowest client that is waited for would have sent. */
@@ -476,6 +441,12 @@ static void on_retire(struct conn *conn)
 	/* Else the request in progress is answered first, with Connection: close. */
 }
 
+static void on_forget(struct conn *conn)
+{
+	http1_release(conn->state);
+	conn_release(conn);
+}
+
 static bool on_close(struct conn *conn)
 {
 	struct http1 *h1 = conn->state;
@@ -495,4 +466,5 @@ const struct protocol http1_protocol = {
     .timeout = on_timeout,
     .retire = on_retire,
     .close = on_close,
+    .forget = on_forget,
 };

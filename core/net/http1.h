@@ -2,6 +2,7 @@
  * the input buffer. Its steps are an enum in http1.c. */
 #pragma once
 
+#include "net/decode.h"
 #include "net/http1_parse.h"
 #include "net/request.h"
 
@@ -19,12 +20,11 @@ struct http1 {
 	uint32_t magic;
 	enum http1_step step;
 	struct conn *conn;
-	bool is_running;    /* http1_run is on the stack: answers need not call it */
-	bool is_stalled;    /* too much output waits for the client: no new request until it is sent */
-	bool must_close;    /* decided: not to be kept alive */
-	bool must_linger;   /* closed while the client may still be sending */
-	bool is_discarding; /* the body is read for the framing only */
-	bool is_gzip, is_sniffed;
+	bool is_running;     /* http1_run is on the stack: answers need not call it */
+	bool is_stalled;     /* too much output waits for the client: no new request until it is sent */
+	bool must_close;     /* decided: not to be kept alive */
+	bool must_linger;    /* closed while the client may still be sending */
+	bool is_discarding;  /* the body is read for the framing only */
 	bool is_chunked_out; /* the stream's framing */
 	bool has_failed;     /* no memory for the answer */
 	enum problem refusal;
@@ -33,7 +33,7 @@ struct http1 {
 	size_t body_len;    /* body bytes that stand behind the head in conn->in */
 	size_t held;        /* what of all connections' budget for bodies this one takes */
 	int64_t started_us; /* of the step, once it had to wait; 0: it had not */
-	struct gunzip *gunzip;
+	struct decode decode;
 	struct buf inflated;
 	struct http_request request;
 	struct http1 *next_spare;
@@ -41,8 +41,6 @@ struct http1 {
 
 extern const struct protocol http1_protocol;
 
-/* For worker_fini: a request that was neither answered nor aborted. */
-void http1_forget(struct conn *conn);
 void http1_free_spares(struct worker *worker);
 
 /* http1_reply.c */

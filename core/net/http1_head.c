@@ -30,20 +30,6 @@ static bool bad(struct http1_head_parser *parser, const char *why)
 
 /* ── request line ────────────────────────────────────────────────────────── */
 
-static enum http_method method_of(struct str name)
-{
-	static const struct {
-		struct str name;
-		enum http_method method;
-	} methods[] = {
-	    {{"GET", 3}, HTTP_GET}, {{"POST", 4}, HTTP_POST},     {{"HEAD", 4}, HTTP_HEAD},
-	    {{"PUT", 3}, HTTP_PUT}, {{"DELETE", 6}, HTTP_DELETE}, {{"OPTIONS", 7}, HTTP_OPTIONS},
-	};
-	for (size_t i = 0; i < COUNT_OF(methods); i++)
-		if (str_eq(name, methods[i].name)) return methods[i].method;
-	return HTTP_OTHER;
-}
-
 /* "http://host/path" names the same as "/path" here: one daemon serves one host. Leaves `target` at the path; a missing
  * path is stood for by a slash of "//". */
 static bool skip_authority(struct str *target)
@@ -108,29 +94,13 @@ static bool read_request_line(struct http1_head_parser *parser, const char *base
 	struct str target = {first + 1, (size_t)(last - first - 1)};
 	struct str version = {last + 1, (size_t)(line.ptr + line.len - last - 1)};
 	if (!http1_is_token(method)) return bad(parser, "the method is not a token");
-	/* The preface of HTTP/2, which is not spoken on this connection. */
-	if (str_eq(method, STR("PRI"))) return bad(parser, "HTTP/2 is not spoken here");
-	parser->head.method = method_of(method);
+	/* Half the preface of HTTP/2, or a whole one on a connection that is not HTTP/2's. */
+	if (str_eq(method, STR("PRI"))) return bad(parser, "not the preface of HTTP/2");
+	parser->head.method = head_method(method);
 	return read_version(parser, version) && read_target(parser, base, target);
 }
 
 /* ── fields ──────────────────────────────────────────────────────────────── */
-
-static int known_field(struct str name)
-{
-	static const struct str names[HEAD_KNOWN_COUNT] = {
-	    [HEAD_HOST] = {"host", 4},
-	    [HEAD_CONTENT_LENGTH] = {"content-length", 14},
-	    [HEAD_TRANSFER_ENCODING] = {"transfer-encoding", 17},
-	    [HEAD_CONNECTION] = {"connection", 10},
-	    [HEAD_EXPECT] = {"expect", 6},
-	    [HEAD_CONTENT_ENCODING] = {"content-encoding", 16},
-	    [HEAD_ORIGIN] = {"origin", 6},
-	};
-	for (int i = 0; i < HEAD_KNOWN_COUNT; i++)
-		if (names[i].len == name.len && str_eq_nocase(names[i], name)) return i;
-	return -1;
-}
 
 static bool read_content_length(struct http1_head_parser *parser, struct str value)
 {
@@ -202,7 +172,7 @@ static bool read_field(struct http1_head_parser *parser, const char *base, struc
 		return refuse(parser, PROBLEM_HEADERS_TOO_LARGE, "too many header fields"), false;
 	struct str name = {line.ptr, colon};
 	struct str value = trim_blanks(line.ptr + colon + 1, line.ptr + line.len);
-	int known = known_field(name);
+	int known = head_known_field(name);
 	if (known >= 0 && !read_known(parser, (enum head_known)known, value)) return false;
 	head->fields[head->field_count++] = (struct head_field){ref_to(base, name), ref_to(base, value)};
 	if (known >= 0 && !head->known[known]) head->known[known] = (uint8_t)head->field_count;

@@ -115,7 +115,8 @@ static void decide_close(struct http1 *h1)
 	const struct conn *conn = h1->conn;
 	const struct conf_limits *limits = settings_limits(conn->worker->settings);
 	bool keeps = head->minor == 1 ? !head->wants_close : head->wants_keep_alive && !head->wants_close;
-	if (!keeps || conn->worker->is_draining || conn->served + 1 >= limits->requests_per_connection)
+	bool is_old = conn->age_us && worker_now(conn->worker) >= conn->age_us;
+	if (!keeps || is_old || conn->worker->is_draining || conn->served + 1 >= limits->requests_per_connection)
 		h1->must_close = true;
 }
 

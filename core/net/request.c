@@ -36,6 +36,17 @@ size_t request_body_cap(const struct http_request *request)
 					: settings_limits(request->conn->worker->settings)->body_bytes;
 }
 
+/* gRPC at a path that is nobody's is answered in gRPC's own way, where the carrier can. */
+static void match_unknown(struct http_request *request)
+{
+	const struct str grpc = STR("application/grpc");
+	struct str type = STR_NONE;
+	const struct route *route = router_unknown_duplex(request->conn->worker->options->router);
+	if (!route || !request->carrier->duplex_begin || request->head->method != HTTP_POST) return;
+	if (!head_find(request->head, request->base, STR("content-type"), &type) || type.len < grpc.len) return;
+	if (str_eq_nocase(str_of(type.ptr, grpc.len), grpc)) request->match.route = route;
+}
+
 void request_begin(struct http_request *request, struct conn *conn, const struct head *head, const char *base)
 {
 	const struct worker *worker = conn->worker;
@@ -48,9 +59,10 @@ void request_begin(struct http_request *request, struct conn *conn, const struct
 	request->on_abort = NULL;
 	request->received_at_us = clock_wall_us();
 	request->ip_text[0] = '\0';
-	request->stream.is_open = false;
+	request->stream.is_open = request->duplex.is_open = false;
 	router_match(worker->options->router, text_at(base, head->path), head->method, conn->endpoint->is_admin,
 		     &request->match);
+	if (!request->match.route) match_unknown(request);
 	request->arena.cap = request_body_cap(request) * ARENA_PER_BODY + ARENA_SPARE;
 }
 
@@ -58,6 +70,12 @@ void request_end(struct http_request *request)
 {
 	request->conn = NULL;
 	if (request->arena.blocks) arena_reset(&request->arena);
+}
+
+void request_shed(struct http_request *request)
+{
+	arena_fini(&request->arena);
+	arena_init(&request->arena, ARENA_BLOCK, ARENA_SPARE);
 }
 
 /* ── dispatch ────────────────────────────────────────────────────────────── */
@@ -99,7 +117,7 @@ void request_dispatch(struct http_request *request, const char *base, struct str
 	const struct proxies *proxies = settings_proxies(request->conn->worker->settings);
 	if (proxies->count || proxies->trusts_unix) find_client(request);
 	if (route)
-		route->handler(request, route->ctx);
+		(route->duplex ? route->duplex : route->handler)(request, route->ctx);
 	else if (request->match.allowed && (request->head->method != HTTP_OPTIONS || !cors_preflight(request)))
 		reply_options(request, request->match.allowed);
 	else if (request->match.allowed)

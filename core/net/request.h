@@ -9,6 +9,7 @@
 
 #define REQUEST_MAGIC    0x71657268u
 #define STREAM_MAGIC     0x6d727473u
+#define DUPLEX_MAGIC     0x6c707564u
 #define REPLY_FIELDS_MAX 24
 
 struct http_carrier {
@@ -20,6 +21,16 @@ struct http_carrier {
 	void (*stream_end)(struct http_stream *stream);
 	/* An abort handler was set: for a client that has left already. */
 	void (*watch_abort)(struct http_request *request);
+	/* NULL, all of them, where answers have no trailers. */
+	void (*duplex_begin)(struct http_request *request);
+	void (*duplex_consume)(struct http_duplex *duplex, size_t len);
+	void (*duplex_reply)(struct http_duplex *duplex, int status, struct str content_type);
+	int (*duplex_write)(struct http_duplex *duplex, struct str data);
+	size_t (*duplex_room)(const struct http_duplex *duplex);
+	/* The trailers live as long as the request. */
+	void (*duplex_end)(struct http_duplex *duplex, struct str content_type, const struct http_trailer *trailers,
+			   size_t count);
+	void (*duplex_reset)(struct http_duplex *duplex);
 };
 
 struct http_stream {
@@ -28,6 +39,15 @@ struct http_stream {
 	bool was_high; /* output passed the low-water mark: on_drain is due when it falls below */
 	struct http_request *request;
 	struct http_stream_events events;
+	void *ctx;
+};
+
+struct http_duplex {
+	uint32_t magic;
+	bool is_open; /* neither ended nor closed */
+	bool has_replied;
+	struct http_request *request;
+	struct http_duplex_events events;
 	void *ctx;
 };
 
@@ -52,6 +72,7 @@ struct http_request {
 	int64_t received_at_us;
 	char ip_text[IP_TEXT_SIZE]; /* when X-Forwarded-For was believed, else empty */
 	struct http_stream stream;
+	struct http_duplex duplex;
 };
 
 void request_init(struct http_request *request, const struct http_carrier *carrier);
@@ -59,6 +80,8 @@ void request_fini(struct http_request *request);
 /* A new request whose head is at `base`; finds its route. */
 void request_begin(struct http_request *request, struct conn *conn, const struct head *head, const char *base);
 void request_end(struct http_request *request); /* its arena is emptied */
+/* Nobody asks for anything of it any more, though it stays: gives its arena's memory back. */
+void request_shed(struct http_request *request);
 /* The whole body is there and nothing moves any more: calls the handler, or answers OPTIONS, 404 and 405. */
 void request_dispatch(struct http_request *request, const char *base, struct str body);
 /* The client has left before the answer: false when nobody asked to be told. */

@@ -25,6 +25,7 @@ struct router {
 	struct place *buckets[BUCKETS];
 	struct place *patterns, **patterns_end;
 	struct entry *added, **added_end;
+	struct route unknown_duplex;
 };
 
 int router_new(struct router **out)
@@ -99,7 +100,7 @@ static struct place *add_place(struct router *router, struct str path)
 int router_add(struct router *router, const struct route *route)
 {
 	struct str path = without_slash(str_from(route->path));
-	CHECK(path.len > 0 && path.ptr[0] == '/' && route->methods && route->handler);
+	CHECK(path.len > 0 && path.ptr[0] == '/' && route->methods && !route->handler != !route->duplex);
 	struct place *place = find_place(router, path);
 	for (struct entry *other = place ? place->entries : NULL; other; other = other->next_here)
 		if (other->route.methods & route->methods) return ERR_EXISTS;
@@ -117,6 +118,18 @@ int router_add(struct router *router, const struct route *route)
 	*router->added_end = entry;
 	router->added_end = &entry->next_added;
 	return OK;
+}
+
+void router_set_unknown_duplex(struct router *router, void (*duplex)(struct http_request *req, void *ctx), void *ctx)
+{
+	CHECK(!router->unknown_duplex.duplex);
+	router->unknown_duplex =
+	    (struct route){.methods = HTTP_POST, .path = "", .duplex = duplex, .ctx = ctx, .scope = ""};
+}
+
+const struct route *router_unknown_duplex(const struct router *router)
+{
+	return router->unknown_duplex.duplex ? &router->unknown_duplex : NULL;
 }
 
 void router_each(const struct router *router, void (*fn)(void *ctx, const struct route *route), void *ctx)

@@ -17,6 +17,8 @@ struct route_match {
 /* `is_admin`: whether admin-only routes can be seen. A literal segment wins over a {name}. */
 void router_match(const struct router *router, struct str path, unsigned method, bool is_admin,
 		  struct route_match *out);
+/* What router_set_unknown_duplex set, as a route of no path; or NULL. */
+const struct route *router_unknown_duplex(const struct router *router);
 #define METHODS_TEXT_SIZE 64
 /* "GET, HEAD, OPTIONS" of a set of methods, for Allow. */
 struct str methods_text(unsigned methods, char out[METHODS_TEXT_SIZE]);

@@ -18,8 +18,8 @@ struct tls {
 	bool is_broken; /* after a fatal error OpenSSL forbids a shutdown */
 };
 
-/* The protocols spoken here, in ALPN's wire form. */
-static const uint8_t protocols[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+/* The protocols spoken here, in ALPN's wire form, what we like most first. */
+static const uint8_t protocols[] = {2, 'h', '2', 8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
 
 static int choose_protocol(SSL *ssl, const uint8_t **out, uint8_t *out_len, const uint8_t *in, unsigned in_len,
 			   void *arg)

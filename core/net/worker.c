@@ -12,6 +12,7 @@
 #include "net/acceptor.h"
 #include "net/endpoint.h"
 #include "net/http1.h"
+#include "net/http2.h"
 
 #define SPARE_SIZE_MAX ((size_t)32 * 1024)
 
@@ -305,8 +306,7 @@ static void free_held(struct worker *worker)
 {
 	while (worker->held) {
 		struct conn *conn = worker->held;
-		http1_forget(conn);
-		conn_release(conn);
+		conn->protocol->forget(conn);
 	}
 }
 
@@ -322,6 +322,7 @@ void worker_fini(struct worker *worker)
 		loop_free(worker->loop);
 	}
 	http1_free_spares(worker);
+	http2_free_spares(worker);
 	while (worker->spare_count > 0) buf_fini(&worker->spares[--worker->spare_count]);
 	buf_fini(&worker->scratch);
 	settings_unref(worker->settings);

@@ -19,6 +19,7 @@
 
 struct endpoint;
 struct http1;
+struct http2_stream;
 struct acceptor;
 
 struct worker {
@@ -46,6 +47,8 @@ struct worker {
 	size_t spare_count;
 	struct http1 *spare_http1;
 	size_t spare_http1_count;
+	struct http2_stream *spare_streams;
+	size_t spare_stream_count;
 	struct buf scratch; /* for building one answer's body */
 
 	pthread_t thread;

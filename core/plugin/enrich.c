@@ -190,6 +190,7 @@ static void run_one(struct enrich_chain *chain, struct enricher *enricher)
 	if (rc == CDPD_OK || (rc == CDPD_ENRICH_DROP && view->is_dropped)) {
 		enricher->errors_in_row = 0;
 		view->is_dropped = rc == CDPD_ENRICH_DROP;
+		if (view->is_dropped) metric_add(enricher->drops, 1);
 		return;
 	}
 	view->is_dropped = false;

@@ -15,9 +15,16 @@ static int path_cmp(struct str a, struct str b)
 /* The first item not before `path`. */
 static size_t lower_bound(const struct enrich_values *values, struct str path)
 {
-	size_t at = 0;
-	while (at < values->count && path_cmp(values->items[at].path, path) < 0) at++;
-	return at;
+	size_t low = 0, high = values->count;
+	if (high && path_cmp(values->items[high - 1].path, path) < 0) return high; /* most are set in order */
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (path_cmp(values->items[middle].path, path) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 const struct enrich_value *enrich_values_get(const struct enrich_values *values, struct str path)
@@ -50,48 +57,114 @@ int enrich_values_set(struct enrich_values *values, const struct enrich_value *v
 	return OK;
 }
 
-static void write_value(struct json_out *out, const struct enrich_value *value)
+/* A piece of the output: room was reserved for all of it, so that bytes are just put. */
+struct piece {
+	struct buf *buf;
+	char *start, *at;
+	size_t room; /* of the whole, at most */
+	int status;
+};
+
+static void begin(struct piece *piece)
+{
+	if (piece->status == OK) piece->status = buf_reserve(piece->buf, piece->room, &piece->start);
+	if (piece->status != OK) return;
+	piece->at = piece->start;
+}
+
+static void end(struct piece *piece)
+{
+	if (piece->status == OK) buf_commit(piece->buf, (size_t)(piece->at - piece->start));
+}
+
+static void put(struct piece *piece, struct str text)
+{
+	memcpy(piece->at, text.ptr, text.len);
+	piece->at += text.len;
+}
+
+/* What has to be escaped, and numbers, go the long way. */
+static void put_otherwise(struct piece *piece, const struct enrich_value *value, struct str text)
+{
+	end(piece);
+	if (piece->status == OK) {
+		piece->status = value ? json_write_double(piece->buf, value->number) : json_write_str(piece->buf, text);
+	}
+	begin(piece);
+}
+
+static void put_text(struct piece *piece, struct str text)
+{
+	if (!json_is_plain(text)) {
+		put_otherwise(piece, NULL, text);
+		return;
+	}
+	*piece->at++ = '"';
+	put(piece, text);
+	*piece->at++ = '"';
+}
+
+static void put_value(struct piece *piece, const struct enrich_value *value)
 {
 	switch (value->kind) {
-	case CDPD_VALUE_STRING: jo_str(out, value->text); break;
-	case CDPD_VALUE_NUMBER: jo_double(out, value->number); break;
-	case CDPD_VALUE_BOOL: jo_bool(out, value->number != 0); break;
-	case CDPD_VALUE_JSON: jo_raw(out, value->text); break;
-	case CDPD_VALUE_NONE: jo_null(out); break;
+	case CDPD_VALUE_STRING: put_text(piece, value->text); break;
+	case CDPD_VALUE_NUMBER: put_otherwise(piece, value, STR_NONE); break;
+	case CDPD_VALUE_BOOL: put(piece, value->number != 0 ? STR("true") : STR("false")); break;
+	case CDPD_VALUE_JSON: put(piece, value->text); break;
+	case CDPD_VALUE_NONE: put(piece, STR("null")); break;
 	}
 }
 
-static size_t steps_of(struct str path, struct str steps[PLUGIN_STEPS_MAX])
+/* How far `path` goes down the objects that are open for `open`: the bytes both share up to a dot. */
+static size_t shared(struct str open, struct str path)
 {
-	size_t count = 0, start = 0;
-	for (size_t i = 0; i <= path.len && count < PLUGIN_STEPS_MAX; i++) {
-		if (i < path.len && path.ptr[i] != '.') continue;
-		steps[count++] = str_of(path.ptr + start, i - start);
-		start = i + 1;
+	size_t len = 0;
+	for (size_t i = 0; i < open.len && i < path.len && open.ptr[i] == path.ptr[i]; i++) {
+		if (path.ptr[i] == '.') len = i + 1;
 	}
-	return count;
+	return len;
+}
+
+static void close_objects(struct piece *piece, struct str open, size_t from)
+{
+	for (; from < open.len; from++) {
+		if (open.ptr[from] == '.') *piece->at++ = '}';
+	}
+}
+
+/* The keys of `path` from `at` on, each with its object but the last. */
+static void put_keys(struct piece *piece, struct str path, size_t at)
+{
+	for (const char *dot = ""; dot && piece->status == OK;) {
+		const char *start = path.ptr + at;
+		dot = memchr(start, '.', path.len - at);
+		size_t len = dot ? (size_t)(dot - start) : path.len - at;
+		put_text(piece, str_of(start, len));
+		if (piece->status == OK) put(piece, dot ? STR(":{") : STR(":"));
+		at += len + 1;
+	}
 }
 
 int enrich_values_write(const struct enrich_values *values, struct buf *buf)
 {
-	struct json_out out;
-	struct str open[PLUGIN_STEPS_MAX], steps[PLUGIN_STEPS_MAX];
-	size_t depth = 0; /* objects open below the outermost */
-	json_out_init(&out, buf);
-	jo_object(&out);
-	for (size_t i = 0; i < values->count; i++) {
-		size_t count = steps_of(values->items[i].path, steps), same = 0;
-		while (same < depth && same + 1 < count && str_eq(open[same], steps[same])) same++;
-		for (; depth > same; depth--) jo_end_object(&out);
-		for (; depth + 1 < count; depth++) {
-			jo_key(&out, steps[depth]);
-			jo_object(&out);
-			open[depth] = steps[depth];
-		}
-		jo_key(&out, steps[count - 1]);
-		write_value(&out, &values->items[i]);
+	/* Beside texts and paths: quotes, a colon, a brace and a comma each step, a brace to close it. */
+	struct piece piece = {.buf = buf, .room = values->bytes + values->count * (PLUGIN_STEPS_MAX * 6 + 16) + 16};
+	struct str open = STR_NONE; /* the path before: its objects are open */
+	begin(&piece);
+	if (piece.status == OK) *piece.at++ = '{';
+	for (size_t i = 0; i < values->count && piece.status == OK; i++) {
+		struct str path = values->items[i].path;
+		size_t same = shared(open, path);
+		close_objects(&piece, open, same);
+		if (i) *piece.at++ = ',';
+		put_keys(&piece, path, same);
+		if (piece.status == OK) put_value(&piece, &values->items[i]);
+		open = path;
 	}
-	for (; depth > 0; depth--) jo_end_object(&out);
-	jo_end_object(&out);
-	return out.status;
+	if (piece.status == OK) {
+		close_objects(&piece, open, 0);
+		*piece.at++ = '}';
+	}
+	end(&piece);
+	return piece.status;
 }

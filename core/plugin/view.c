@@ -212,6 +212,19 @@ static bool is_whole_part(struct str path, const struct cdpd_event *event, struc
 	return true;
 }
 
+/* An event that brings its own address or agent has it in its context, and only there. */
+static int give_own_field(struct enrich_view *view, enum field_head head, struct cdpd_value *out)
+{
+	static const struct field_path own_ip = {.text = {"context.ip", 10}, .rest = {"ip", 2}},
+				       own_agent = {.text = {"context.userAgent", 17}, .rest = {"userAgent", 9}};
+	struct str text = own_field(view->event, head);
+	struct json value;
+	bool is_there;
+	if (text.len || (head != FIELD_IP && head != FIELD_USER_AGENT)) return give_text(text, out);
+	int rc = find(view, 2, head == FIELD_IP ? &own_ip : &own_agent, &value, &is_there);
+	return rc == OK && is_there && json_type(value) == JSON_STRING ? give_json(view, value, out) : rc;
+}
+
 int enrich_view_get(struct enrich_view *view, const struct field_path *path, struct cdpd_value *out)
 {
 	static const size_t parts[] = {
@@ -221,7 +234,7 @@ int enrich_view_get(struct enrich_view *view, const struct field_path *path, str
 	bool is_there;
 	*out = (struct cdpd_value){.kind = CDPD_VALUE_NONE, .text = {"", 0}};
 	if (path->head == FIELD_ENRICHMENT) return give_enrichment(view, path->rest, out);
-	if (path->head > FIELD_ENRICHMENT) return give_text(own_field(view->event, path->head), out);
+	if (path->head > FIELD_ENRICHMENT) return give_own_field(view, path->head, out);
 	if (path->head == FIELD_ROOT && is_whole_part(path->text, view->event, &text)) {
 		if (text.len) *out = (struct cdpd_value){.kind = CDPD_VALUE_JSON, .text = sdk_str(text)};
 		return OK;

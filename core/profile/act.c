@@ -237,7 +237,9 @@ static int tell_derived(struct people *people, const struct moved *moved, uint64
 		struct person *person = moved->items[i]->person;
 		if (person->is_told) continue;
 		person->is_told = true;
-		int rc = component_tell_consents(people, &person->made, seq, t);
+		int rc = component_announce(people, CHANGE_IDENTIFIER, &person->made.head->id, person->now.members,
+					    person->now.count, seq, t);
+		if (!rc) rc = component_tell_consents(people, &person->made, seq, t);
 		if (!rc) rc = segments_profile_changed(people, person->made.head, seq, t);
 		if (rc) return rc;
 	}

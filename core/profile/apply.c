@@ -2,6 +2,7 @@
 #include "profile/block.h"
 #include "profile/consent_fold.h"
 #include "profile/erase.h"
+#include "profile/expiry.h"
 #include "profile/feature_eval.h"
 #include "profile/link.h"
 #include "profile/origin.h"
@@ -113,6 +114,10 @@ static int put_trait(struct application *app, const struct row_trait *trait)
 	int rc = trait_put(app->rows[0], trait, true, arena, &put);
 	if (rc || put == TRAIT_LOST) return rc;
 	app->took_trait |= put == TRAIT_TAKEN;
+	if (put == TRAIT_TAKEN && trait->origin.len) {
+		rc = expiry_note(app->people, origin_expiry(trait->origin), &app->rows[0]->id, app->context.t);
+		if (rc) return rc;
+	}
 	if (put == TRAIT_TAKEN)
 		cache_grow(&app->people->cache,
 			   app->row_count * (trait->name.len + trait->value.len + trait->origin.len));
@@ -131,7 +136,10 @@ static int put_object(struct application *app, struct json object, const struct 
 	struct json value, hidden;
 	struct str name;
 	uint8_t origin[ORIGIN_MAX];
-	bool is_declared = app->context.event->flags & EVENT_DECLARED;
+	uint32_t flags = app->context.event->flags;
+	enum provenance provenance = flags & EVENT_DECLARED   ? PROVENANCE_DECLARED
+				     : flags & EVENT_INFERRED ? PROVENANCE_INFERRED
+							      : PROVENANCE_OBSERVED;
 	for (json_iter_start(object, &it); json_next_member(&it, &name, &value);) {
 		if (over && json_get(*over, name, &hidden)) continue;
 		buf_clear(&people->json);
@@ -142,7 +150,7 @@ static int put_object(struct application *app, struct json object, const struct 
 					  .origin = form ? str_of(origin, answered_form_origin(form, name, origin))
 							 : STR_NONE,
 					  .stamp = stamp,
-					  .provenance = is_declared ? PROVENANCE_DECLARED : PROVENANCE_OBSERVED};
+					  .provenance = provenance};
 		rc = put_trait(app, &trait);
 		if (rc) return rc;
 	}

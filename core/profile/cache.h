@@ -20,7 +20,10 @@ struct slot {
 	size_t index; /* in the table */
 	bool is_dirty, is_viewed;
 	bool has_new_members; /* joined or split: values may have gone */
-	uint64_t cause_seq;   /* last event that changed the profile it heads */
+	bool
+	    has_expired; /* traits that ran out were told: what else is said of them at the end must be said whatever it was before */
+	bool is_forgotten;  /* the feed said that this profile is no more: should it be back, everything is told anew */
+	uint64_t cause_seq; /* last event that changed the profile it heads */
 	int64_t cause_t;
 	struct membership *membership; /* of the profile it heads; NULL: nobody asked yet */
 };

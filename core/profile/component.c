@@ -184,6 +184,14 @@ int component_tell_consents(struct people *people, const struct component_made *
 
 /* ── telling ─────────────────────────────────────────────────────────────── */
 
+int component_forget(struct people *people, const struct fragment_id *profile)
+{
+	struct slot *slot;
+	int rc = cache_slot(&people->cache, profile, &slot);
+	if (!rc) slot->is_forgotten = true;
+	return rc;
+}
+
 int component_tell_merged(struct people *people, const struct fragment_id *from, const struct fragment_id *into,
 			  uint64_t seq, int64_t t)
 {
@@ -203,7 +211,8 @@ int component_tell_merged(struct people *people, const struct fragment_id *from,
 	if (out.status) return out.status;
 	struct change change = {.kind = CHANGE_MERGED, .cause_seq = seq, .t = t, .body = buf_str(&people->json)};
 	memcpy(change.profile, into->bytes, sizeof change.profile);
-	return people_append_change(people, &change);
+	int rc = people_append_change(people, &change);
+	return rc ? rc : component_forget(people, from);
 }
 
 int component_tell_split(struct people *people, const struct fragment_id *from, const struct fragment_id *into,
@@ -228,7 +237,10 @@ int component_tell_split(struct people *people, const struct fragment_id *from, 
 	if (out.status) return out.status;
 	struct change change = {.kind = CHANGE_SPLIT, .cause_seq = seq, .t = t, .body = buf_str(&people->json)};
 	memcpy(change.profile, from->bytes, sizeof change.profile);
-	return people_append_change(people, &change);
+	int rc = people_append_change(people, &change);
+	for (size_t i = 0; i < into_count; i++)
+		if (fragment_id_eq(from, &into[i])) return rc;
+	return rc ? rc : component_forget(people, from);
 }
 
 int component_announce(struct people *people, enum change_kind kind, const struct fragment_id *profile,

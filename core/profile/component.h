@@ -45,6 +45,8 @@ MUST_USE int component_join(struct people *people, const struct component *a, co
 /* merged{from,into}; nothing when they are the same. */
 MUST_USE int component_tell_merged(struct people *people, const struct fragment_id *from,
 				   const struct fragment_id *into, uint64_t seq, int64_t t);
+/* The feed says that there is no such profile any more. */
+MUST_USE int component_forget(struct people *people, const struct fragment_id *profile);
 /* split{from,into[]} */
 MUST_USE int component_tell_split(struct people *people, const struct fragment_id *from, const struct fragment_id *into,
 				  size_t into_count, uint64_t seq, int64_t t);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
+#include "profile/expiry.h"
 #include "profile/link_row.h"
 
 /* ── reading an act ──────────────────────────────────────────────────────── */
@@ -124,7 +125,7 @@ int consent_act_read(struct people *people, uint64_t seq, struct consent_act *ac
 struct told {
 	const struct consent *now;
 	enum consent_state state, previous;
-	bool is_by_link;
+	const char *cause;
 };
 
 static int append_change(struct people *people, const uint8_t profile[16], const struct told *told, uint64_t seq,
@@ -151,7 +152,7 @@ static int append_change(struct people *people, const uint8_t profile[16], const
 		jo_time(&out, told->now->expires);
 	}
 	jo_key(&out, STR("cause"));
-	jo_str(&out, told->is_by_link ? STR("link") : STR("act"));
+	jo_str(&out, str_from(told->cause));
 	jo_end_object(&out);
 	if (out.status) return out.status;
 	struct change change = {.kind = CHANGE_CONSENT, .cause_seq = seq, .t = t, .body = buf_str(&people->json)};
@@ -166,7 +167,7 @@ static int tell_differences(struct people *people, const struct row *old, const 
 	for (size_t i = 0; i < new->consents.count; i++) {
 		const struct consent *now = &new->consents.items[i];
 		const struct consent *was = consent_lookup(&old->consents, now->purpose, now->channel);
-		struct told told = {now, consent_state_at(now, t), consent_state_at(was, t), true};
+		struct told told = {now, consent_state_at(now, t), consent_state_at(was, t), "link"};
 		int rc = told.state == told.previous ? OK : append_change(people, new->id.bytes, &told, seq, t);
 		if (rc) return rc;
 	}
@@ -184,10 +185,17 @@ int consent_tell(struct people *people, const struct row *old, const struct row 
 		enum consent_state before = consent_state_at(&was, t);
 		if (now) was.basis = now->basis;
 		was.expires = now ? now->expires : 0;
-		struct told told = {&was, consent_state_at(now, t), before, true};
+		struct told told = {&was, consent_state_at(now, t), before, "link"};
 		if (told.state != told.previous) rc = append_change(people, new->id.bytes, &told, seq, t);
 	}
 	return rc;
+}
+
+int consent_tell_expired(struct people *people, const uint8_t profile[16], const struct consent *grant, uint64_t seq,
+			 int64_t t)
+{
+	const struct told told = {grant, CONSENT_EXPIRED, grant->state, "time"};
+	return append_change(people, profile, &told, seq, t);
 }
 
 /* ── an act ──────────────────────────────────────────────────────────────── */
@@ -262,13 +270,14 @@ int consent_act_apply(struct people *people, const struct consent_act *act, stru
 	if (!rc && act->has_token)
 		rc = consent_token_use(people->txn, &people->tables, act->token_expires, act->token_id, record.position,
 				       t);
+	if (!rc && record.expires) rc = expiry_note(people, record.expires, &rows[0]->id, t);
 	for (size_t i = 0; i < count && !rc; i++) {
 		rc = consent_put(&rows[i]->consents, &record, arena, &is_taken);
 		if (is_taken) rows[i]->is_cold_changed = true;
 		cache_grow(&people->cache, 256);
 	}
 	if (rc || !is_taken) return rc;
-	struct told told = {&record, consent_state_at(&record, t), previous, false};
+	struct told told = {&record, consent_state_at(&record, t), previous, "act"};
 	return append_change(people, head->id.bytes, &told, record.position, t);
 }
 

@@ -33,6 +33,9 @@ MUST_USE int consent_joins(struct store_txn *txn, store_db links, struct row *co
 			   struct arena *arena, struct joins **out);
 /* What a link (or its undoing) changed of what a profile allows: a change for each (purpose, channel). `old` and `new` are the rows
  * that showed and show the profile; cold sections decoded. */
+/* A grant of the profile has run out. */
+MUST_USE int consent_tell_expired(struct people *people, const uint8_t profile[16], const struct consent *grant,
+				  uint64_t seq, int64_t t);
 MUST_USE int consent_tell(struct people *people, const struct row *old, const struct row *new, uint64_t seq, int64_t t);
 
 enum consent_stage { STAGE_INGEST, STAGE_ENRICH /* asynchronous enrichers */ };

@@ -117,6 +117,30 @@ static int tell_gone_traits(struct draft *draft, const struct row *old, const st
 	return OK;
 }
 
+/* NULL: a value that had run out when it came took the place of one that counted. */
+static int tell_trait(struct draft *draft, struct str name, const struct row_trait *winner)
+{
+	open_draft(draft);
+	jo_key(&draft->out, name);
+	if (!winner) {
+		jo_raw(&draft->out, STR("{\"value\":null}"));
+		return end_value(draft);
+	}
+	jo_object(&draft->out);
+	jo_key(&draft->out, STR("value"));
+	jo_raw(&draft->out, winner->value);
+	jo_key(&draft->out, STR("provenance"));
+	jo_str(&draft->out, str_from(provenance_name(winner->provenance)));
+	jo_end_object(&draft->out);
+	return end_value(draft);
+}
+
+static bool is_shown_alike(const struct row_trait *a, const struct row_trait *b)
+{
+	if (!a || !b) return !a && !b;
+	return a->provenance == b->provenance && str_eq(a->value, b->value);
+}
+
 static int compare_traits(struct people *people, const struct slot *slot, const struct row *old, const struct row *new)
 {
 	struct draft draft = {.people = people, .slot = slot, .kind = CHANGE_TRAIT};
@@ -126,18 +150,14 @@ static int compare_traits(struct people *people, const struct slot *slot, const 
 	}
 	for (size_t i = 0; i < new->trait_count; i = trait_next_name(new, i)) {
 		const struct row_trait *winner = trait_in_force(new, i, slot->cause_t);
-		if (!winner) continue;
-		const struct row_trait *was = old ? trait_winner(old, winner->name, slot->cause_t) : NULL;
-		if (was && was->provenance == winner->provenance && str_eq(was->value, winner->value)) continue;
-		open_draft(&draft);
-		jo_key(&draft.out, winner->name);
-		jo_object(&draft.out);
-		jo_key(&draft.out, STR("value"));
-		jo_raw(&draft.out, winner->value);
-		jo_key(&draft.out, STR("provenance"));
-		jo_str(&draft.out, str_from(provenance_name(winner->provenance)));
-		jo_end_object(&draft.out);
-		int rc = end_value(&draft);
+		struct str name = new->traits[i].name;
+		/* What ran out in this transaction and had been replaced before was not told. */
+		const struct row_trait *before = old ? trait_winner(old, name, people->committed.applied_t) : NULL;
+		const struct row_trait *since =
+		    before && before->origin.len ? trait_winner(old, name, slot->cause_t) : before;
+		if (!slot->has_expired && is_shown_alike(before, winner) && is_shown_alike(since, winner)) continue;
+		if (!winner && slot->has_new_members) continue; /* told as gone */
+		int rc = tell_trait(&draft, name, winner);
 		if (rc) return rc;
 	}
 	return close_draft(&draft);
@@ -170,8 +190,9 @@ static int append_one(struct people *people, const struct slot *slot)
 {
 	struct row *old, *new = current_view(slot);
 	if (!new) return OK;
-	bool with_cold = new->is_cold_decoded && (new->is_cold_changed || slot->has_new_members);
+	bool with_cold = new->is_cold_decoded && (new->is_cold_changed || slot->has_new_members || slot->is_forgotten);
 	int rc = original_view(people, slot, with_cold, &old);
+	if (slot->is_forgotten) old = NULL;
 	if (!rc && with_cold) rc = compare_traits(people, slot, old, new);
 	return rc ? rc : compare_features(people, slot, old, new);
 }

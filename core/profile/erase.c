@@ -4,6 +4,7 @@
 #include "profile/change_row.h"
 #include "profile/component.h"
 #include "profile/consent_log.h"
+#include "profile/expiry.h"
 #include "profile/link.h"
 #include "profile/link_row.h"
 #include "profile/outcome_row.h"
@@ -122,7 +123,8 @@ static int forget(struct erasing *erasing, const struct row_member *member)
 	struct slot *slot;
 	int rc = find(erasing->people, &member->id, &slot);
 	if (rc) return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
-	rc = forget_links(erasing, &member->id, member->identifier);
+	rc = expiry_forget(erasing->people, slot);
+	if (!rc) rc = forget_links(erasing, &member->id, member->identifier);
 	if (!rc) rc = consent_words_forget(erasing->people->txn, &erasing->people->tables, &member->id);
 	return rc ? rc : cache_delete(&erasing->people->cache, slot, false);
 }
@@ -159,7 +161,9 @@ static int tell(struct erasing *erasing, const struct component *component, cons
 	struct change change = {
 	    .kind = CHANGE_ERASED, .cause_seq = erasing->seq, .t = erasing->t, .body = buf_str(&people->json)};
 	memcpy(change.profile, component->head->id.bytes, sizeof change.profile);
-	return people_append_change(people, &change);
+	int rc = people_append_change(people, &change);
+	if (rc || (remaining && fragment_id_eq(remaining, &component->head->id))) return rc;
+	return component_forget(people, &component->head->id);
 }
 
 /* What had joined them may be gone with the erased: from here on this stands for it, so that deciding again joins them too. */
@@ -194,6 +198,9 @@ static int regroup(struct erasing *erasing, struct row_member *members, size_t c
 	if (!rc) rc = component_make(people, members, count, erasing->seq, erasing->t, &made);
 	if (!rc) rc = erased_head_put(people->txn, people->tables.erased, &made.head->id, erasing->seq);
 	if (!rc && old_stays) rc = component_drop(people, &old_head->id);
+	if (!rc)
+		rc = component_announce(people, CHANGE_IDENTIFIER, &made.head->id, members, count, erasing->seq,
+					erasing->t);
 	if (!rc) rc = component_tell_consents(people, &made, erasing->seq, erasing->t);
 	if (!rc && made.head != old_head) rc = segments_profile_changed(people, old_head, erasing->seq, erasing->t);
 	return rc ? rc : segments_profile_changed(people, made.head, erasing->seq, erasing->t);

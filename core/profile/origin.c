@@ -27,11 +27,16 @@ int origin_decode(struct str bytes, struct trait_origin *out)
 	return in.is_bad || in.at != in.end ? ERR_CORRUPT : OK;
 }
 
-bool origin_is_expired(struct str origin, int64_t now)
+int64_t origin_expiry(struct str origin)
 {
 	struct trait_origin read;
-	if (origin.len == 0 || origin_decode(origin, &read) != OK) return false;
-	return read.expires_at > 0 && now >= read.expires_at;
+	return origin.len == 0 || origin_decode(origin, &read) != OK ? 0 : read.expires_at;
+}
+
+bool origin_is_expired(struct str origin, int64_t now)
+{
+	int64_t at = origin_expiry(origin);
+	return at > 0 && now >= at;
 }
 
 static bool text_of(struct json object, struct str key, struct str *out)

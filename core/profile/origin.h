@@ -12,6 +12,7 @@
 size_t origin_encode(const struct trait_origin *origin, uint8_t out[ORIGIN_MAX]);
 /* Borrows `bytes`. ERR_CORRUPT. */
 MUST_USE int origin_decode(struct str bytes, struct trait_origin *out);
+int64_t origin_expiry(struct str origin); /* 0: never */
 /* Has the value run out at `now`? One without an origin never does. */
 bool origin_is_expired(struct str origin, int64_t now);
 

@@ -438,11 +438,16 @@ static int is_old_outcome(struct people *people, struct str key, struct str valu
 	return OK;
 }
 
+static bool is_leased(const struct people *people, const struct change *change, int64_t bound)
+{
+	return change->seq > people_leased(people) && change->t >= bound - PEOPLE_LEASE_US;
+}
+
 static int is_old_change(struct people *people, struct str key, struct str value, int64_t bound, bool *out)
 {
 	struct change change;
 	int rc = change_decode(key, value, &change);
-	*out = !rc && change.t < bound;
+	*out = !rc && change.t < bound && !is_leased(people, &change, bound);
 	if (*out) people->working.changes_floor = change.seq;
 	return rc;
 }

@@ -7,6 +7,7 @@
 #include "profile/cache.h"
 #include "profile/checkpoint.h"
 #include "profile/identity.h"
+#include "profile/scan.h"
 
 struct tables {
 	store_db rows, links, outcomes, changes, meta;
@@ -43,6 +44,7 @@ struct people {
 	_Atomic uint64_t applied, last_change, epoch;
 	_Atomic int64_t applied_t;
 	_Atomic uint64_t verdicts[OUTCOME_VERDICT_COUNT];
+	_Atomic uint64_t leases[PEOPLE_LEASES]; /* scan.h */
 };
 
 /* Where a compacted copy of the profiles is made. */

@@ -15,7 +15,7 @@ static int state_read(struct store_txn *txn, store_db meta, struct segment_state
 	struct str value;
 	struct sealed sealed;
 	memset(out, 0, sizeof *out);
-	out->next_due = INT64_MAX;
+	out->next_due = out->next_expiry = INT64_MAX;
 	int rc = store_get(txn, meta, KEY_STATE, &value);
 	if (rc == ERR_NOT_FOUND) return OK;
 	if (!rc) rc = sealed_open(KEY_STATE, value, &sealed);
@@ -50,6 +50,8 @@ static void make_metrics(struct segments *segments)
 	segments->entered = metric_get(METRIC_COUNTER, name, "direction=\"entered\"", help);
 	segments->exited = metric_get(METRIC_COUNTER, name, "direction=\"exited\"", help);
 	segments->fired = metric_get(METRIC_COUNTER, "cdpd_due_fired_total", NULL, "Due times of profiles that came.");
+	segments->expired = metric_get(METRIC_COUNTER, "cdpd_expiries_fired_total", NULL,
+				       "Moments at which consents or answers of somebody ran out.");
 	segments->next_due = metric_get(METRIC_GAUGE, "cdpd_due_next_timestamp_seconds", NULL,
 					"When the next profile is due, in Unix time; 0: none is.");
 	segments->scanned = metric_get(METRIC_COUNTER, "cdpd_segment_scan_profiles_total", NULL,
@@ -115,8 +117,10 @@ int segments_load(struct people *people, struct store_txn *txn)
 	if (rc) return rc;
 	rc = due_first(txn, segments->tables.due, &segments->committed.next_due, &profile);
 	if (rc && rc != ERR_NOT_FOUND) return rc;
+	rc = due_first(txn, segments->tables.expiries, &segments->committed.next_expiry, &profile);
+	if (rc && rc != ERR_NOT_FOUND) return rc;
 	segments->working = segments->committed;
-	segments->is_due_known = true;
+	segments->is_due_known = segments->is_expiry_known = true;
 	publish(people);
 	return OK;
 }
@@ -125,7 +129,7 @@ void segments_begin(struct people *people)
 {
 	struct segments *segments = people->segments;
 	segments->working = segments->committed;
-	segments->is_due_known = true;
+	segments->is_due_known = segments->is_expiry_known = true;
 	segments->is_scan_waiting = false;
 	segments->loaded = NULL;
 }

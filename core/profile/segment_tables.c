@@ -6,7 +6,8 @@
 int segment_tables_open(struct store_env *env, struct segment_tables *out)
 {
 	int rc = store_db_open(env, "members", 0, &out->members);
-	return rc ? rc : store_db_open(env, "due", 0, &out->due);
+	if (!rc) rc = store_db_open(env, "due", 0, &out->due);
+	return rc ? rc : store_db_open(env, "expiries", 0, &out->expiries);
 }
 
 static void put_be64(uint8_t *out, uint64_t value)

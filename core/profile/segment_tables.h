@@ -4,7 +4,9 @@
  *            key  segment key u64 BE                      value  sealed header · count u64 · name
  *   due      key  due time i64, sign flipped, BE · profile id 16    value  sealed header
  *
- * A profile is in `due` at most once. The rows are the truth: both can be told from them. */
+ *   expiries  as `due`, with the id of a fragment: core/profile/expiry.h
+ *
+ * A profile is in `due` at most once. The rows are the truth: all three can be told from them. */
 #pragma once
 
 #include "profile/people.h"
@@ -12,7 +14,7 @@
 #define MEMBER_KEY_SIZE 24
 
 struct segment_tables {
-	store_db members, due;
+	store_db members, due, expiries;
 };
 
 MUST_USE int segment_tables_open(struct store_env *env, struct segment_tables *out);

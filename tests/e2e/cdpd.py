@@ -67,7 +67,7 @@ class Daemon:
         self.data = self.folder / "data"
         self.build = build
         self.wrapper = list(wrapper)
-        self.env = {**os.environ, **(env or {})}
+        self.env = {"ASAN_OPTIONS": "quarantine_size_mb=16", **os.environ, **(env or {})}  # memory is measured
         self.config_file = self.folder / "cdpd.yaml"
         tokens = self.folder / "tokens.yaml"
         tokens.write_text(TOKENS)

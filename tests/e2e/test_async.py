@@ -2,11 +2,13 @@
 providers do."""
 
 import contextlib
+import http.client
 import http.server
 import json
 import os
 import shutil
 import socket
+import subprocess
 import threading
 import time
 
@@ -446,6 +448,28 @@ def test_private_addresses_are_refused(stopped, provider):
     assert provider.seen == [], "nobody came"
 
 
+def test_connections_and_requests_are_limited(stopped, provider):
+    """20 a second: a burst of two, then one each 50 ms. Never more than two at a time."""
+    inside, most, lock = [0], [0], threading.Lock()
+
+    def answer(handler):
+        with lock:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+        time.sleep(0.02)
+        with lock:
+            inside[0] -= 1
+        say(handler)
+
+    provider.answer = answer
+    with_fetcher(stopped, provider, "", ", http: {{allow: [127.0.0.1], connections: 2, requests_per_second: 20}}").start()
+    began = time.monotonic()
+    for n in range(40):
+        stopped.track("u1", "Paris", f"m{n}")
+    fetched(stopped, 40)
+    assert time.monotonic() - began >= 1.5 and most[0] <= 2 and len(provider.seen) == 40
+
+
 def test_a_redirect_is_judged_like_a_request(stopped, provider):
     other = Provider(say)
     provider.answer = lambda handler: say(handler, 302, Location=f"http://127.0.0.2:{other.server_port}/elsewhere")
@@ -550,3 +574,55 @@ def test_a_stop_does_not_wait_for_a_service_that_hangs(stopped, provider):
     wait_for(stopped, lambda: posted(provider) == ["m1"])
     assert stopped.stop(30) == 0
     stopping.set()
+
+
+def test_an_answer_that_crashes_the_fold_ends_the_wait(stopped):
+    """Twice, then the answer is left out, visibly; the event waits for nothing any more, its neighbours count."""
+    with_asker(stopped, "say: crash-now, until: 1", features=FEATURES + "  - {{name: boom, type: crasher, field: enrichment.asker.said}}\n")
+    shutil.copy(TEST_PLUGINS / "crasher.so", stopped.folder / "plugins")
+    os.chmod(stopped.folder / "plugins" / "crasher.so", 0o755)
+    stopped.start()
+    with contextlib.suppress(OSError, http.client.HTTPException):  # the crash may overtake the answer
+        stopped.track("u1", "A", "m1")
+    deaths = 0
+    while deaths < 2:
+        stopped.process.wait(30)
+        deaths += 1
+        stopped.process.stdout.close()
+        stopped.spawn()
+    stopped.kill()
+    with_asker(stopped, features=FEATURES + "  - {{name: boom, type: crasher, field: enrichment.asker.said}}\n")
+    stopped.start()
+    stopped.track("u1", "A", "m2")
+    wait_for(stopped, lambda: features(stopped).get("heard") == 1)
+    assert features(stopped)["events"] == 2 and metric(stopped, "cdpd_quarantined_total", "") >= 1
+    wait_for(stopped, lambda: metric(stopped, "cdpd_awaits", "") == 0)
+
+
+@pytest.mark.parametrize(
+    "enrichers,complaint",
+    [
+        ("- {{plugin: campaign, events: [A]}}", "'events' is for asynchronous enrichers, 'campaign' is none"),
+        ("- {{plugin: campaign, fail: closed}}", "'fail' is for asynchronous enrichers, 'campaign' is none"),
+        ("- {{plugin: asker, fail: perhaps}}", "open"),
+        ("- {{plugin: asker, deadlin: 1s}}", "did you mean 'deadline'"),
+        ("- {{plugin: asker, http: {{allow: ['10.0.0.0/99']}}}}", "'10.0.0.0/99' is neither a network"),
+        ("- {{plugin: asker}}\n  - {{plugin: asker}}", "asker"),
+        ("- {{plugin: asker, max_wait: 0}}", "max_wait"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_its_line(stopped, enrichers, complaint):
+    with_asker(stopped, names=())
+    text = stopped.config_file.read_text().replace("{", "{{").replace("}", "}}").replace("  - {{plugin: campaign}}", "  " + enrichers)
+    stopped.write_config(text)
+    run = subprocess.run(stopped.command("-n"), capture_output=True, text=True, timeout=60, cwd=stopped.folder)
+    assert run.returncode == 1 and complaint in run.stderr and "cdpd.yaml:" in run.stderr, run.stderr
+
+
+def test_sync_enrichers_change_at_a_restart_only(stopped):
+    with_asker(stopped).start()
+    text = stopped.config_file.read_text().replace("{", "{{").replace("}", "}}")
+    stopped.write_config(text.replace("  - {{plugin: campaign}}\n", ""))
+    stopped.reload()
+    wait_for(stopped, lambda: "can only change at a restart" in stopped.log_text())
+    assert [p["kind"] for p in stopped.get("/v1/admin/plugins").json["plugins"]] == ["enrich", "enrich_async"]

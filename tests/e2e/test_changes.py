@@ -4,7 +4,7 @@ import json
 import time
 import urllib.parse
 
-from cdpd import ADMIN_TOKEN
+from cdpd import ADMIN_TOKEN, SERVER_KEY, running
 
 
 class Stream:
@@ -108,7 +108,6 @@ def test_a_position_of_the_journal_is_refused(cdpd):
 
 
 def test_cursors_of_another_store_are_gone(cdpd):
-    from cdpd import running
     with running() as other:
         other.track("u1", "A")
         stream = Stream(other, "?since=start")
@@ -140,3 +139,22 @@ def test_tail_shows_events_as_they_are_applied(cdpd):
         if data.get("messageId") == "live-1":
             break
     assert data["outcome"]["verdict"] == "applied"
+
+
+def test_what_runs_out_is_told_when_it_does():
+    purposes = "consent:\n  purposes:\n    - {{name: newsletter, channels: [email]}}\n"
+    with running(extra=purposes) as daemon:
+        stream = Stream(daemon, "?kind=consent")
+        until = time.time() + 3
+        said = {"person": "user_id:u1", "purpose": "newsletter", "state": "granted", "expires_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(until))}
+        while True:  # the purposes are in force once the fold has come to their definition
+            answer = daemon.post("/v1/consents", said, key=SERVER_KEY)
+            if answer.status == 200:
+                break
+        _, _, granted = stream.next()
+        _, _, expired = stream.next()
+        assert granted["state"] == "granted" and (expired["state"], expired["previous"], expired["cause"]) == ("expired", "granted", "time")
+        assert expired["expiresAt"].startswith(said["expires_at"][:-1])
+        # Nobody wrote anything meanwhile: the journal's own tick brought it, and not before its time.
+        assert time.time() >= int(until)
+        stream.close()

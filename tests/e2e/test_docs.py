@@ -164,6 +164,7 @@ def quickstart(changes="", files=None):
             (conf / name).write_text(text)
         daemon = Daemon(folder)
         daemon.data = pathlib.Path(folder) / "data"
+        (pathlib.Path(folder) / "build").symlink_to(BUILD)  # the demo databases are made there
         daemon.config_file = conf / "quickstart.yaml"
         daemon.config_file.write_text(QUICKSTART + changes)
         daemon.start("--set", "listen.http=127.0.0.1:0", "--set", f"plugins.path={BUILD}/plugins", "--set", "journal.disk_free_min=1MiB", "--set", "journal.ballast=1MiB")

@@ -1,6 +1,8 @@
 """Merge and unmerge by people: over HTTP and cdpctl, dry runs, refusals, history, and what a crash leaves."""
 
 import json
+import socket
+import struct
 import subprocess
 import time
 
@@ -132,6 +134,22 @@ def test_what_was_acknowledged_survives_a_crash(tmp_path):
     finally:
         if cdpd.process.poll() is None:
             cdpd.kill()
+
+
+def test_who_asks_and_leaves_is_not_waited_for(cdpd):
+    """The act goes on without them; the daemon touches nothing of theirs afterwards, and stops as it should."""
+    visitor_and_customer(cdpd)
+    body = json.dumps({"a": "user_id:u1", "b": "anonymous_id:a1"}).encode()
+    for number in range(60):
+        verb = ("merge", "unmerge")[number % 2]
+        head = f"POST /v1/profiles/{verb} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        with cdpd.socket() as connection:
+            connection.sendall(head + body)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+    # The last of those may stand behind ours and part the two again before we look.
+    while act(cdpd, "merge", "user_id:u1", "anonymous_id:a1").status != 200:
+        time.sleep(0.05)
+    assert cdpd.stop() == 0 and "Sanitizer" not in cdpd.log_text()
 
 
 def test_cdpctl(cdpd):

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import urllib.parse
 
-from cdpd import ADMIN_TOKEN, READ_TOKEN, ROOT, WRITE_KEY, basic
+from cdpd import ADMIN_TOKEN, BUILD, READ_TOKEN, ROOT, WRITE_KEY, basic
 
 
 def anonymous_then_signed_in(cdpd, who="u1", visitor="a1"):
@@ -176,9 +176,11 @@ def test_cdpctl_shows_people_and_traces(cdpd):
 
 def test_the_quickstart_day(stopped):
     """What packaging/quickstart.sh plays, with its own configuration."""
+    for name, folder in {"build": BUILD, "conf": ROOT / "conf"}.items():  # it runs in the tree's root
+        (stopped.folder / name).symlink_to(folder)
     stopped.config_file = ROOT / "conf" / "quickstart.yaml"
-    overrides = {"listen.http": "127.0.0.1:0", "store.path": stopped.data, "tokens_file": ROOT / "conf" / "quickstart-tokens.yaml",
-                 "destinations.0.options.directory": stopped.folder / "export", "journal.disk_free_min": "1MiB", "journal.ballast": "1MiB"}
+    overrides = {"listen.http": "127.0.0.1:0", "store.path": stopped.data, "destinations.0.options.directory": stopped.folder / "export",
+                 "journal.disk_free_min": "1MiB", "journal.ballast": "1MiB"}
     stopped.start(*[word for key, value in overrides.items() for word in ("--set", f"{key}={value}")])
 
     def read(path):
@@ -190,6 +192,13 @@ def test_the_quickstart_day(stopped):
     anna = read("/v1/profiles/user_id:anna")
     assert anna["features"]["orders"] == 2 and len(anna["features"]["favourites"]["values"]) == 3
     assert anna["traits"]["plan"]["value"] == "premium"
+    assert (anna["features"]["country"], anna["features"]["city"]) == ("US", "Seattle")
+    assert (anna["features"]["browser"], anna["features"]["came_from"]) == ("Mobile Safari", "search")
+    assert anna["features"]["visits_in_the_rain"] == 2
+    visit = [e["enrichment"] for e in read("/v1/profiles/user_id:anna/events?limit=100")["events"] if e["messageId"] == "till-anna-0"][0]
+    assert visit["geo"]["city"] == "Seattle" and visit["weather"]["precipitation_mm"] == 27.4 and visit["weather"]["provider"] == "archive"
+    orders = [e["enrichment"]["currency"] for e in read("/v1/profiles/user_id:anna/events?limit=100")["events"] if e.get("event") == "Order Completed"]
+    assert len(orders) == 2 and all(order["base"] == "USD" and order["from"] == "EUR" and order["total"] > 0 for order in orders)
     assert anna["traits"]["size"]["provenance"] == "declared" and anna["traits"]["welcome.passed"]["value"] is True
     assert {i["namespace"] for i in anna["identifiers"]} == {"user_id", "email", "anonymous_id"}
     assert [c["state"] for c in anna["consents"]] == ["granted"]

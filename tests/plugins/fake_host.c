@@ -1,6 +1,7 @@
 #include "fake_host.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,27 +10,42 @@
 
 #include <cmocka.h>
 
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER; /* plugins may log from threads of their own */
+
 static void fake_log(struct cdpd_instance *fake, enum cdpd_log_level level, const char *fmt, ...)
 {
 	va_list args;
 	(void)level;
+	pthread_mutex_lock(&log_lock);
 	va_start(args, fmt);
 	vsnprintf(fake->log, sizeof fake->log, fmt, args);
 	va_end(args);
 	fake->log_count++;
+	pthread_mutex_unlock(&log_lock);
+}
+
+bool fake_has_logged(struct cdpd_instance *fake, const char *part)
+{
+	pthread_mutex_lock(&log_lock);
+	bool has = strstr(fake->log, part) != NULL;
+	pthread_mutex_unlock(&log_lock);
+	return has;
 }
 
 static int fake_counter(struct cdpd_instance *fake, const char *name, const char *help)
 {
 	assert_non_null(name);
 	assert_non_null(help);
+	assert_true(fake->counter_count < FAKE_MAX);
+	snprintf(fake->counters[fake->counter_count], sizeof fake->counters[0], "%s", name);
 	return fake->counter_count++;
 }
 
 static void fake_count(struct cdpd_instance *fake, int metric, uint64_t n)
 {
 	assert_true(metric >= 0 && metric < fake->counter_count);
-	fake->counted[metric] += n;
+	__atomic_fetch_add(&fake->counted[metric], n,
+			   __ATOMIC_RELAXED); /* plugins may count from threads of their own */
 }
 
 static void fake_observe(struct cdpd_instance *fake, int metric, int64_t us)
@@ -74,10 +90,11 @@ static int64_t fake_conf_int(const struct cdpd_conf *conf, const char *name)
 	int64_t value = strtoll(option_text(conf, name), &end, 10);
 	if (strcmp(end, "MB") == 0) return value * 1000000;
 	if (strcmp(end, "MiB") == 0) return value << 20;
+	if (strcmp(end, "ms") == 0) return value * 1000;
 	if (strcmp(end, "s") == 0) return value * 1000000;
-	if (strcmp(end, "m") == 0) return value * 60 * 1000000;
-	if (strcmp(end, "h") == 0) return value * 3600 * 1000000;
-	if (strcmp(end, "d") == 0) return value * 86400 * 1000000;
+	if (strcmp(end, "m") == 0) return value * 60000000;
+	if (strcmp(end, "h") == 0) return value * 3600000000;
+	if (strcmp(end, "d") == 0) return value * 86400000000;
 	assert_string_equal(end, "");
 	return value;
 }
@@ -104,6 +121,7 @@ static struct cdpd_str fake_conf_item(const struct cdpd_conf *conf, const char *
 {
 	const char *text = option_text(conf, name);
 	for (; index > 0 && *text; text++) index -= *text == ',';
+	text += strspn(text, " ");
 	return (struct cdpd_str){text, strcspn(text, ",")};
 }
 
@@ -140,6 +158,7 @@ static int fake_event_info(struct cdpd_instance *fake, const struct cdpd_event *
 	    .size = sizeof *out,
 	    .utc_offset_min = event->has_offset ? event->utc_offset_min : 32767,
 	    .time_us = event->time_us,
+	    .received_us = event->received_us,
 	};
 	return CDPD_OK;
 }
@@ -298,15 +317,46 @@ void fake_bytes(struct cdpd_event *event, const char *path, const void *ptr, siz
 	    (struct fake_field){path, {.kind = CDPD_VALUE_STRING, .text = {ptr, len}}};
 }
 
+static void add_field(struct cdpd_event *event, const char *path, struct cdpd_value value)
+{
+	assert_true(event->field_count < FAKE_MAX);
+	event->fields[event->field_count++] = (struct fake_field){path, value};
+}
+
+void fake_number(struct cdpd_event *event, const char *path, const char *text)
+{
+	add_field(event, path, (struct cdpd_value){CDPD_VALUE_NUMBER, strtod(text, NULL), str(text)});
+}
+
+void fake_json(struct cdpd_event *event, const char *path, const char *text)
+{
+	add_field(event, path, (struct cdpd_value){CDPD_VALUE_JSON, 0, str(text)});
+}
+
+uint64_t fake_counted(struct cdpd_instance *fake, const char *name)
+{
+	for (int i = 0; i < fake->counter_count; i++) {
+		if (strcmp(fake->counters[i], name) == 0) return __atomic_load_n(&fake->counted[i], __ATOMIC_RELAXED);
+	}
+	fail_msg("no counter %s", name);
+	return 0;
+}
+
+void fake_expect(const struct cdpd_instance *fake, const char *path, const char *text)
+{
+	const struct fake_set *set = fake_get(fake, path);
+	if (!text) {
+		if (set) fail_msg("%s was set to %.*s", path, (int)set->len, set->text);
+		return;
+	}
+	if (!set) fail_msg("%s was not set", path);
+	if (set->len != strlen(text) || memcmp(set->text, text, set->len) != 0)
+		fail_msg("%s is %.*s, not %s", path, (int)set->len, set->text, text);
+}
+
 void fake_text(struct cdpd_event *event, const char *path, const char *text)
 {
 	fake_bytes(event, path, text, strlen(text));
-}
-
-void fake_json(struct cdpd_event *event, const char *path, const char *json)
-{
-	fake_text(event, path, json);
-	event->fields[event->field_count - 1].value.kind = CDPD_VALUE_JSON;
 }
 
 const struct fake_set *fake_get(const struct cdpd_instance *fake, const char *path)

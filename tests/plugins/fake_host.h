@@ -13,7 +13,7 @@ struct fake_field {
 struct cdpd_event { /* what the test says an event holds */
 	struct fake_field fields[FAKE_MAX];
 	size_t field_count;
-	int64_t time_us;
+	int64_t time_us, received_us;
 	bool has_offset; /* else the offset is unknown */
 	int16_t utc_offset_min;
 };
@@ -51,6 +51,7 @@ struct cdpd_instance { /* the fake itself */
 	struct fake_set sets[FAKE_MAX];
 	size_t set_count;
 	uint64_t counted[FAKE_MAX];
+	char counters[FAKE_MAX][48];
 	int counter_count;
 	cdpd_timer_fn timer;
 	void *timer_ctx;
@@ -71,10 +72,15 @@ int fake_create(struct cdpd_instance *fake, const struct fake_option *options, s
 void fake_destroy(struct cdpd_instance *fake);
 void fake_close(struct cdpd_instance *fake);
 
+bool fake_has_logged(struct cdpd_instance *fake, const char *part);  /* in the last line */
+uint64_t fake_counted(struct cdpd_instance *fake, const char *name); /* of a counter of the plugin's */
 void fake_text(struct cdpd_event *event, const char *path, const char *text);
+void fake_number(struct cdpd_event *event, const char *path, const char *text);
 void fake_bytes(struct cdpd_event *event, const char *path, const void *ptr, size_t len);
 void fake_json(struct cdpd_event *event, const char *path, const char *json); /* an object or array, minified */
 /* What enrich set at `path`, NULL: nothing. */
 const struct fake_set *fake_get(const struct cdpd_instance *fake, const char *path);
+/* Fails the test unless `path` was set to `text`; NULL: was not set. */
+void fake_expect(const struct cdpd_instance *fake, const char *path, const char *text);
 int fake_enrich(struct cdpd_instance *fake, struct cdpd_event *event); /* forgets earlier sets */
 enum cdpd_verdict fake_export(struct cdpd_instance *fake, const struct cdpd_record *records, size_t count);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -14,8 +15,8 @@ static int setup(void **state)
 {
 	(void)state;
 	fake_open(&fake, "campaign");
-	static const struct fake_option options[] = {{"click_ids", "partner_click,Other"}};
-	return fake_create(&fake, options, 1);
+	static const struct fake_option options[] = {{"click_ids", "partner_click,Other"}, {"referrer", "false"}};
+	return fake_create(&fake, options, 2);
 }
 
 static int teardown(void **state)
@@ -127,6 +128,7 @@ static void test_the_sdk_wins_whole_but_click_ids_count(void **state)
 {
 	(void)state;
 	struct cdpd_event event = {.field_count = 0};
+	fake_json(&event, "context.campaign", "{\"source\":\"sdk\",\"name\":\"from sdk\"}");
 	fake_text(&event, "context.campaign.source", "sdk");
 	fake_text(&event, "context.campaign.name", "from sdk");
 	fake_text(&event, "context.page.url", "?utm_source=url&utm_term=url&ysclid=9");
@@ -225,8 +227,124 @@ static void test_too_many_click_ids_are_refused(void **state)
 	fake_close(&other);
 }
 
+/* ── where from ──────────────────────────────────────────────────────────── */
+
+static int setup_referrer(void **state)
+{
+	(void)state;
+	static const struct fake_option options[] = {{"internal", "shop.example,pay.example"}};
+	fake_open(&fake, "campaign");
+	return fake_create(&fake, options, 1);
+}
+
+static void came_from(const char *referrer, const char *medium, const char *source, const char *term)
+{
+	struct cdpd_event event = {.field_count = 0};
+	fake_text(&event, "context.page.url", "https://www.shop.example:8443/p/1?x=1");
+	fake_text(&event, "context.page.referrer", referrer);
+	assert_int_equal(fake_enrich(&fake, &event), CDPD_OK);
+	fake_expect(&fake, "enrichment.referrer.medium", medium);
+	fake_expect(&fake, "enrichment.referrer.source", source);
+	fake_expect(&fake, "enrichment.referrer.term", term);
+}
+
+static void test_referrers(void **state)
+{
+	(void)state;
+	came_from("https://www.google.com/", "search", "Google", NULL);
+	came_from("https://www.google.co.uk/search?hl=en&q=green+tea%21", "search", "Google", "green tea!");
+	came_from("https://google.lv/url?Q=x", "search", "Google", "x");
+	came_from("https://m.yandex.ru/search/?text=%D1%87%D0%B0%D0%B9", "search", "Yandex",
+		  "\xd1\x87\xd0\xb0\xd0\xb9");
+	came_from("http://WWW.BING.COM:80/search?q=a&q=b", "search", "Bing", "a");
+	came_from("https://mail.google.com/mail/u/0/", "email", "Gmail", NULL);
+	came_from("android-app://com.google.android.gm/", "email", "Gmail", NULL);
+	came_from("https://l.facebook.com/l.php?u=x", "social", "Facebook", NULL);
+	came_from("https://t.co/abc", "social", "X", NULL);
+	came_from("https://old.reddit.com/r/tea", "social", "Reddit", NULL);
+	came_from("https://docs.google.com/document", "unknown", NULL, NULL);
+	came_from("https://google.evil.com/?q=x", "unknown", NULL, NULL);
+	came_from("https://google.com.evil.org/?q=x", "unknown", NULL, NULL);
+	came_from("https://notfacebook.com/", "unknown", NULL, NULL);
+	came_from("https://user:pass@www.bing.com/?q=x", "search", "Bing", "x");
+	came_from("https://bing.com@evil.example/?q=x", "unknown", NULL, NULL);
+	fake_expect(&fake, "enrichment.referrer.host", "evil.example");
+	came_from("https://bing.com:80@evil.example/?q=x", "unknown", NULL, NULL);
+	fake_expect(&fake, "enrichment.referrer.host", "evil.example");
+	came_from("https://shop.example/p/2", "internal", NULL, NULL);
+	came_from("https://checkout.pay.example/", "internal", NULL, NULL);
+	came_from("https://notpay.example/", "unknown", NULL, NULL);
+	came_from("", "direct", NULL, NULL);
+	came_from("about:blank", NULL, NULL, NULL);
+	came_from("https://", NULL, NULL, NULL);
+	came_from("https://\xff\xfe/", NULL, NULL, NULL);
+	came_from("https://www.google.com/search?q=%00", "search", "Google", NULL);
+	struct cdpd_event event = {.field_count = 0}; /* a server's event has no page: nothing is known */
+	assert_int_equal(fake_enrich(&fake, &event), CDPD_OK);
+	assert_int_equal(fake.set_count, 0);
+	fake_text(&event, "properties.referrer", "https://duckduckgo.com/?q=tea");
+	assert_int_equal(fake_enrich(&fake, &event), CDPD_OK);
+	fake_expect(&fake, "enrichment.referrer.source", "DuckDuckGo");
+}
+
+static void test_random_referrers_never_fail(void **state)
+{
+	(void)state;
+	static const char *const pieces[] = {"https://", ":",      "@", "/",   "?",    "q=", "&",
+					     "#",        "google", ".", "com", "www.", "%",  "\xff"};
+	unsigned seed = 9;
+	for (int round = 0; round < 20000; round++) {
+		char text[400] = "https://";
+		for (int i = 0; i < 30; i++) {
+			seed = seed * 1103515245u + 12345u;
+			strcat(text, pieces[(seed >> 16) % (sizeof pieces / sizeof pieces[0])]);
+		}
+		struct cdpd_event event = {.field_count = 0};
+		fake_text(&event, "context.page.url", text + round % 9);
+		fake_text(&event, "context.page.referrer", text);
+		assert_int_equal(fake_enrich(&fake, &event), CDPD_OK);
+	}
+}
+
+static void test_a_table_of_ones_own(void **state)
+{
+	(void)state;
+	struct cdpd_instance own;
+	char path[300];
+	const char *tmp = getenv("TMPDIR");
+	snprintf(path, sizeof path, "%s/cdpd-referrers-%d.txt", tmp ? tmp : "/tmp", getpid());
+	FILE *out = fopen(path, "w");
+	fputs("# ours\nsocial | Our Forum | forum.example bing.com | \n", out);
+	fclose(out);
+	struct fake_option options[] = {{"referrers", path}};
+	fake_open(&own, "campaign");
+	assert_int_equal(fake_create(&own, options, 1), CDPD_OK);
+	struct cdpd_event event = {.field_count = 0};
+	fake_text(&event, "context.page.referrer", "https://bing.com/?q=x");
+	assert_int_equal(fake_enrich(&own, &event), CDPD_OK);
+	fake_expect(&own, "enrichment.referrer.source", "Our Forum");
+	fake_destroy(&own);
+	out = fopen(path, "w");
+	fputs("\nfriends | Our Forum | forum.example |\n", out);
+	fclose(out);
+	assert_true(fake_create(&own, options, 1) < 0);
+	assert_true(fake_has_logged(&own, "line 2: a medium is"));
+	unlink(path);
+	assert_true(fake_create(&own, options, 1) < 0);
+	assert_true(fake_has_logged(&own, "cannot be read"));
+	fake_close(&own);
+}
+
+#define REFERRER(name) cmocka_unit_test_setup_teardown(name, setup_referrer, teardown)
+
 int main(void)
 {
+	const struct CMUnitTest referrer_tests[] = {
+	    REFERRER(test_referrers),
+	    REFERRER(test_random_referrers_never_fail),
+	    cmocka_unit_test(test_a_table_of_ones_own),
+	};
+	int failed = cmocka_run_group_tests(referrer_tests, NULL, NULL);
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_every_field_of_an_address),
 	    cmocka_unit_test(test_nothing_there_sets_nothing),
@@ -240,5 +358,5 @@ int main(void)
 	    cmocka_unit_test(test_random_bytes_never_fail),
 	    cmocka_unit_test(test_too_many_click_ids_are_refused),
 	};
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return failed + cmocka_run_group_tests(tests, setup, teardown);
 }

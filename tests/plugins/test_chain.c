@@ -82,8 +82,8 @@ static void test_campaign_from_texts_alone(void **state)
 	struct cdpd_event event = event_with("", url_context);
 	enrich_chain_run(chain, &event, NULL, &arena, &out);
 	assert_false(out.is_dropped);
-	assert_enrichment(&event,
-			  "{\"campaign\":{\"click_id\":{\"type\":\"gclid\",\"value\":\"1\"},\"source\":\"news\"}}");
+	assert_enrichment(&event, "{\"campaign\":{\"click_id\":{\"type\":\"gclid\",\"value\":\"1\"},\"source\":"
+				  "\"news\"},\"referrer\":{\"medium\":\"direct\"}}");
 	struct cdpd_event plain = event_with("{\"x\":1}", "{}"); /* nothing of the event before is left */
 	enrich_chain_run(chain, &plain, NULL, &arena, &out);
 	assert_enrichment(&plain, "");
@@ -109,8 +109,8 @@ static void test_campaign_from_the_parsed_message(void **state)
 	struct enrich_chain *chain = chain_of(plugins, 1);
 	struct cdpd_event event = event_with("", url_context);
 	enrich_chain_run(chain, &event, &root, &arena, &out);
-	assert_enrichment(&event,
-			  "{\"campaign\":{\"click_id\":{\"type\":\"gclid\",\"value\":\"1\"},\"source\":\"news\"}}");
+	assert_enrichment(&event, "{\"campaign\":{\"click_id\":{\"type\":\"gclid\",\"value\":\"1\"},\"source\":"
+				  "\"news\"},\"referrer\":{\"medium\":\"direct\"}}");
 	enrich_chain_free(chain);
 	json_reader_free(reader);
 	buf_fini(&text);
@@ -176,8 +176,8 @@ static void test_an_error_costs_only_its_own_output(void **state)
 		run_erring(chain, faults[i], &event, &out);
 		assert_int_equal(errors_of(chain, 1), before + 1); /* the fault fired */
 		assert_false(out.is_dropped);
-		assert_enrichment(
-		    &event, "{\"campaign\":{\"click_id\":{\"type\":\"gclid\",\"value\":\"1\"},\"source\":\"news\"}}");
+		assert_enrichment(&event, "{\"campaign\":{\"click_id\":{\"type\":\"gclid\",\"value\":\"1\"},\"source\":"
+					  "\"news\"},\"referrer\":{\"medium\":\"direct\"}}");
 	}
 	run_erring(chain, "nothing", &event, &out);
 	assert_has(event.enrichment, "\"erring\":{\"mark\":\"here\"}");
@@ -222,6 +222,28 @@ static void test_the_breaker_pauses_and_comes_back(void **state)
 	enricher->paused_until_us = clock_mono_us() - 1; /* the pause is over */
 	run_erring(chain, "nothing", &event, &out);
 	assert_enrichment(&event, "{\"erring\":{\"mark\":\"here\"}}");
+	enrich_chain_free(chain);
+}
+
+/* bot looks at the address's and the agent's own fields: those of the event's context when it brings them, else the connection's. */
+static void test_the_events_own_agent_is_in_its_context(void **state)
+{
+	(void)state;
+	const char *const plugins[] = {"bot"},
+			  *const seen = "{\"bot\":{\"is_bot\":true,\"name\":\"curl\",\"reason\":\"declared\"}}";
+	struct enrich_outcome out;
+	put_so(PLUGINS, "bot");
+	struct enrich_chain *chain = chain_of(plugins, 1);
+	struct cdpd_event event = event_with("", "{\"userAgent\":\"curl/8\"}");
+	enrich_chain_run(chain, &event, NULL, &arena, &out);
+	assert_enrichment(&event, seen);
+	event = event_with("", "{}");
+	event.user_agent = STR("curl/8");
+	enrich_chain_run(chain, &event, NULL, &arena, &out);
+	assert_enrichment(&event, seen);
+	event = event_with("", "{\"userAgent\":7}");
+	enrich_chain_run(chain, &event, NULL, &arena, &out);
+	assert_enrichment(&event, "");
 	enrich_chain_free(chain);
 }
 
@@ -320,6 +342,7 @@ int main(void)
 	    TEST(test_an_error_costs_only_its_own_output),
 	    TEST(test_a_drop_carries_its_reason),
 	    TEST(test_the_breaker_pauses_and_comes_back),
+	    TEST(test_the_events_own_agent_is_in_its_context),
 	    TEST(test_the_example_of_the_guide),
 	    TEST(test_no_room_for_the_enrichment),
 	    TEST(test_values_become_one_object),

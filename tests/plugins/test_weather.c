@@ -451,27 +451,32 @@ static void test_bad_archives_are_refused_with_their_line(void **state)
 
 static void test_where_the_place_comes_from(void **state)
 {
+	static const struct {
+		const char *latitude, *longitude;
+	} places[] = {
+	    {"enrichment.geo.latitude", "enrichment.geo.longitude"},
+	    {"properties.latitude", "properties.longitude"},
+	    {"properties.location.latitude", "properties.location.longitude"},
+	    {"context.location.latitude", "context.location.longitude"},
+	};
 	(void)state;
-	static const struct fake_option options[] = {{"provider", "open-meteo"},
-						     {"url", "http://127.0.0.1:1"},
-						     {"latitude_from", "properties.store.lat"},
-						     {"longitude_from", "properties.store.lon"}};
-	create(options, 4);
+	with_open_meteo();
 	struct cdpd_ticket ticket = {.event = {.time_us = NOON_SEATTLE * 1000000}};
-	fake_text(&ticket.event, "enrichment.geo.latitude", "1");
-	fake_text(&ticket.event, "enrichment.geo.longitude", "2");
-	fake_ask(&fake, &ticket);
-	assert_non_null(strstr(fake_requests[0].url, "latitude=1.0000&longitude=2.0000"));
-	fake_text(&ticket.event, "context.location.latitude", "3");
-	fake_ask(&fake, &ticket); /* half a place is none */
-	assert_int_equal(fake_request_count, 1);
-	fake_text(&ticket.event, "context.location.longitude", "4");
-	fake_ask(&fake, &ticket);
-	assert_non_null(strstr(fake_requests[1].url, "latitude=3.0000&longitude=4.0000"));
-	fake_text(&ticket.event, "properties.store.lat", "5");
-	fake_text(&ticket.event, "properties.store.lon", "-6.04");
-	fake_ask(&fake, &ticket);
-	assert_non_null(strstr(fake_requests[2].url, "latitude=5.0000&longitude=-6.0000"));
+	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) { /* each beats those before it */
+		static char latitude[4][16], longitude[4][16]; /* fields borrow them */
+		char wanted[64];
+		snprintf(latitude[i], sizeof latitude[i], "%zu", 2 * i + 1);
+		snprintf(longitude[i], sizeof longitude[i], "-%zu.04", 2 * i + 2);
+		snprintf(wanted, sizeof wanted, "latitude=%zu.0000&longitude=-%zu.0000", 2 * i + 1, 2 * i + 2);
+		size_t before = fake_request_count;
+		fake_text(&ticket.event, places[i].latitude, latitude[i]);
+		if (i > 0) fake_ask(&fake, &ticket); /* half a place is none: the one before holds, and is known */
+		assert_int_equal(fake_request_count, before);
+		fake_text(&ticket.event, places[i].longitude, longitude[i]);
+		fake_ask(&fake, &ticket);
+		assert_int_equal(fake_request_count, before + 1);
+		assert_non_null(strstr(fake_requests[before].url, wanted));
+	}
 }
 
 static void test_no_place_no_weather(void **state)
@@ -508,7 +513,6 @@ static void test_wrong_configurations(void **state)
 	} rows[] = {
 	    {{{"provider", "none"}}, 1, "archives"},
 	    {{{"provider", "openweathermap"}}, 1, "needs a key"},
-	    {{{"provider", "open-meteo"}, {"latitude_from", "properties.lat"}}, 2, "both or none"},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		assert_int_equal(fake_create(&fake, rows[i].options, rows[i].count), CDPD_ERR_INVALID);

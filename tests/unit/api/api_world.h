@@ -26,6 +26,7 @@ struct world {
 	struct people *people;
 	struct fold *fold;
 	struct ingest *ingest;
+	struct deliver *deliver; /* without destinations */
 	struct api *api;
 	struct router *router;
 	struct net *net;
@@ -83,6 +84,7 @@ static inline void world_open_store(struct world *world)
 	const struct fold_options options = {.config = world->config, .on_commit = world_on_commit, .ctx = world};
 	assert_int_equal(fold_new(world->journal, world->people, &options, &world->fold), OK);
 	assert_int_equal(ingest_new(world->journal, world->config, &world->ingest), OK);
+	assert_int_equal(deliver_new(world->journal, world->people, world->config, &world->deliver), OK);
 }
 
 static inline void world_fold(struct world *world)
@@ -105,6 +107,7 @@ static inline void world_start(struct world *world, const char *wait)
 					    .people = world->people,
 					    .fold = world->fold,
 					    .ingest = world->ingest,
+					    .deliver = world->deliver,
 					    .config = world->config,
 					    .heartbeat_ms = world_heartbeat_ms};
 	assert_int_equal(router_new(&world->router), OK);
@@ -133,6 +136,7 @@ static inline void world_stop(struct world *world)
 	api_free(world->api);
 	router_free(world->router);
 	ingest_free(world->ingest);
+	deliver_free(world->deliver);
 	fold_free(world->fold);
 	people_close(world->people);
 	journal_close(world->journal);

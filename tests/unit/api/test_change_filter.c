@@ -34,8 +34,9 @@ static struct change_filter parse(struct str kinds, struct str traits, struct st
 static bool passes(const struct change_filter *filter, enum change_kind kind, struct str body, struct str *shown)
 {
 	struct change change = {.kind = kind, .body = body};
+	struct change_look look = {.change = &change, .json = json, .text = &text, .arena = &arena};
 	bool does;
-	assert_int_equal(change_filter_look(filter, &change, json, &text, &arena, &does, shown), OK);
+	assert_int_equal(change_filter_look(filter, &look, &does, shown), OK);
 	return does;
 }
 
@@ -79,13 +80,34 @@ static void names_show_only_what_was_asked_for(void **state)
 	assert_false(passes(&filter, CHANGE_TRAIT, STR("not json"), &shown));
 }
 
-static void kind_and_name_must_both_hold(void **state)
+/* A copy of one trait needs the merges too: names narrow their own kind, given kinds the rest. */
+static void names_narrow_their_own_kind(void **state)
 {
 	(void)state;
-	struct change_filter filter = parse(STR("feature"), STR("plan"), STR_NONE);
+	struct change_filter filter = parse(STR("trait,merged,feature"), STR("plan"), STR_NONE);
 	struct str shown;
+	assert_true(passes(&filter, CHANGE_TRAIT, TRAITS, &shown));
+	assert_true(str_eq(shown, STR("{\"traits\":{\"plan\":{\"value\":\"a,b\"}}}")));
+	assert_false(passes(&filter, CHANGE_TRAIT, STR("{\"traits\":{\"city\":{}}}"), &shown));
+	assert_true(passes(&filter, CHANGE_MERGED, STR("{\"from\":\"a\"}"), &shown));
+	assert_true(passes(&filter, CHANGE_FEATURE, STR("{\"features\":{\"orders\":3}}"), &shown));
+	assert_false(passes(&filter, CHANGE_PROFILE, STR("{}"), &shown));
+	filter = parse(STR("feature"), STR("plan"), STR_NONE);
 	assert_false(passes(&filter, CHANGE_TRAIT, TRAITS, &shown));
-	assert_false(passes(&filter, CHANGE_FEATURE, STR("{\"features\":{\"orders\":3}}"), &shown));
+}
+
+/* Who wants the same gets the same bytes, and nobody else's. */
+static void equal_filters_are_known_as_such(void **state)
+{
+	(void)state;
+	struct change_filter a = parse(STR("trait,merged"), STR("plan"), STR("orders"));
+	struct change_filter same = parse(STR("merged, trait"), STR(" plan "), STR("orders"));
+	assert_true(change_filter_eq(&a, &same));
+	struct change_filter others[] = {parse(STR("trait"), STR("plan"), STR("orders")),
+					 parse(STR("trait,merged"), STR("plan,city"), STR("orders")),
+					 parse(STR("trait,merged"), STR("city"), STR("orders")),
+					 parse(STR("trait,merged"), STR("plan"), STR_NONE)};
+	for (size_t i = 0; i < COUNT_OF(others); i++) assert_false(change_filter_eq(&a, &others[i]));
 }
 
 /* What was not looked at for want of memory must not count as passed over: the stream ends there and is resumed. */
@@ -99,9 +121,11 @@ static void no_memory_is_no_answer(void **state)
 	struct str shown;
 	bool does;
 	arena_init(&none, 64, 32);
-	assert_int_equal(change_filter_look(&filter, &change, json, &text, &none, &does, &shown), ERR_NOMEM);
+	struct change_look look = {.change = &change, .json = json, .text = &text, .arena = &none};
+	assert_int_equal(change_filter_look(&filter, &look, &does, &shown), ERR_NOMEM);
 	buf_init(&little, TRAITS.len - 1);
-	assert_int_equal(change_filter_look(&filter, &change, json, &little, &arena, &does, &shown), ERR_TOO_LARGE);
+	look = (struct change_look){.change = &change, .json = json, .text = &little, .arena = &arena};
+	assert_int_equal(change_filter_look(&filter, &look, &does, &shown), ERR_TOO_LARGE);
 	assert_false(does);
 	buf_fini(&little);
 	arena_fini(&none);
@@ -132,7 +156,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(an_empty_filter_passes_everything_untouched, setup, teardown),
 	    cmocka_unit_test_setup_teardown(kinds_are_a_comma_list, setup, teardown),
 	    cmocka_unit_test_setup_teardown(names_show_only_what_was_asked_for, setup, teardown),
-	    cmocka_unit_test_setup_teardown(kind_and_name_must_both_hold, setup, teardown),
+	    cmocka_unit_test_setup_teardown(names_narrow_their_own_kind, setup, teardown),
+	    cmocka_unit_test_setup_teardown(equal_filters_are_known_as_such, setup, teardown),
 	    cmocka_unit_test_setup_teardown(no_memory_is_no_answer, setup, teardown),
 	    cmocka_unit_test_setup_teardown(unknown_kinds_and_endless_lists_are_refused, setup, teardown),
 	};

@@ -1,5 +1,7 @@
 #include "api/api_world.h"
-#include "api/feed.h"
+#include "api/feed_http.h"
+#include "profile/erase.h"
+#include "profile/scan.h"
 
 static struct world world;
 
@@ -316,6 +318,114 @@ static void a_cursor_behind_retention_is_gone(void **state)
 	assert_refused("/v1/changes", NULL, 200);
 }
 
+/* What retention passed is seen, refused, and over once the cursor was moved on. */
+static void a_subscription_behind_retention_has_expired(void **state)
+{
+	(void)state;
+	char body[256];
+	struct reply reply = ask(&world, "PUT", "/v1/subscriptions/crm", READER, "{}");
+	assert_int_equal(reply.status, 201);
+	assert_true(has_text(reply.body, "\"expired\":false"));
+	reply_free(&reply);
+	for (int i = 0; i < 3; i++) identify(i == 0 ? "u0" : i == 1 ? "u1" : "u2", "plan", "free");
+	fold_stop(world.fold);
+	world.is_folding = false;
+	assert_int_equal(people_begin(world.people), OK);
+	assert_int_equal(people_trim(world.people, 0, INT64_MAX, 1000), OK);
+	assert_int_equal(people_commit(world.people, people_applied(world.people), clock_wall_us()), OK);
+	reply = ask(&world, "GET", "/v1/subscriptions/crm", READER, NULL);
+	assert_int_equal(reply.status, 200);
+	assert_true(has_text(reply.body, "\"expired\":true"));
+	(void)snprintf(body, sizeof body, "\"gap\":%llu", (unsigned long long)people_last_change(world.people));
+	assert_true(has_text(reply.body, body));
+	reply_free(&reply);
+	reply = ask(&world, "GET", "/v1/changes?subscription=crm", READER, NULL);
+	assert_int_equal(reply.status, 410);
+	assert_true(has_text(reply.body, "snapshot"));
+	reply_free(&reply);
+	char text[POSITION_TEXT_SIZE];
+	position_format(POSITION_CHANGES,
+			(struct position){journal_epoch(world.journal), people_last_change(world.people)}, text);
+	(void)snprintf(body, sizeof body, "{\"cursor\":\"%s\"}", text);
+	reply = ask(&world, "POST", "/v1/subscriptions/crm/commit", READER, body);
+	assert_int_equal(reply.status, 200);
+	reply_free(&reply);
+	reply = ask(&world, "GET", "/v1/subscriptions/crm", READER, NULL);
+	assert_true(has_text(reply.body, "\"expired\":false"));
+	assert_true(has_text(reply.body, "\"expiries\":1"));
+	reply_free(&reply);
+	assert_refused("/v1/changes?subscription=crm", NULL, 200);
+}
+
+/* A running snapshot keeps the changes since its beginning, and no longer than it runs. */
+static void a_snapshot_leases_the_changes_since(void **state)
+{
+	(void)state;
+	identify("u0", "plan", "free");
+	uint64_t since = people_last_change(world.people);
+	int lease = people_lease_changes(world.people, since);
+	assert_true(lease >= 0);
+	identify("u1", "plan", "free");
+	fold_stop(world.fold);
+	world.is_folding = false;
+	/* Older than retention, younger than retention and the lease's bound. */
+	for (int round = 0; round < 2; round++) {
+		struct people_reader *reader;
+		uint64_t applied;
+		assert_int_equal(people_begin(world.people), OK);
+		assert_int_equal(people_trim(world.people, 0, clock_wall_us() + PEOPLE_LEASE_US / 2, 1000), OK);
+		assert_int_equal(people_commit(world.people, people_applied(world.people), clock_wall_us()), OK);
+		assert_int_equal(people_reader_new(world.people, &reader), OK);
+		assert_int_equal(people_read_begin(reader, &applied), OK);
+		assert_int_equal(people_changes_floor(reader), round == 0 ? since : people_last_change(world.people));
+		people_read_end(reader);
+		people_reader_free(reader);
+		people_end_lease(world.people, lease);
+	}
+	/* However old: a lease does not hold for ever. */
+	int leases[PEOPLE_LEASES];
+	for (int i = 0; i < PEOPLE_LEASES; i++) leases[i] = people_lease_changes(world.people, 1);
+	assert_int_equal(people_lease_changes(world.people, 1), -1);
+	for (int i = 0; i < PEOPLE_LEASES; i++) people_end_lease(world.people, leases[i]);
+	assert_true(people_leased(world.people) == UINT64_MAX);
+}
+
+/* Live feeds with the same filter, others, and one that joins late: each sees each change once, in order, through many wakes. */
+static void live_feeds_share_and_miss_nothing(void **state)
+{
+	(void)state;
+	struct stream streams[24], late;
+	for (size_t i = 0; i < COUNT_OF(streams); i++) {
+		stream_open_plain(&streams[i],
+				  i % 3 == 0   ? "/v1/changes?kind=trait"
+				  : i % 3 == 1 ? "/v1/changes?trait=plan"
+					       : "/v1/changes?kind=trait,profile",
+				  NULL);
+		next_message(&streams[i]);
+	}
+	char user[32];
+	for (int n = 0; n < 40; n++) {
+		(void)snprintf(user, sizeof user, "u%d", n);
+		identify(user, "plan", user);
+		if (n == 19) stream_open_plain(&late, "/v1/changes?since=start&trait=plan", NULL);
+	}
+	for (size_t i = 0; i < COUNT_OF(streams); i++) {
+		for (int n = 0; n < 40; n++) {
+			do next_change(&streams[i]);
+			while (strcmp(streams[i].event, "trait") != 0);
+			(void)snprintf(user, sizeof user, "\"u%d\"", n);
+			assert_non_null(strstr(streams[i].data, user));
+		}
+		stream_close(&streams[i]);
+	}
+	for (int n = 0; n < 40; n++) {
+		next_change(&late);
+		(void)snprintf(user, sizeof user, "\"u%d\"", n);
+		assert_non_null(strstr(late.data, user));
+	}
+	stream_close(&late);
+}
+
 /* Wherever the memory ends: an id whose change is not behind it would lose that change for ever. */
 static void a_message_is_whole_or_not_at_all(void **state)
 {
@@ -353,6 +463,9 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_head_request_opens_no_stream, setup, teardown),
 	    cmocka_unit_test_setup_teardown(silent_streams_beat, setup_with_short_heartbeat, teardown),
 	    cmocka_unit_test_setup_teardown(a_cursor_behind_retention_is_gone, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_subscription_behind_retention_has_expired, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_snapshot_leases_the_changes_since, setup, teardown),
+	    cmocka_unit_test_setup_teardown(live_feeds_share_and_miss_nothing, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_message_is_whole_or_not_at_all, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,10 +54,14 @@ static void check_route(void *ctx, const struct route *route)
 					      : is_export                   ? SCOPE_EXPORT
 					      : is_act                      ? SCOPE_MERGE
 									    : SCOPE_PROFILES_READ;
+			if (strcmp(route->path, "/v1/profiles/{ref}/traits") == 0 && route->methods == HTTP_POST)
+				expected = SCOPE_TRAITS_WRITE;
 			assert_int_equal(scope, expected);
 		}
 		if (strncmp(route->path, "/v1/erasures", 12) == 0) assert_int_equal(scope, SCOPE_ERASE);
 		if (strncmp(route->path, "/v1/suppressions", 16) == 0) assert_int_equal(scope, SCOPE_ERASE);
+		if (strncmp(route->path, "/v1/subscriptions", 17) == 0) assert_int_equal(scope, SCOPE_CHANGES_READ);
+		if (strncmp(route->path, "/v1/snapshot", 12) == 0) assert_int_equal(scope, SCOPE_CHANGES_READ);
 		if (strncmp(route->path, "/v1/changes", 11) == 0) assert_int_equal(scope, SCOPE_CHANGES_READ);
 	}
 	bool is_admin_path = strncmp(route->path, "/v1/admin/", 10) == 0;

@@ -34,6 +34,32 @@ static void zalloc_gives_zeros_after_reuse(void **state)
 	arena_fini(&arena);
 }
 
+static void what_is_not_needed_serves_the_next(void **state)
+{
+	struct arena arena;
+	(void)state;
+	arena_init(&arena, 1024, 0);
+	char *first = arena_alloc(&arena, 500);
+	arena_shrink(&arena, first, 500, 33);
+	char *second = arena_alloc(&arena, 100);
+	assert_ptr_equal(second, first + 48);
+	memset(first, 1, 33);
+	memset(second, 2, 100);
+	assert_int_equal(first[32], 1);
+	arena_shrink(&arena, first, 33, 10); /* not the newest: nothing happens */
+	assert_ptr_equal(arena_alloc(&arena, 10), second + 112);
+	char *large = arena_alloc(&arena, 5000); /* a block of its own */
+	arena_shrink(&arena, large, 5000, 20);
+	memset(large, 3, 20);
+	char *after = arena_alloc(&arena, 100);
+	memset(after, 4, 100);
+	assert_int_equal(large[19], 3);
+	char *empty = arena_alloc(&arena, 64);
+	arena_shrink(&arena, empty, 64, 0);
+	assert_ptr_equal(arena_alloc(&arena, 1), empty + 16);
+	arena_fini(&arena);
+}
+
 static void cap_counts_whole_blocks(void **state)
 {
 	struct arena arena;
@@ -121,6 +147,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(allocations_are_aligned_and_distinct),
 	    cmocka_unit_test(zalloc_gives_zeros_after_reuse),
+	    cmocka_unit_test(what_is_not_needed_serves_the_next),
 	    cmocka_unit_test(cap_counts_whole_blocks),
 	    cmocka_unit_test(cap_smaller_than_a_block_still_serves),
 	    cmocka_unit_test(large_allocation_does_not_waste_the_current_block),

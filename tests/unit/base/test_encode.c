@@ -66,6 +66,12 @@ static void base64_round_trips(void **state)
 		assert_ok(base64_decode(&arena, str_of(text, text_len), &out));
 		assert_int_equal(out.len, len);
 		assert_memory_equal(out.ptr, bytes, len);
+		text_len = base64_encode(bytes, len, text);
+		assert_int_equal(text_len, strlen(text));
+		assert_null(strpbrk(text, "-_="));
+		assert_ok(base64_decode(&arena, str_of(text, text_len), &out));
+		assert_int_equal(out.len, len);
+		assert_memory_equal(out.ptr, bytes, len);
 	}
 }
 

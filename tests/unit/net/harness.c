@@ -133,6 +133,118 @@ static void on_stream(struct http_request *req, void *ctx)
 	(void)pthread_mutex_unlock(&lock);
 }
 
+/* ── duplex ──────────────────────────────────────────────────────────────── */
+
+static struct duplex_state duplex;
+
+static void change(size_t *count, size_t by)
+{
+	(void)pthread_mutex_lock(&lock);
+	*count += by;
+	(void)pthread_cond_broadcast(&changed);
+	(void)pthread_mutex_unlock(&lock);
+}
+
+static void set_duplex(struct http_duplex *it)
+{
+	(void)pthread_mutex_lock(&lock);
+	duplex.duplex = it;
+	(void)pthread_cond_broadcast(&changed);
+	(void)pthread_mutex_unlock(&lock);
+}
+
+static bool asks(struct http_duplex *it, const char *word)
+{
+	return str_eq(http_query(http_duplex_request(it)), str_from(word));
+}
+
+static void on_duplex_data(void *ctx, struct str data)
+{
+	(void)ctx;
+	if (!asks(duplex.duplex, "hoard")) {
+		http_duplex_consume(duplex.duplex, data.len);
+		assert_int_equal(http_duplex_write(duplex.duplex, data), OK);
+	}
+	change(&duplex.received, data.len);
+}
+
+static void on_duplex_end(void *ctx)
+{
+	static const struct http_trailer trailers[] = {{{"x-sum", 5}, {"all", 3}}, {{"x-evil", 6}, {"a\r\nb", 4}}};
+	(void)ctx;
+	if (asks(duplex.duplex, "hoard")) return;
+	struct http_duplex *it = duplex.duplex;
+	set_duplex(NULL);
+	http_duplex_end(it, STR_NONE, trailers, COUNT_OF(trailers));
+	change(&duplex.ends, 1);
+}
+
+static void on_duplex_drain(void *ctx)
+{
+	(void)ctx;
+	change(&duplex.drains, 1);
+}
+
+static void on_duplex_close(void *ctx)
+{
+	(void)ctx;
+	set_duplex(NULL);
+	change(&duplex.closes, 1);
+}
+
+static void on_duplex_retire(void *ctx)
+{
+	(void)ctx;
+	change(&duplex.retires, 1);
+}
+
+static void on_duplex(struct http_request *req, void *ctx)
+{
+	static const struct http_duplex_events events = {.on_data = on_duplex_data,
+							 .on_end = on_duplex_end,
+							 .on_drain = on_duplex_drain,
+							 .on_close = on_duplex_close,
+							 .on_retire = on_duplex_retire};
+	static const struct http_trailer trailers[] = {{{"x-only", 6}, {"yes", 3}}};
+	(void)ctx;
+	http_set_header(req, STR("X-Kind"), STR("duplex"));
+	struct http_duplex *it = http_duplex_begin(req, &events, NULL);
+	assert_non_null(it);
+	if (asks(it, "end")) {
+		http_duplex_end(it, STR("text/plain"), trailers, 1);
+		return;
+	}
+	if (asks(it, "reset")) {
+		http_duplex_reset(it);
+		return;
+	}
+	set_duplex(it);
+	http_duplex_reply(it, 200, STR("text/plain"));
+	change(&duplex.received, 0);
+}
+
+static void on_early(struct http_request *req, void *ctx)
+{
+	(void)ctx;
+	http_reply_problem(req, PROBLEM_UNAUTHORIZED, STR_NONE, STR_NONE);
+}
+
+struct duplex_state duplex_state(void)
+{
+	(void)pthread_mutex_lock(&lock);
+	struct duplex_state now = duplex;
+	(void)pthread_mutex_unlock(&lock);
+	return now;
+}
+
+void duplex_end(void *ctx)
+{
+	struct http_duplex *it = duplex.duplex;
+	(void)ctx;
+	set_duplex(NULL);
+	http_duplex_end(it, STR_NONE, NULL, 0);
+}
+
 static void add_routes(struct router *router)
 {
 	static const struct route routes[] = {
@@ -147,6 +259,8 @@ static void add_routes(struct router *router)
 	    {.methods = HTTP_GET, .path = "/split", .handler = on_split},
 	    {.methods = HTTP_GET, .path = "/park", .handler = on_park},
 	    {.methods = HTTP_GET, .path = "/stream", .handler = on_stream},
+	    {.methods = HTTP_POST, .path = "/duplex", .duplex = on_duplex},
+	    {.methods = HTTP_POST, .path = "/duplex/early", .duplex = on_early},
 	    {.methods = HTTP_GET, .path = "/admin", .handler = on_hello, .admin_only = true},
 	};
 	for (size_t i = 0; i < COUNT_OF(routes); i++) assert_int_equal(router_add(router, &routes[i]), OK);
@@ -193,7 +307,8 @@ void server_defaults(struct server *server)
 					      .body_timeout_ms = 60000,
 					      .body_min_rate = 1024,
 					      .idle_timeout_ms = 60000,
-					      .write_timeout_ms = 60000};
+					      .write_timeout_ms = 60000,
+					      .streams_per_connection = 100};
 }
 
 static uint16_t port_of(const char *url)
@@ -212,6 +327,7 @@ void server_start(struct server *server)
 				      .worker_stop = count_stop,
 				      .ctx = server};
 	parked = (struct parked){0};
+	duplex = (struct duplex_state){0};
 	stream = NULL;
 	stream_closed = stream_drained = false;
 	assert_int_equal(net_new(&options, &server->net), OK);
@@ -260,6 +376,31 @@ static void wait_for(const bool *flag)
 	(void)pthread_mutex_lock(&lock);
 	while (!*(const volatile bool *)flag) wait_change();
 	(void)pthread_mutex_unlock(&lock);
+}
+
+static void wait_count(const size_t *count, size_t at_least)
+{
+	(void)pthread_mutex_lock(&lock);
+	while (*(const volatile size_t *)count < at_least) wait_change();
+	(void)pthread_mutex_unlock(&lock);
+}
+
+void duplex_wait(size_t received)
+{
+	wait_count(&duplex.received, received);
+	(void)pthread_mutex_lock(&lock);
+	while (!*(struct http_duplex *volatile *)&duplex.duplex) wait_change();
+	(void)pthread_mutex_unlock(&lock);
+}
+
+void duplex_wait_closed(size_t times)
+{
+	wait_count(&duplex.closes, times);
+}
+
+void duplex_wait_retired(void)
+{
+	wait_count(&duplex.retires, 1);
 }
 
 void server_on_loop(struct server *server, void (*fn)(void *ctx), void *ctx)
@@ -425,6 +566,12 @@ static size_t read_more(struct client *client)
 	client->data = client->memory = memory;
 	return receive(client);
 }
+
+bool client_more(struct client *client)
+{
+	return read_more(client) > 0;
+}
+
 void client_fill(struct client *client, size_t n)
 {
 	while (client->len < n)

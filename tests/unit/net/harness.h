@@ -25,7 +25,7 @@ struct server {
 
 /* Routes: GET /hello, POST /echo (CORS ingest), GET /params/{a}/{b}, GET /ip, GET /big?n=, GET /limited (429, CORS
  * ingest), GET /person (CORS person), GET /split (tries to split headers), GET /park (see below), GET /stream,
- * GET /admin (admin only), POST /small (cap of 10). */
+ * GET /admin (admin only), POST /small (cap of 10), POST /duplex, POST /duplex/early (see below). */
 void server_defaults(struct server *server);
 void server_start(struct server *server);
 void server_stop(struct server *server);
@@ -47,6 +47,18 @@ struct http_stream *stream_wait(void);
 void stream_wait_closed(void);
 bool stream_was_drained(void); /* and forgets it */
 void stream_wait_drained(void);
+
+/* POST /duplex: the request is taken over; "?end": and ended at once, with trailers only; "?reset": and reset. Data is echoed as it comes, and
+ * consumed unless "?hoard"; the end of the body is answered with trailers. POST /duplex/early answers 401 as others do. */
+struct duplex_state {
+	struct http_duplex *duplex; /* NULL: none, or over */
+	size_t received, drains, closes, retires, ends;
+};
+void duplex_wait(size_t received); /* until one is there and has received so much */
+void duplex_wait_closed(size_t times);
+void duplex_wait_retired(void);
+struct duplex_state duplex_state(void);
+void duplex_end(void *ctx); /* on the loop */
 
 /* Waits at most some seconds until the counter has reached the value. */
 void metric_wait(const char *name, const char *labels, int64_t at_least);
@@ -83,5 +95,6 @@ bool response_has(const struct response *response, const char *line); /* "Name: 
 /* Reads to the end; fails when it does not come in time or bytes come before it. */
 void client_expect_closed(struct client *client);
 /* Reads at least n bytes into client->data. */
+bool client_more(struct client *client); /* reads what is there, waits for something; false at the end */
 void client_fill(struct client *client, size_t n);
 struct str gzipped(size_t len, char fill); /* malloc'd: len times fill */

@@ -176,7 +176,9 @@ static void refuses_and_closes(void **state)
 	} cases[] = {
 	    {"GET /hello HTTP/1.1\r\n\r\n", 400},
 	    {"GET /hello HTTP/1.1\nHost: a\n\n", 400},
-	    {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400},
+	    {"PRI * HTTP/2.0\r\n\r\n", 400}, /* what follows is not the rest of HTTP/2's preface */
+	    {"PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n", 400},
+	    {"PRI / HTTP/1.1\r\nHost: a\r\n\r\n", 400},
 	    {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello", 400},
 	    {"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n", 400},
 	    {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1048577\r\n\r\n", 413},

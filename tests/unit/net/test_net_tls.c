@@ -159,7 +159,7 @@ static void speaks_both_versions(void **state)
 		struct secure secure;
 		const unsigned char *alpn;
 		unsigned alpn_len;
-		secure_open(&secure, versions[i], "\x02h2\x08http/1.1");
+		secure_open(&secure, versions[i], "\x02h3\x08http/1.1");
 		assert_int_equal(secure.handshake, 1);
 		assert_int_equal(SSL_version(secure.ssl), versions[i]);
 		SSL_get0_alpn_selected(secure.ssl, &alpn, &alpn_len);
@@ -177,6 +177,44 @@ static void speaks_both_versions(void **state)
 	}
 }
 
+#define PREFACE     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+#define NO_SETTINGS "\0\0\0\x04\0\0\0\0\0"
+
+static void chooses_http2_by_alpn(void **state)
+{
+	static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(versions); i++) {
+		struct secure secure;
+		const unsigned char *alpn;
+		unsigned alpn_len;
+		char frame[9];
+		secure_open(&secure, versions[i], "\x08http/1.1\x02h2");
+		assert_int_equal(secure.handshake, 1);
+		SSL_get0_alpn_selected(secure.ssl, &alpn, &alpn_len);
+		assert_int_equal(alpn_len, 2);
+		assert_memory_equal(alpn, "h2", 2);
+		assert_int_equal(SSL_write(secure.ssl, PREFACE NO_SETTINGS, 33), 33);
+		assert_int_equal(secure_read(&secure, frame, sizeof frame), sizeof frame);
+		assert_int_equal(frame[3], 4); /* SETTINGS */
+		secure_close(&secure);
+		/* Told one thing, spoken another. */
+		secure_open(&secure, versions[i], "\x02h2");
+		assert_int_equal(secure.handshake, 1);
+		secure_send(&secure, HELLO);
+		assert_int_equal(secure_read(&secure, frame, 1), 0);
+		secure_close(&secure);
+	}
+	struct secure secure;
+	char line[12];
+	secure_open(&secure, TLS1_3_VERSION, NULL);
+	assert_int_equal(secure.handshake, 1);
+	secure_send(&secure, PREFACE);
+	assert_int_equal(secure_read(&secure, line, sizeof line), sizeof line);
+	assert_memory_equal(line, "HTTP/1.1 400", sizeof line);
+	secure_close(&secure);
+}
+
 static void refuses_old_versions_and_unknown_protocols(void **state)
 {
 	struct secure secure;
@@ -186,7 +224,7 @@ static void refuses_old_versions_and_unknown_protocols(void **state)
 	secure_open(&secure, TLS1_1_VERSION, NULL);
 	assert_int_not_equal(secure.handshake, 1);
 	secure_close(&secure);
-	secure_open(&secure, TLS1_3_VERSION, "\x02h2");
+	secure_open(&secure, TLS1_3_VERSION, "\x02h3");
 	assert_int_not_equal(secure.handshake, 1);
 	secure_close(&secure);
 	client_open(&plain, &server);
@@ -313,6 +351,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(speaks_both_versions, setup, server_teardown),
+	    cmocka_unit_test_setup_teardown(chooses_http2_by_alpn, setup, server_teardown),
 	    cmocka_unit_test_setup_teardown(refuses_old_versions_and_unknown_protocols, setup, server_teardown),
 	    cmocka_unit_test_setup_teardown(takes_only_1_3_when_told, setup, server_teardown),
 	    cmocka_unit_test_setup_teardown(carries_large_answers, setup, server_teardown),

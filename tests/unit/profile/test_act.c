@@ -79,6 +79,8 @@ static void test_split_tells_what_went(void **state)
 	assert_text(view_traits(&world, "user_id:u1"), "plan=\"gold\"");
 	assert_text(view_changes(&world, before),
 		    "split {\"from\":\"<user_id:u1>\",\"into\":[\"<anonymous_id:a1>\",\"<user_id:u1>\"]}\n"
+		    "identifier {\"identifiers\":[\"anonymous_id:a1\"]}\n"
+		    "identifier {\"identifiers\":[\"user_id:u1\"]}\n"
 		    "trait {\"traits\":{\"city\":{\"value\":\"Berlin\",\"provenance\":\"observed\"},"
 		    "\"plan\":{\"value\":\"free\",\"provenance\":\"observed\"}}}\n"
 		    "feature {\"features\":{\"events\":1}}\n"

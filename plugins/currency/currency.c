@@ -1,0 +1,386 @@
+/* currency: a sync enricher that tells amounts in one base currency, by the rates of the event's day. See README.md. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cdpd_plugin.h"
+#include "rates.h"
+
+#define FIELDS_MAX 16
+#define DAY_US     INT64_C(86400000000)
+
+struct field {
+	int in, out;
+};
+
+struct currency {
+	const struct cdpd_host *host;
+	struct cdpd_instance *instance;
+	struct watched_reader *reader;
+	struct field fields[FIELDS_MAX];
+	size_t field_count;
+	int base, file_base, fallback; /* currencies; fallback -1: none */
+	char base_text[CURRENCY_LEN + 1];
+	int32_t max_age_days;
+	unsigned places;
+	int code, out_base, out_from, out_date;
+	int converted, unknown, stale, unreadable, reloads, failures;
+};
+
+static const struct decimal one = {1000000000000};
+
+/* ── one event ───────────────────────────────────────────────────────────── */
+
+static void count(const struct currency *self, int counter)
+{
+	self->host->count(self->instance, counter, 1);
+}
+
+/* What one unit of the file's own currency buys; NULL: not known, and counted. */
+static const struct decimal *rate_of(struct currency *self, const struct rates *rates, int currency, int32_t day,
+				     int32_t *oldest)
+{
+	const struct rate *rate;
+	if (currency == self->file_base) return &one;
+	switch (rates_find(rates, currency, day, &rate)) {
+	case RATE_FOUND: break;
+	case RATE_UNKNOWN: count(self, self->unknown); return NULL;
+	case RATE_NONE_YET: count(self, self->stale); return NULL;
+	}
+	if (day - rate->day > self->max_age_days) {
+		count(self, self->stale);
+		return NULL;
+	}
+	if (rate->day < *oldest) *oldest = rate->day;
+	return &rate->units;
+}
+
+static bool read_amount(const struct cdpd_value *value, struct decimal *out)
+{
+	if (value->kind != CDPD_VALUE_NUMBER && value->kind != CDPD_VALUE_STRING) return false;
+	return decimal_read(value->text.ptr, value->text.len, out);
+}
+
+static int convert(struct currency *self, struct cdpd_event *event, const struct field *field, const struct decimal *by,
+		   const struct decimal *per, bool *is_any)
+{
+	struct cdpd_value value;
+	struct decimal amount, result;
+	char text[48];
+	int rc = self->host->event_get(self->instance, event, field->in, &value);
+	if (rc != CDPD_OK || value.kind == CDPD_VALUE_NONE) return rc;
+	if (!read_amount(&value, &amount) || !decimal_scale(&amount, by, per, self->places, &result)) {
+		count(self, self->unreadable);
+		return CDPD_OK;
+	}
+	decimal_write(&result, text);
+	*is_any = true;
+	count(self, self->converted);
+	return self->host->event_set_number(self->instance, event, field->out, strtod(text, NULL));
+}
+
+static bool has_amount(struct currency *self, const struct cdpd_event *event)
+{
+	struct cdpd_value value;
+	for (size_t i = 0; i < self->field_count; i++) {
+		int rc = self->host->event_get(self->instance, event, self->fields[i].in, &value);
+		if (rc == CDPD_OK && value.kind != CDPD_VALUE_NONE) return true;
+	}
+	return false;
+}
+
+static int currency_at(struct currency *self, const struct cdpd_event *event)
+{
+	struct cdpd_value value;
+	int rc = self->host->event_get(self->instance, event, self->code, &value);
+	if (rc != CDPD_OK || value.kind != CDPD_VALUE_STRING || value.text.len == 0) return self->fallback;
+	return currency_of(value.text.ptr, value.text.len);
+}
+
+static int set_text(struct currency *self, struct cdpd_event *event, int path, const char *text)
+{
+	return self->host->event_set_text(self->instance, event, path, (struct cdpd_str){text, strlen(text)});
+}
+
+/* The calendar's inverse of a day's number. */
+static void write_day(int32_t day, char out[16])
+{
+	int32_t z = day + 719468, era = z / 146097, of_era = z - era * 146097;
+	int32_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	int32_t of_year = of_era - (365 * year + year / 4 - year / 100), m = (5 * of_year + 2) / 153;
+	int32_t month = m + (m < 10 ? 3 : -9);
+	snprintf(out, 16, "%04d-%02d-%02d", (int)(year + era * 400 + (month <= 2)) % 10000, (int)month % 100,
+		 (int)(of_year - (153 * m + 2) / 5 + 1) % 100);
+}
+
+static int describe(struct currency *self, struct cdpd_event *event, int from, int32_t oldest, bool has_date)
+{
+	char code[CURRENCY_LEN + 1] = {(char)('A' + from / 676), (char)('A' + from / 26 % 26), (char)('A' + from % 26),
+				       '\0'};
+	char date[16];
+	int rc = set_text(self, event, self->out_base, self->base_text);
+	if (rc == CDPD_OK) rc = set_text(self, event, self->out_from, code);
+	if (rc != CDPD_OK || !has_date) return rc;
+	write_day(oldest, date);
+	return set_text(self, event, self->out_date, date);
+}
+
+static int enrich(void *ctx, struct cdpd_event *event)
+{
+	struct currency *self = ctx;
+	struct cdpd_event_info info = {.size = sizeof info};
+	int is_new;
+	const struct rates *rates = watched_get(self->reader, &is_new);
+	if (!has_amount(self, event)) return CDPD_OK;
+	int from = currency_at(self, event), rc = self->host->event_info(self->instance, event, &info);
+	if (rc != CDPD_OK) return rc;
+	if (from < 0) {
+		count(self, self->unknown);
+		return CDPD_OK;
+	}
+	int32_t day = (int32_t)(info.time_us / DAY_US), oldest = INT32_MAX;
+	const struct decimal *by = &one, *per = &one;
+	if (from != self->base) {
+		per = rate_of(self, rates, from, day, &oldest);
+		if (per) by = rate_of(self, rates, self->base, day, &oldest);
+		if (!per || !by) return CDPD_OK;
+	}
+	bool is_any = false;
+	for (size_t i = 0; i < self->field_count && rc == CDPD_OK; i++)
+		rc = convert(self, event, &self->fields[i], by, per, &is_any);
+	return rc == CDPD_OK && is_any ? describe(self, event, from, oldest, oldest != INT32_MAX) : rc;
+}
+
+/* ── life ────────────────────────────────────────────────────────────────── */
+
+static void on_news(void *ctx, enum watched_news news, const char *path, const char *why)
+{
+	struct currency *self = ctx;
+	bool is_fine = news == WATCHED_LOADED;
+	count(self, is_fine ? self->reloads : self->failures);
+	if (is_fine)
+		self->host->log(self->instance, CDPD_LOG_INFO, "%s has changed, the new one is used", path);
+	else
+		self->host->log(self->instance, CDPD_LOG_WARN,
+				"%s has changed and cannot be used, the old one stays (%s)", path, why);
+}
+
+static int refuse(struct currency *self, const char *option, struct cdpd_str text, const char *why)
+{
+	self->host->log(self->instance, CDPD_LOG_ERROR, "%s: '%.*s' %s", option, (int)text.len, text.ptr, why);
+	return CDPD_ERR_INVALID;
+}
+
+static int read_currency(struct currency *self, const struct cdpd_conf *conf, const char *option, int *out)
+{
+	struct cdpd_str text = self->host->conf_text(conf, option);
+	*out = currency_of(text.ptr, text.len);
+	if (*out >= 0 || text.len == 0) return CDPD_OK;
+	return refuse(self, option, text, "is no currency of three letters");
+}
+
+/* properties.total → enrichment.currency.total; anything else keeps its whole path. */
+static int add_field(struct currency *self, struct cdpd_str path)
+{
+	char in[200], out[240];
+	if (path.len >= sizeof in) return refuse(self, "fields", path, "is too long");
+	memcpy(in, path.ptr, path.len);
+	in[path.len] = '\0';
+	const char *name = strncmp(in, "properties.", 11) == 0 ? in + 11 : in;
+	if (strcmp(name, "base") == 0 || strcmp(name, "from") == 0 || strcmp(name, "date") == 0)
+		return refuse(self, "fields", path, "has a name that currency sets itself");
+	snprintf(out, sizeof out, "enrichment.currency.%s", name);
+	struct field *field = &self->fields[self->field_count++];
+	field->in = self->host->path(self->instance, in);
+	field->out = self->host->path(self->instance, out);
+	return field->in < 0 || field->out < 0 ? refuse(self, "fields", path, "is no path of a field") : CDPD_OK;
+}
+
+static int read_fields(struct currency *self, const struct cdpd_conf *conf)
+{
+	size_t fields = self->host->conf_count(conf, "fields");
+	int rc = CDPD_OK;
+	for (size_t i = 0; i < fields && i < FIELDS_MAX && rc == CDPD_OK; i++)
+		rc = add_field(self, self->host->conf_item(conf, "fields", i));
+	return rc;
+}
+
+static int read_code_path(struct currency *self, const struct cdpd_conf *conf)
+{
+	char path[200];
+	struct cdpd_str text = self->host->conf_text(conf, "currency_field");
+	if (text.len >= sizeof path) return refuse(self, "currency_field", text, "is too long");
+	memcpy(path, text.ptr, text.len);
+	path[text.len] = '\0';
+	self->code = self->host->path(self->instance, path);
+	return self->code < 0 ? refuse(self, "currency_field", text, "is no path of a field") : CDPD_OK;
+}
+
+static int read_options(struct currency *self, const struct cdpd_conf *conf)
+{
+	const struct cdpd_host *host = self->host;
+	int rc = read_currency(self, conf, "base", &self->base);
+	if (rc == CDPD_OK) rc = read_currency(self, conf, "file_base", &self->file_base);
+	if (rc == CDPD_OK) rc = read_currency(self, conf, "default", &self->fallback);
+	if (rc == CDPD_OK) rc = read_code_path(self, conf);
+	if (rc == CDPD_OK) rc = read_fields(self, conf);
+	if (rc != CDPD_OK) return rc;
+	for (size_t i = 0; i < CURRENCY_LEN; i++)
+		self->base_text[i] = (char)(host->conf_text(conf, "base").ptr[i] & ~0x20);
+	self->max_age_days = (int32_t)(host->conf_int(conf, "max_age") / DAY_US);
+	self->places = (unsigned)host->conf_int(conf, "places");
+	return CDPD_OK;
+}
+
+static int open_rates(struct currency *self, const struct cdpd_conf *conf)
+{
+	char path[4096], why[WATCHED_WHY_MAX];
+	const struct rate *rate;
+	int is_new;
+	struct cdpd_str name = self->host->conf_text(conf, "rates");
+	if (name.len >= sizeof path) return refuse(self, "rates", name, "is too long");
+	memcpy(path, name.ptr, name.len);
+	path[name.len] = '\0';
+	self->reader = watched_open(&rates_kind, path, self->host->conf_int(conf, "reload") / 1000, on_news, self, why);
+	if (!self->reader) return refuse(self, "rates", name, why);
+	if (self->base == self->file_base) return CDPD_OK;
+	if (rates_find(watched_get(self->reader, &is_new), self->base, INT32_MAX, &rate) == RATE_FOUND) return CDPD_OK;
+	return refuse(self, "base", self->host->conf_text(conf, "base"), "is neither file_base nor among the rates");
+}
+
+static int intern(struct currency *self)
+{
+	const struct cdpd_host *host = self->host;
+	int worst = 0;
+	worst |= self->out_base = host->path(self->instance, "enrichment.currency.base");
+	worst |= self->out_from = host->path(self->instance, "enrichment.currency.from");
+	worst |= self->out_date = host->path(self->instance, "enrichment.currency.date");
+	self->converted =
+	    host->counter(self->instance, "currency_converted_total", "Amounts told in the base currency.");
+	self->unknown =
+	    host->counter(self->instance, "currency_unknown_total", "Events with amounts in no known currency.");
+	self->stale =
+	    host->counter(self->instance, "currency_stale_total", "Events without a rate that is young enough.");
+	self->unreadable =
+	    host->counter(self->instance, "currency_unreadable_total", "Amounts that are no numbers, or too large.");
+	self->reloads =
+	    host->counter(self->instance, "currency_reloads_total", "Rate files that changed and were taken.");
+	self->failures = host->counter(self->instance, "currency_reload_failures_total",
+				       "Rate files that changed and could not be used; the old ones stay.");
+	return worst < 0 ? CDPD_ERR_NOMEM : CDPD_OK;
+}
+
+static void destroy(void *ctx)
+{
+	struct currency *self = ctx;
+	watched_close(self->reader);
+	free(self);
+}
+
+static int create(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *conf,
+		  void **out)
+{
+	struct currency *self = calloc(1, sizeof *self);
+	if (!self) return CDPD_ERR_NOMEM;
+	self->host = host;
+	self->instance = instance;
+	int rc = intern(self);
+	if (rc == CDPD_OK) rc = read_options(self, conf);
+	if (rc == CDPD_OK) rc = open_rates(self, conf);
+	if (rc != CDPD_OK) {
+		destroy(self);
+		return rc;
+	}
+	*out = self;
+	return CDPD_OK;
+}
+
+static const char *const needs[] = {"properties"};
+static const char *const provides[] = {"enrichment.currency"};
+static const struct cdpd_option options[] = {
+    {
+	.name = "rates",
+	.type = CDPD_OPTION_STRING,
+	.is_required = true,
+	.min = 1,
+	.max = 4095,
+	.help = "the file of rates: date,currency,rate or the European Central Bank's eurofxref-hist.csv",
+    },
+    {
+	.name = "base",
+	.type = CDPD_OPTION_STRING,
+	.default_text = "EUR",
+	.min = 3,
+	.max = 3,
+	.help = "the currency that amounts are told in",
+    },
+    {
+	.name = "file_base",
+	.type = CDPD_OPTION_STRING,
+	.default_text = "EUR",
+	.min = 3,
+	.max = 3,
+	.help = "the currency whose unit buys what the file says",
+    },
+    {
+	.name = "fields",
+	.type = CDPD_OPTION_LIST,
+	.default_text = "properties.revenue, properties.total, properties.price, properties.value",
+	.min = 1,
+	.max = FIELDS_MAX,
+	.help = "the fields with amounts",
+    },
+    {
+	.name = "currency_field",
+	.type = CDPD_OPTION_STRING,
+	.default_text = "properties.currency",
+	.min = 1,
+	.max = 199,
+	.help = "the field that names their currency",
+    },
+    {
+	.name = "default",
+	.type = CDPD_OPTION_STRING,
+	.default_text = "",
+	.max = 3,
+	.help = "the currency of events that name none; none: they are counted as unknown",
+    },
+    {
+	.name = "max_age",
+	.type = CDPD_OPTION_DURATION,
+	.default_text = "7d",
+	.max = 3650 * 86400e6,
+	.help = "how long before the event the last rate may be, in whole days",
+    },
+    {
+	.name = "places",
+	.type = CDPD_OPTION_INT,
+	.default_text = "2",
+	.max = 6,
+	.help = "decimal places of the results, rounded half to even",
+    },
+    {
+	.name = "reload",
+	.type = CDPD_OPTION_DURATION,
+	.default_text = "10s",
+	.min = 10e3,
+	.max = 86400e6,
+	.help = "how often the file is looked at; a changed one is used without a restart",
+    },
+};
+
+CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
+    .size = sizeof cdpd_plugin,
+    .abi_major = CDPD_ABI_MAJOR,
+    .abi_minor = 0,
+    .name = "currency",
+    .version = "1.0.0",
+    .summary = "amounts in one base currency, by the rates of the event's day",
+    .caps = CDPD_CAP_ENRICH,
+    .needs = {1, needs},
+    .provides = {1, provides},
+    .options = {sizeof options[0], sizeof options / sizeof options[0], options},
+    .create = create,
+    .destroy = destroy,
+    .enrich = enrich,
+};

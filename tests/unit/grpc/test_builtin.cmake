@@ -1,0 +1,1 @@
+target_sources(${target} PRIVATE ${folder}/fake_duplex.c)

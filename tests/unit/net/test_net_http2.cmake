@@ -1,0 +1,1 @@
+target_sources(${target} PRIVATE ${folder}/harness.c ${folder}/h2_client.c)
