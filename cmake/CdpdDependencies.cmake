@@ -11,8 +11,8 @@ pkg_check_modules(MAXMINDDB REQUIRED IMPORTED_TARGET libmaxminddb>=1.7) # plugin
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8>=10.40)     # plugins/useragent
 pkg_check_modules(LUA REQUIRED IMPORTED_TARGET lua5.4)                  # plugins/lua
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.14)         # plugins/weather, plugins/nats
-pkg_check_modules(LIBPQ REQUIRED IMPORTED_TARGET libpq)                      # plugins/postgres
-pkg_check_modules(NATS REQUIRED IMPORTED_TARGET libnats>=3.4)              # plugins/nats
+pkg_check_modules(LIBPQ REQUIRED IMPORTED_TARGET libpq)                       # plugins/postgres
+pkg_check_modules(NATS REQUIRED IMPORTED_TARGET libnats>=3.4)                # plugins/nats
 pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c>=1.4.1)
 pkg_check_modules(NGHTTP2 REQUIRED IMPORTED_TARGET libnghttp2>=1.52)
 # Upstream's 1.52 has neither: without them one client can keep a thread busy (CVE-2023-44487, CVE-2024-28182). Debian's

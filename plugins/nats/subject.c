@@ -65,14 +65,14 @@ struct cdpd_str subject_member(struct cdpd_str json, const char *name)
 /* ── templates ───────────────────────────────────────────────────────────── */
 
 static const char *const placeholders[] = {"{type}", "{event}", "{source}", "{profile}"};
-enum placeholder { TYPE, EVENT, SOURCE, PROFILE, NOT_ONE };
+enum placeholder { OF_TYPE, OF_EVENT, OF_SOURCE, OF_PROFILE, OF_NOTHING };
 
 static enum placeholder placeholder_at(const char *at)
 {
-	for (enum placeholder p = TYPE; p < NOT_ONE; p++) {
+	for (enum placeholder p = OF_TYPE; p < OF_NOTHING; p++) {
 		if (strncmp(at, placeholders[p], strlen(placeholders[p])) == 0) return p;
 	}
-	return NOT_ONE;
+	return OF_NOTHING;
 }
 
 const char *subject_check(const char *template)
@@ -81,7 +81,7 @@ const char *subject_check(const char *template)
 	for (const char *at = template; *at;) {
 		if (*at == '{') {
 			enum placeholder p = placeholder_at(at);
-			if (p == NOT_ONE) return "there are {type}, {event}, {source} and {profile} only";
+			if (p == OF_NOTHING) return "there are {type}, {event}, {source} and {profile} only";
 			if (++count > 8) return "too many placeholders";
 			at += strlen(placeholders[p]);
 			token_len++;
@@ -135,9 +135,9 @@ static size_t put_token(char *out, struct cdpd_str text)
 
 static struct cdpd_str value_of(enum placeholder p, const struct cdpd_record *record)
 {
-	if (p == PROFILE) return record->profile_id;
-	if (p == TYPE) return subject_member(record->json, "type");
-	if (p == SOURCE) return subject_member(record->json, "sourceId");
+	if (p == OF_PROFILE) return record->profile_id;
+	if (p == OF_TYPE) return subject_member(record->json, "type");
+	if (p == OF_SOURCE) return subject_member(record->json, "sourceId");
 	struct cdpd_str event = subject_member(record->json, "event");
 	return event.len ? event : subject_member(record->json, "name");
 }
@@ -146,8 +146,8 @@ void subject_make(const char *template, const struct cdpd_record *record, char o
 {
 	size_t len = 0;
 	for (const char *at = template; *at;) {
-		enum placeholder p = *at == '{' ? placeholder_at(at) : NOT_ONE;
-		if (p == NOT_ONE) {
+		enum placeholder p = *at == '{' ? placeholder_at(at) : OF_NOTHING;
+		if (p == OF_NOTHING) {
 			out[len++] = *at++;
 			continue;
 		}
