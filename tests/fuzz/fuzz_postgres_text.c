@@ -1,10 +1,13 @@
 // rooms: base
 /* Escapes that jsonb refuses: mended text has the same length, none of them is left, and mending it again finds nothing. */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../plugins/postgres/text.c"
 #include "base/status.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
