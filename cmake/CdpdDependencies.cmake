@@ -14,6 +14,8 @@ pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.14)         # plug
 pkg_check_modules(LIBPQ REQUIRED IMPORTED_TARGET libpq)                       # plugins/postgres
 pkg_check_modules(NATS REQUIRED IMPORTED_TARGET libnats>=3.4)                # plugins/nats
 pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c>=1.4.1)
+pkg_check_modules(RDKAFKA REQUIRED IMPORTED_TARGET rdkafka>=2.0) # plugins/kafka
+pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd>=1.4)     # plugins/files
 pkg_check_modules(NGHTTP2 REQUIRED IMPORTED_TARGET libnghttp2>=1.52)
 # Upstream's 1.52 has neither: without them one client can keep a thread busy (CVE-2023-44487, CVE-2024-28182). Debian's
 # 1.52.0-1+deb12u3, and upstream from 1.61 on, have both.

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -112,6 +113,14 @@ class Daemon:
             return self.process.pid
         children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return int(children[0])
+
+    def as_quickstart(self):
+        """Its folder looks to conf/quickstart.yaml as the tree's root does: a copy of conf/, and what the build made."""
+        shutil.copytree(ROOT / "conf", self.folder / "conf")
+        (self.folder / "conf" / "quickstart-tokens.yaml").chmod(0o600)
+        (self.folder / "build").symlink_to(self.build)
+        self.config_file = self.folder / "conf" / "quickstart.yaml"
+        return self
 
     def kill(self):
         with contextlib.suppress(ProcessLookupError, IndexError, FileNotFoundError):

@@ -158,14 +158,10 @@ def seat(config, files=None, **variables):
 def quickstart(changes="", files=None):
     """conf/quickstart.yaml as it is, but for port and folders; `changes` are keys behind it."""
     with tempfile.TemporaryDirectory(prefix="cdpd-docs-") as folder:
-        conf = pathlib.Path(folder) / "conf"
-        shutil.copytree(ROOT / "conf", conf)
+        daemon = Daemon(folder).as_quickstart()
         for name, text in (files or {}).items():
-            (conf / name).write_text(text)
-        daemon = Daemon(folder)
+            (daemon.folder / "conf" / name).write_text(text)
         daemon.data = pathlib.Path(folder) / "data"
-        (pathlib.Path(folder) / "build").symlink_to(BUILD)  # the demo databases are made there
-        daemon.config_file = conf / "quickstart.yaml"
         daemon.config_file.write_text(QUICKSTART + changes)
         daemon.start("--set", "listen.http=127.0.0.1:0", "--set", f"plugins.path={BUILD}/plugins", "--set", "journal.disk_free_min=1MiB", "--set", "journal.ballast=1MiB")
         daemon.get = lambda path, token="demo-admin-token", **headers: Daemon.get(daemon, path, token=token, **headers)

@@ -26,10 +26,7 @@ pytestmark = pytest.mark.skipif(
 def quickstart():
     """conf/quickstart.yaml as it is, started as packaging/quickstart.sh does, but for its port."""
     with tempfile.TemporaryDirectory(prefix="cdpd-test-") as folder:
-        daemon = Daemon(folder)
-        shutil.copytree(ROOT / "conf", daemon.folder / "conf")
-        (daemon.folder / "conf" / "quickstart-tokens.yaml").chmod(0o600)
-        daemon.config_file = daemon.folder / "conf" / "quickstart.yaml"
+        daemon = Daemon(folder).as_quickstart()
         try:
             yield daemon.start("--set", "listen.http=127.0.0.1:0")
         finally:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import urllib.parse
 
-from cdpd import ADMIN_TOKEN, BUILD, READ_TOKEN, ROOT, WRITE_KEY, basic
+from cdpd import ADMIN_TOKEN, READ_TOKEN, ROOT, WRITE_KEY, basic
 
 
 def anonymous_then_signed_in(cdpd, who="u1", visitor="a1"):
@@ -176,9 +176,7 @@ def test_cdpctl_shows_people_and_traces(cdpd):
 
 def test_the_quickstart_day(stopped):
     """What packaging/quickstart.sh plays, with its own configuration."""
-    for name, folder in {"build": BUILD, "conf": ROOT / "conf"}.items():  # it runs in the tree's root
-        (stopped.folder / name).symlink_to(folder)
-    stopped.config_file = ROOT / "conf" / "quickstart.yaml"
+    stopped.as_quickstart()
     overrides = {"listen.http": "127.0.0.1:0", "store.path": stopped.data, "destinations.0.options.directory": stopped.folder / "export",
                  "journal.disk_free_min": "1MiB", "journal.ballast": "1MiB"}
     stopped.start(*[word for key, value in overrides.items() for word in ("--set", f"{key}={value}")])
