@@ -7,6 +7,7 @@
 
 #include "ctl/client.h"
 #include "ctl/erase.h"
+#include "ctl/plugin_check.h"
 #include "ctl/print.h"
 #include "ctl/show.h"
 
@@ -36,6 +37,7 @@ static const char HELP[] =
     "  link REF            a link that speaks for one person, by default to confirm a consent:\n"
     "                      --purpose NAME [--channel NAME] [--target URL]; or, to let the person speak,\n"
     "                      --for form|preferences|consent --target URL; --ttl SECONDS, --single-use\n"
+    "  plugin check FILE   loads a plugin and runs it over events, without a daemon (plugin check --help)\n"
     "  verify consents     whether the chained consent log is whole\n"
     "\n"
     "Options\n"
@@ -571,6 +573,7 @@ static int read_options(struct ctl *ctl, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	if (argc > 1 && strcmp(argv[1], "plugin") == 0) return plugin_check_main(argc - 1, argv + 1);
 	const char *url = getenv("CDPD_URL");
 	struct ctl ctl = {.url = url && *url ? url : DEFAULT_URL};
 	int result = read_options(&ctl, argc, argv);

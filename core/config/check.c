@@ -152,15 +152,10 @@ static void strip_slash(struct str *url)
 	while (url->len && url->ptr[url->len - 1] == '/') url->len--;
 }
 
-/* Plugins lie beside the executable unless told otherwise. */
 static void default_plugin_path(struct reading *r, struct config *config)
 {
-	char path[4096];
 	if (config->plugin_path.len) return;
-	ssize_t len = readlink("/proc/self/exe", path, sizeof path);
-	const char *slash = len > 0 ? memrchr(path, '/', (size_t)len) : NULL;
-	int rc = arena_printf(r->arena, &config->plugin_path, "%.*s/plugins", slash ? (int)(slash - path) : 1,
-			      slash ? path : ".");
+	int rc = config_plugin_folder(r->arena, &config->plugin_path);
 	if (rc != OK) r->complaints->status = rc;
 }
 

@@ -223,7 +223,7 @@ struct config {
 	size_t segment_count;
 	struct str segments_file; /* relative to the configuration's folder; empty: none */
 
-	struct str plugin_path;      /* folder of *.so; default: "plugins" beside the executable; never empty */
+	struct str plugin_path;      /* folder of *.so; default: config_plugin_folder; never empty */
 	uint64_t plugin_cache_bytes; /* of all plugins together: 256 MiB */
 	struct conf_instance *enrichers;
 	size_t enricher_count;
@@ -240,6 +240,10 @@ struct config {
 	const struct node *tracking_plan_node;
 	const struct tracking_plan *tracking_plan; /* NULL: none; config/tracking_plan.h */
 };
+
+/* Where plugins lie unless a config says otherwise: "plugins" beside the executable (a build), else "../lib/cdpd/plugins" from there (an
+ * installation). The text is NUL-terminated. */
+MUST_USE int config_plugin_folder(struct arena *arena, struct str *out);
 
 struct config_override {
 	struct str path, value; /* --set path=value */

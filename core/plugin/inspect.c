@@ -232,21 +232,12 @@ static int inspect_folder(struct str folder)
 	return worst;
 }
 
-/* Where a config that names no folder looks: beside the executable. */
-static int default_folder(struct arena *arena, struct str *out)
-{
-	char path[4096];
-	ssize_t len = readlink("/proc/self/exe", path, sizeof path);
-	while (len > 0 && path[len - 1] != '/') len--;
-	return len > 0 ? arena_printf(arena, out, "%.*splugins", (int)len, path) : ERR_IO;
-}
-
 int plugin_inspect_main(const char *const *files, size_t count, struct str folder)
 {
 	struct arena arena;
 	int worst = OK;
 	arena_init(&arena, 1024, 0);
-	if (count == 0 && folder.len == 0) worst = default_folder(&arena, &folder);
+	if (count == 0 && folder.len == 0) worst = config_plugin_folder(&arena, &folder);
 	if (count == 0 && worst == OK) worst = inspect_folder(folder);
 	for (size_t i = 0; i < count; i++) {
 		int rc = inspect_and_print(str_from(files[i]));

@@ -23,7 +23,7 @@ MUST_USE int plugin_conf_check(struct arena *arena, const struct plugin *plugin,
 			       struct str file, struct plugin_conf **out, struct str *error);
 
 /* `cdpd plugins`: prints kind, version and options of each file, read in a sandboxed child (no network, no writes). No files: all of
- * `folder`; an empty folder is "plugins" beside the executable. The process's exit code: 1 when any was refused. */
+ * `folder`; an empty folder is config_plugin_folder. The process's exit code: 1 when any was refused. */
 int plugin_inspect_main(const char *const *files, size_t count, struct str folder);
 
 /* All instances of a config, loaded and checked (not created): cdpd -n calls it too. *errors malloc'd text, one complaint per line. */

@@ -73,6 +73,9 @@ static int64_t fake_conf_int(const struct cdpd_conf *conf, const char *name)
 	char *end;
 	int64_t value = strtoll(option_text(conf, name), &end, 10);
 	if (strcmp(end, "MB") == 0) return value * 1000000;
+	if (strcmp(end, "MiB") == 0) return value << 20;
+	if (strcmp(end, "h") == 0) return value * 3600 * 1000000;
+	if (strcmp(end, "d") == 0) return value * 86400 * 1000000;
 	assert_string_equal(end, "");
 	return value;
 }
@@ -107,6 +110,7 @@ static struct cdpd_str fake_conf_item(const struct cdpd_conf *conf, const char *
 static int fake_path(struct cdpd_instance *fake, const char *text)
 {
 	assert_true(fake->path_count < FAKE_MAX && strlen(text) < sizeof fake->paths[0]);
+	if (strstr(text, "..")) return CDPD_ERR_INVALID;
 	snprintf(fake->paths[fake->path_count], sizeof fake->paths[0], "%s", text);
 	return (int)fake->path_count++;
 }
@@ -120,6 +124,7 @@ static const char *path_text(const struct cdpd_instance *fake, int path)
 static int fake_event_get(struct cdpd_instance *fake, const struct cdpd_event *event, int path, struct cdpd_value *out)
 {
 	*out = (struct cdpd_value){.kind = CDPD_VALUE_NONE, .text = {"", 0}};
+	if (path < 0 || (size_t)path >= fake->path_count) return CDPD_ERR_INVALID;
 	for (size_t i = 0; i < event->field_count; i++) {
 		if (strcmp(event->fields[i].path, path_text(fake, path)) == 0) *out = event->fields[i].value;
 	}
@@ -129,8 +134,11 @@ static int fake_event_get(struct cdpd_instance *fake, const struct cdpd_event *e
 static int fake_event_info(struct cdpd_instance *fake, const struct cdpd_event *event, struct cdpd_event_info *out)
 {
 	(void)fake;
-	(void)event;
-	*out = (struct cdpd_event_info){.size = sizeof *out, .utc_offset_min = 32767};
+	*out = (struct cdpd_event_info){
+	    .size = sizeof *out,
+	    .utc_offset_min = event->has_offset ? event->utc_offset_min : 32767,
+	    .time_us = event->time_us,
+	};
 	return CDPD_OK;
 }
 
@@ -146,9 +154,10 @@ static int fake_set_text(struct cdpd_instance *fake, struct cdpd_event *event, i
 	}
 	if (!is_provided) return CDPD_ERR_DENIED;
 	struct fake_set *set = &fake->sets[fake->set_count++];
-	assert_true(fake->set_count < FAKE_MAX && text.len <= sizeof set->text);
+	assert_true(fake->set_count < FAKE_MAX && text.len < sizeof set->text);
 	memcpy(set->path, name, strlen(name) + 1); /* both hold 256 bytes */
 	memcpy(set->text, text.ptr, text.len);
+	set->text[text.len] = 0;
 	set->len = text.len;
 	return CDPD_OK;
 }
@@ -242,6 +251,8 @@ const struct cdpd_host fake_host_table = {
     .timer = fake_timer,
 };
 
+const struct cdpd_host *fake_host = &fake_host_table;
+
 /* ── for the test ────────────────────────────────────────────────────────── */
 
 void fake_open(struct cdpd_instance *fake, const char *name)
@@ -264,7 +275,7 @@ int fake_create(struct cdpd_instance *fake, const struct fake_option *options, s
 	fake->path_count = 0;
 	fake->counter_count = 0;
 	fake->timer = NULL;
-	return fake->plugin->create(&fake_host_table, fake, &conf, &fake->self);
+	return fake->plugin->create(fake_host, fake, &conf, &fake->self);
 }
 
 void fake_destroy(struct cdpd_instance *fake)
@@ -288,6 +299,12 @@ void fake_bytes(struct cdpd_event *event, const char *path, const void *ptr, siz
 void fake_text(struct cdpd_event *event, const char *path, const char *text)
 {
 	fake_bytes(event, path, text, strlen(text));
+}
+
+void fake_json(struct cdpd_event *event, const char *path, const char *json)
+{
+	fake_text(event, path, json);
+	event->fields[event->field_count - 1].value.kind = CDPD_VALUE_JSON;
 }
 
 const struct fake_set *fake_get(const struct cdpd_instance *fake, const char *path)

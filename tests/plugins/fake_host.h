@@ -13,9 +13,12 @@ struct fake_field {
 struct cdpd_event { /* what the test says an event holds */
 	struct fake_field fields[FAKE_MAX];
 	size_t field_count;
+	int64_t time_us;
+	bool has_offset; /* else the offset is unknown */
+	int16_t utc_offset_min;
 };
-struct fake_set { /* what the plugin set */
-	char path[256], text[8192];
+struct fake_set {                   /* what the plugin set */
+	char path[256], text[8192]; /* NUL-terminated */
 	size_t len;
 };
 struct fake_option {
@@ -58,6 +61,8 @@ struct cdpd_instance { /* the fake itself */
 };
 
 extern const struct cdpd_host fake_host_table;
+/* What create is given; fake_host_table unless a test says otherwise. */
+extern const struct cdpd_host *fake_host;
 
 /* dlopens PLUGINS/<name>.so. Fails the test when it cannot. */
 void fake_open(struct cdpd_instance *fake, const char *name);
@@ -68,6 +73,7 @@ void fake_close(struct cdpd_instance *fake);
 
 void fake_text(struct cdpd_event *event, const char *path, const char *text);
 void fake_bytes(struct cdpd_event *event, const char *path, const void *ptr, size_t len);
+void fake_json(struct cdpd_event *event, const char *path, const char *json); /* an object or array, minified */
 /* What enrich set at `path`, NULL: nothing. */
 const struct fake_set *fake_get(const struct cdpd_instance *fake, const char *path);
 int fake_enrich(struct cdpd_instance *fake, struct cdpd_event *event); /* forgets earlier sets */
