@@ -27,6 +27,7 @@ static void make_metrics(struct enricher *e)
 			      "Times it was paused after too many errors in a row.");
 	e->in_flight = metric_of(e, METRIC_GAUGE, "cdpd_enricher_in_flight", "Questions it has not answered yet.");
 	e->paused = metric_of(e, METRIC_GAUGE, "cdpd_enricher_paused", "1 while nobody asks it.");
+	e->stuck = metric_of(e, METRIC_GAUGE, "cdpd_enricher_stuck", "1 while a call into it does not return.");
 	e->seconds = metric_of(e, METRIC_HISTOGRAM, "cdpd_enricher_answer_seconds", "From the question to its answer.");
 }
 
@@ -443,18 +444,34 @@ static int ask_next(struct enricher *e, int64_t now, bool may_ask, int64_t *due_
 	return rc == ERR_BUSY ? ERR_AGAIN : rc;
 }
 
+static void look_at_thread(struct enricher *e)
+{
+	int64_t inside_us = runner_inside_us(e->runner);
+	bool is_stuck = inside_us > STUCK_US;
+	if (is_stuck == e->is_stuck) return;
+	e->is_stuck = is_stuck;
+	metric_set(e->stuck, is_stuck);
+	if (is_stuck)
+		log_warn(LOG_PLUGIN,
+			 "enricher %.*s does not return from a call for %lld s, it is asked nothing meanwhile",
+			 STR_ARG(e->name), (long long)(inside_us / US_PER_SECOND));
+	else
+		log_info(LOG_PLUGIN, "enricher %.*s returned", STR_ARG(e->name));
+}
+
 int enricher_turn(struct enricher *e, uint64_t applied, int64_t *due_us)
 {
 	int64_t now = clock_mono_us();
 	int rc = OK;
 	look_at_deadlines(e, now, due_us);
+	look_at_thread(e);
 	if (applied < e->start_after) return OK;
 	while (!rc && outbox_has_room(e->all)) {
 		bool is_paused = e->paused_until_us > now, is_probe = e->pause_us != BREAKER_PAUSE_US;
 		size_t most = is_probe ? 1 : e->async.concurrency;
 		if (is_paused && e->paused_until_us < *due_us) *due_us = e->paused_until_us;
 		if (!is_paused && e->asked >= most) break;
-		rc = ask_next(e, now, !is_paused && !e->is_restarting, due_us);
+		rc = ask_next(e, now, !is_paused && !e->is_restarting && !e->is_stuck, due_us);
 	}
 	/* Those that were just asked have the farthest deadline, all the same. */
 	if (e->asked && now + e->async.deadline_ms * US_PER_MS < *due_us)

@@ -23,6 +23,7 @@
 #define SCAN_ROWS          512  /* rows looked at in one read transaction */
 #define OUTBOX_MAX         1024 /* results that wait for the journal: nobody is asked beyond. One append takes that many */
 #define STOP_US            (5 * US_PER_SECOND)
+#define STUCK_US           (2 * US_PER_SECOND) /* inside one call of a plugin that must not block */
 
 struct question {
 	struct question *next, *next_settled;
@@ -68,8 +69,8 @@ struct enricher {
 	size_t asked, abandoned;
 	unsigned failures; /* in a row */
 	int64_t paused_until_us, pause_us;
-	bool is_restarting, is_left_behind;
-	struct metric *events, *answers, *errors, *timeouts, *given_up, *pauses, *in_flight, *paused, *seconds;
+	bool is_restarting, is_left_behind, is_stuck;
+	struct metric *events, *answers, *errors, *timeouts, *given_up, *pauses, *in_flight, *paused, *stuck, *seconds;
 
 	/* under all->lock */
 	bool was_ended; /* the instance is gone: nothing is held any more */

@@ -26,7 +26,8 @@ enum event_flag {
 	EVENT_INACTIVE = 1 << 3,     /* context.active = false: does not touch last seen */
 	EVENT_DECLARED = 1 << 4,     /* traits are declared (zero-party); set by route and source, never by payload */
 	EVENT_SKEW_CORRECTED = 1 << 5,
-	EVENT_CONSENT = 1 << 6, /* what a person consents to (docs/consent.md); set by route, never by payload */
+	EVENT_CONSENT = 1 << 6,    /* what a person consents to (docs/consent.md); set by route, never by payload */
+	EVENT_UNENRICHED = 1 << 8, /* the request itself said that nobody may enrich it */
 };
 
 #define EVENT_ID_MAX         100 /* bytes of a messageId */

@@ -75,10 +75,12 @@ static enum word ask(struct ingest_worker *worker, struct str context, const str
 	return word == WORD_NONE ? ask_gpc(consent) : word;
 }
 
-bool enrich_gate_allows(struct ingest_worker *worker, const struct draft *draft, const struct conf_source *source)
+bool enrich_gate_allows(struct ingest_worker *worker, struct draft *draft, const struct conf_source *source)
 {
 	const struct conf_purpose *purpose = purpose_of(worker->config, &draft->event, source);
 	if (!purpose || !has(purpose->gates, purpose->gate_count, STR("enrich"))) return true;
 	enum word word = ask(worker, draft->event.context, purpose);
+	/* Later the person's own word is known too, but this one stays. */
+	if (word == WORD_NO) draft->event.flags |= EVENT_UNENRICHED;
 	return word == WORD_YES || (word == WORD_NONE && purpose->default_ == CONSENT_DEFAULT_GRANTED);
 }

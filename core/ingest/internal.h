@@ -191,5 +191,5 @@ MUST_USE int declared_read_one(struct intake *in);
 MUST_USE int consent_admit(struct intake *in, struct json statement);
 MUST_USE int consent_read(struct intake *in);
 /* May enrichers see the event? Those of a purpose that gates them only when its own context.consent, or the purpose's default, says so. */
-bool enrich_gate_allows(struct ingest_worker *worker, const struct draft *draft, const struct conf_source *source);
+bool enrich_gate_allows(struct ingest_worker *worker, struct draft *draft, const struct conf_source *source);
 extern const struct conf_source consent_person_source; /* of acts that a person token brought */

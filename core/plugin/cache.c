@@ -181,10 +181,10 @@ static int look(struct cache_flights *flights, const struct cdpd_cache_request *
 		bool is_stale = found.fresh_until <= clock_wall_us() / US_PER_MS;
 		metric_add(flights->hits, 1);
 		if (is_stale) metric_add(flights->stale, 1);
+		/* Before `done`: with that the plugin may let go of ctx. Nobody waits for it. */
+		if (is_stale && !flight) (void)fetch(flights, request, key, NULL, ctx);
 		done(ctx, found.is_negative ? CDPD_ERR_NOT_FOUND : CDPD_OK,
 		     (struct cdpd_str){found.value.ptr, found.value.len});
-		/* Whoever was told may have begun it. Nobody waits for this one. */
-		if (is_stale && !*find(flights, key)) (void)fetch(flights, request, key, NULL, ctx);
 		return CDPD_OK;
 	}
 	metric_add(flights->misses, 1);

@@ -86,6 +86,10 @@ int enrich_chain_new(const struct config *config, struct enrich_chain **out)
 	int rc = build(chain, config, &errors);
 	log_complaints(buf_str(&errors));
 	buf_fini(&errors);
+	if (!rc && chain->count) {
+		rc = watchdog_add(&chain->watched);
+		chain->is_watched = rc == OK;
+	}
 	if (rc) {
 		enrich_chain_free(chain);
 		return rc;
@@ -97,6 +101,7 @@ int enrich_chain_new(const struct config *config, struct enrich_chain **out)
 void enrich_chain_free(struct enrich_chain *chain)
 {
 	if (!chain) return;
+	if (chain->is_watched) watchdog_remove(&chain->watched);
 	for (size_t i = chain->count; i-- > 0;) instance_free(chain->items[i].instance);
 	enrich_view_fini(&chain->view);
 	arena_fini(&chain->arena);
@@ -179,7 +184,9 @@ static void run_one(struct enrich_chain *chain, struct enricher *enricher)
 	}
 	save_values(&chain->saved, &view->values);
 	metric_add(enricher->events, 1);
+	watched_enter(&chain->watched, instance_name(enricher->instance));
 	int rc = enricher->enrich(instance_self(enricher->instance), view->event);
+	watched_leave(&chain->watched);
 	if (rc == CDPD_OK || (rc == CDPD_ENRICH_DROP && view->is_dropped)) {
 		enricher->errors_in_row = 0;
 		view->is_dropped = rc == CDPD_ENRICH_DROP;

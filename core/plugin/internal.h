@@ -8,6 +8,7 @@
 #include "plugin/cache.h"
 #include "plugin/enrich.h"
 #include "plugin/instance.h"
+#include "plugin/watchdog.h"
 
 struct plugin {
 	struct plugin *next;
@@ -166,6 +167,8 @@ struct enrich_chain {
 	struct enrich_values saved; /* before the enricher at hand */
 	int64_t pause_us;
 	struct metric *lost;
+	struct watched watched;
+	bool is_watched;
 };
 
 /* order.c: sorts plugins so that each stands behind those that provide what it needs, else in the order given. order[i] is an index.

@@ -17,6 +17,7 @@ struct application {
 	struct slot *head;                 /* of its profile */
 	const struct consent_act *consent; /* NULL: the event is none */
 	bool took_trait;
+	bool is_asked; /* asynchronous enrichers may be asked about it */
 };
 
 /* ── identity ────────────────────────────────────────────────────────────── */
@@ -236,7 +237,7 @@ static int count_features(struct application *app, struct feature_tally *tally)
 {
 	struct people *people = app->people;
 	const struct link_context *context = &app->context;
-	int rc = people->plan->enricher_count ? look_at_awaits(app, tally) : OK;
+	int rc = app->is_asked ? look_at_awaits(app, tally) : OK;
 	if (!rc)
 		rc =
 		    features_apply(people->plan, &people->view, app->rows, app->row_count, &people->cache.arena, tally);
@@ -312,6 +313,18 @@ static int apply(struct application *app, const struct identifier *strongest, st
 	return rc ? rc : cache_view(&people->cache, app->head, app->context.seq, app->context.t);
 }
 
+/* May asynchronous enrichers be asked about it? */
+static int may_be_enriched(struct people *people, const struct identifier *strongest, int64_t t, bool *out)
+{
+	bool is_denied = false;
+	int rc = OK;
+	*out = people->plan->enricher_count && !(people->view.event->flags & (EVENT_CONSENT | EVENT_UNENRICHED));
+	if (*out && people->plan->definitions.consent.gates_enrich)
+		rc = consent_gate(people, strongest, STAGE_ENRICH, t, &is_denied);
+	*out &= !is_denied;
+	return rc;
+}
+
 int people_apply(struct people *people, const struct cdpd_event *event, uint64_t seq, int64_t t,
 		 struct apply_result *out)
 {
@@ -345,12 +358,13 @@ int people_apply(struct people *people, const struct cdpd_event *event, uint64_t
 		rc = consent_act_read(people, seq, &act, out);
 		app.consent = &act;
 	} else if (people->plan->definitions.consent.gates_ingest) {
-		rc = consent_gate(people, strongest, t, &is_denied);
+		rc = consent_gate(people, strongest, STAGE_INGEST, t, &is_denied);
 		if (!rc && is_denied)
 			*out = (struct apply_result){.verdict = OUTCOME_DENIED, .reason = OUTCOME_REASON_CONSENT};
 	}
 	if (rc || out->verdict != OUTCOME_APPLIED) return rc;
-	return apply(&app, strongest, out);
+	rc = may_be_enriched(people, strongest, t, &app.is_asked);
+	return rc ? rc : apply(&app, strongest, out);
 }
 
 /* ── erased events ───────────────────────────────────────────────────────── */

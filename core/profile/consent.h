@@ -67,7 +67,7 @@ struct purpose_rule {
 	struct str name;
 	struct str *channels;
 	size_t channel_count;
-	bool is_granted_by_default, needs_confirmation, gates_ingest;
+	bool is_granted_by_default, needs_confirmation, gates_ingest, gates_enrich;
 	enum lawful_basis basis;
 	struct str *destinations; /* that it gates */
 	size_t destination_count;
@@ -77,7 +77,7 @@ struct purpose_rule {
 struct consent_rules {
 	struct purpose_rule *purposes; /* ordered by name */
 	size_t count;
-	bool gates_ingest; /* one of them does */
+	bool gates_ingest, gates_enrich; /* one of them does */
 };
 const struct purpose_rule *purpose_rule_find(const struct consent_rules *rules, struct str name); /* or NULL */
 bool purpose_rule_has_channel(const struct purpose_rule *rule, struct str channel);               /* empty: always */

@@ -433,7 +433,8 @@ static int ask_others(struct people *people, const struct identifier *strongest,
 	return OK;
 }
 
-int consent_gate(struct people *people, const struct identifier *strongest, int64_t t, bool *is_denied)
+int consent_gate(struct people *people, const struct identifier *strongest, enum consent_stage stage, int64_t t,
+		 bool *is_denied)
 {
 	const struct consent_rules *rules = &people->plan->definitions.consent;
 	const struct cdpd_event *event = people->view.event;
@@ -441,7 +442,7 @@ int consent_gate(struct people *people, const struct identifier *strongest, int6
 	enum answer answer;
 	*is_denied = false;
 	const struct purpose_rule *rule = purpose_rule_of_event(rules, event->event, event->source_id);
-	if (!rule || !rule->gates_ingest) return OK;
+	if (!rule || !(stage == STAGE_INGEST ? rule->gates_ingest : rule->gates_enrich)) return OK;
 	int rc = ask(people, strongest, rule, t, &profile, &answer);
 	if (!rc && answer != ANSWER_NO) rc = ask_others(people, strongest, profile, rule, t, &answer);
 	*is_denied = answer == ANSWER_NO || (answer == ANSWER_NONE && !rule->is_granted_by_default);

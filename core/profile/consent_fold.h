@@ -35,6 +35,8 @@ MUST_USE int consent_joins(struct store_txn *txn, store_db links, struct row *co
  * that showed and show the profile; cold sections decoded. */
 MUST_USE int consent_tell(struct people *people, const struct row *old, const struct row *new, uint64_t seq, int64_t t);
 
-/* Is the event for a purpose that gates ingest, of a person who does not allow it? Looks at the profiles of every identifier that the event would
+enum consent_stage { STAGE_INGEST, STAGE_ENRICH /* asynchronous enrichers */ };
+/* Is the event for a purpose that gates this stage, of a person who does not allow it? Looks at the profiles of every identifier that the event would
  * join. people->identifiers and people->view are the event's. */
-MUST_USE int consent_gate(struct people *people, const struct identifier *strongest, int64_t t, bool *is_denied);
+MUST_USE int consent_gate(struct people *people, const struct identifier *strongest, enum consent_stage stage,
+			  int64_t t, bool *is_denied);

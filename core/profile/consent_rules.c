@@ -68,6 +68,11 @@ static void write_purpose(struct json_out *out, const struct config *config, con
 	write_destinations(out, config, purpose);
 	jo_key(out, STR("double_opt_in"));
 	jo_bool(out, purpose->double_opt_in);
+	/* Only when it is so: rules without it keep the text they had before. */
+	if (has_gate(purpose, STR("enrich"))) {
+		jo_key(out, STR("enrich"));
+		jo_bool(out, true);
+	}
 	write_texts(out, STR("events"), purpose->events, purpose->event_count);
 	jo_key(out, STR("ingest"));
 	jo_bool(out, has_gate(purpose, STR("ingest")));
@@ -157,6 +162,8 @@ static int parse_purpose(struct json object, struct arena *arena, struct purpose
 	out->is_granted_by_default = take_bool(&members, STR("default"));
 	out->needs_confirmation = take_bool(&members, STR("double_opt_in"));
 	out->gates_ingest = take_bool(&members, STR("ingest"));
+	struct json enrich;
+	out->gates_enrich = json_get(object, STR("enrich"), &enrich) && take_bool(&members, STR("enrich"));
 	out->channels = take_texts(&members, STR("channels"), &out->channel_count);
 	out->destinations = take_texts(&members, STR("destinations"), &out->destination_count);
 	out->events = take_texts(&members, STR("events"), &out->event_count);
@@ -183,6 +190,7 @@ int consent_rules_parse(struct json root, struct arena *arena, struct consent_ru
 		if (rc) return rc;
 		if (out->count && str_cmp(rule[-1].name, rule->name) >= 0) return ERR_INVALID;
 		out->gates_ingest |= rule->gates_ingest;
+		out->gates_enrich |= rule->gates_enrich;
 		out->count++;
 	}
 	return OK;

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from cdpd import BUILD, CONFIG
+from cdpd import BUILD, CONFIG, SERVER_KEY
 
 TEST_PLUGINS = BUILD / "tests" / "plugins" / "so"
 FEATURES = """\
@@ -257,6 +257,31 @@ def test_only_events_that_are_asked_for(stopped):
     assert features(stopped)["unheard"] == 1 and metric(stopped, "cdpd_enricher_events_total") == 1
 
 
+PURPOSE = """\
+consent:
+  purposes:
+    - {{name: insights, default: granted, gates: [enrich], events: [Asked]}}
+"""
+
+
+def test_nobody_is_asked_about_who_does_not_allow_it(stopped):
+    """Neither when the request says so, nor when the person did."""
+    with_asker(stopped)
+    text = stopped.config_file.read_text().replace("{", "{{").replace("}", "}}")
+    stopped.write_config(text + PURPOSE)
+    stopped.start()
+    stopped.track("u1", "Asked", "m1", context={"consent": {"purposes": {"insights": False}}})
+    stopped.track("u1", "Other", "m2", context={"consent": {"purposes": {"insights": False}}})
+    stopped.track("u2", "Asked", "m3")
+    wait_for(stopped, lambda: stopped.get("/v1/consents/check?person=user_id:u2&purpose=insights").status == 200)
+    answer = stopped.post("/v1/consents", {"person": "user_id:u2", "purpose": "insights", "state": "withdrawn"}, key=SERVER_KEY)
+    assert answer.status == 200, answer
+    stopped.track("u2", "Asked", "m4")
+    stopped.track("u2", "Other", "m5")
+    wait_for(stopped, lambda: features(stopped, "user_id:u2").get("heard") == 2 and features(stopped).get("heard") == 1)
+    assert features(stopped)["unheard"] == 1 and features(stopped, "user_id:u2")["unheard"] == 2  # the act itself
+
+
 def test_an_erased_person_leaves_no_answers(stopped):
     with_asker(stopped, "say: canary-in-the-mine").start()
     position = stopped.track("u1", "A", "m1")
@@ -452,3 +477,17 @@ def test_a_hung_provider_delays_no_ack_and_the_rest_is_caught_up(stopped, provid
     given_up = int(metric(stopped, "cdpd_enricher_given_up_total", '="fetcher"'))
     assert given_up < 150 and len(fetched(stopped, 300 - given_up)) == 300 - given_up
     assert stopped.settled()["balanced"]
+
+
+def test_a_sync_enricher_that_holds_up_an_io_thread_is_named(stopped):
+    with_asker(stopped, names=())
+    shutil.copy(TEST_PLUGINS / "sleepy.so", stopped.folder / "plugins")
+    os.chmod(stopped.folder / "plugins" / "sleepy.so", 0o755)
+    text = stopped.config_file.read_text().replace("{", "{{").replace("}", "}}")
+    stopped.write_config(text + "  - {{plugin: sleepy}}\n")
+    stopped.start()
+    stopped.track("u1", "Quick", "m1")
+    assert "holds up" not in stopped.log_text()
+    stopped.track("u1", "Sleep", "m2")
+    assert "enricher sleepy holds up an io thread" in stopped.log_text()
+    assert metric(stopped, "cdpd_enricher_late_total", '="sleepy"') == 1

@@ -16,7 +16,7 @@ static char folder[64];
 static struct spaces *spaces;
 static struct cache_flights *flights;
 static struct cdpd_cache_slot *slot; /* of the last fetch */
-static int fetched, told, last_error;
+static int fetched, told, last_error, told_at_fetch;
 static char last_value[64];
 
 static int set_up(void **state)
@@ -44,6 +44,7 @@ static void fetch(void *ctx, struct cdpd_cache_slot *given, struct cdpd_str key)
 {
 	(void)ctx, (void)key;
 	fetched++;
+	told_at_fetch = told;
 	slot = given;
 }
 
@@ -120,6 +121,7 @@ static void stale_values_serve_while_one_fetches(void **state)
 	usleep(3000); /* it is stale from here on, however slow the machine */
 	for (int i = 0; i < 10; i++) assert_int_equal(get_for("k", 60000, 1, 600000), CDPD_OK);
 	assert_int_equal(fetched, 2);
+	assert_int_equal(told_at_fetch, 1); /* the asker's ctx was still its own */
 	assert_int_equal(told, 11);
 	assert_string_equal(last_value, "old");
 	assert_int_equal(cache_sdk_fill(slot, CDPD_ERR_IO, sdk("")), CDPD_OK); /* the old one stays */
