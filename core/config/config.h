@@ -115,8 +115,8 @@ struct conf_async {
 
 struct conf_isolation { /* of an enricher in a process of its own */
 	bool is_on;
-	uint64_t memory;   /* bytes: 256 MiB */
-	struct str *read;  /* files and folders that it may read besides those its options name */
+	uint64_t memory;  /* bytes: 256 MiB */
+	struct str *read; /* files and folders that it may read besides those its options name */
 	size_t read_count;
 	uint32_t deadline_ms; /* as in conf_async */
 };

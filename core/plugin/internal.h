@@ -225,8 +225,9 @@ struct sandbox {
 	const char *folder;      /* of the plugin: may be read */
 	const char *const *read; /* and these */
 	size_t read_count;
-	uint64_t memory;   /* bytes it may take besides what the process has; 0: 2 GiB in all */
-	bool works;        /* it is to stay: no limit of processor time, may wait and have threads; refused system calls raise SIGSYS */
+	uint64_t memory; /* bytes it may take besides what the process has; 0: 2 GiB in all */
+	bool
+	    works; /* it is to stay: no limit of processor time, may wait and have threads; refused system calls raise SIGSYS */
 	bool has_landlock; /* filled in: files are restricted */
 };
 /* The same for a child without other file descriptors. */

@@ -67,7 +67,8 @@ static int send_empty(struct isolate *isolate, enum frame_type type)
 
 static const struct cdpd_event *event_of(const struct isolate *isolate, const struct cdpd_ticket *ticket)
 {
-	const struct enrich_view *view = ticket_view(isolate->instance, (const struct cdpd_event *)(const void *)ticket);
+	const struct enrich_view *view =
+	    ticket_view(isolate->instance, (const struct cdpd_event *)(const void *)ticket);
 	return view ? view->event : NULL;
 }
 
@@ -83,7 +84,8 @@ static struct isolate_question *next_wanted(struct isolate *isolate, struct isol
 }
 
 /* Bytes of one more question; a too long one is answered by us. */
-static void write_question(struct isolate *isolate, struct wire *wire, struct isolate_question *question, uint32_t *count)
+static void write_question(struct isolate *isolate, struct wire *wire, struct isolate_question *question,
+			   uint32_t *count)
 {
 	const struct cdpd_event *event = event_of(isolate, question->ticket);
 	size_t before = wire_here(wire);
@@ -221,7 +223,8 @@ static struct isolate_question *find_question(struct isolate *isolate, uint32_t 
 	return question->state == QUESTION_SENT && question->id == id ? question : NULL;
 }
 
-static int take_values(struct isolate *isolate, struct wire_in *in, const struct isolate_question *question, uint32_t count)
+static int take_values(struct isolate *isolate, struct wire_in *in, const struct isolate_question *question,
+		       uint32_t count)
 {
 	struct enrich_view *view =
 	    ticket_view(isolate->instance, (const struct cdpd_event *)(const void *)question->ticket);
@@ -316,8 +319,7 @@ static void take_metric_names(struct isolate *isolate, const struct wire_ready *
 	bool was_creating = instance->is_creating;
 	instance->metric_count = 0;
 	instance->is_creating = true;
-	for (size_t i = 0; i < ready->metric_count; i++)
-		isolate->metrics[i] = add_metric(isolate, &ready->metrics[i]);
+	for (size_t i = 0; i < ready->metric_count; i++) isolate->metrics[i] = add_metric(isolate, &ready->metrics[i]);
 	instance->is_creating = was_creating;
 	isolate->metric_count = ready->metric_count;
 }
@@ -413,8 +415,8 @@ static void speak(struct isolate *isolate)
 		return;
 	}
 	if (is_hanging(isolate, now)) {
-		die(isolate, isolate->state == ISOLATE_STARTING ? "create did not return" : "a call did not return in time",
-		    0);
+		die(isolate,
+		    isolate->state == ISOLATE_STARTING ? "create did not return" : "a call did not return in time", 0);
 		return;
 	}
 	rc = send_questions(isolate);
@@ -439,7 +441,8 @@ static int64_t turn(void *ctx)
 	if (isolate->state == ISOLATE_DOWN) return isolate->restart_us;
 	if (isolate->has_more) return now;
 	if (isolate->state == ISOLATE_STARTING) return isolate->since_us + ISOLATE_START_US + 1;
-	int64_t due = isolate->pinged_us + ISOLATE_PING_US, late = isolate->process.progress_us + isolate->deadline_us + 1;
+	int64_t due = isolate->pinged_us + ISOLATE_PING_US,
+		late = isolate->process.progress_us + isolate->deadline_us + 1;
 	return isolate->process.sent != isolate->process.done && late < due ? late : due;
 }
 
@@ -513,7 +516,8 @@ static int write_setup(struct isolate *isolate, const struct plugin_conf *conf)
 	return rc;
 }
 
-static struct metric *metric_of(const struct isolate *isolate, enum metric_type type, const char *name, const char *help)
+static struct metric *metric_of(const struct isolate *isolate, enum metric_type type, const char *name,
+				const char *help)
 {
 	char labels[INSTANCE_NAME_MAX + 20];
 	(void)snprintf(labels, sizeof labels, "enricher=\"%s\"", isolate->instance->name);
@@ -527,7 +531,8 @@ static void free_isolate(struct isolate *isolate)
 	free(isolate);
 }
 
-int isolate_create(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *sdk, void **self)
+int isolate_create(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *sdk,
+		   void **self)
 {
 	const struct plugin_conf *conf = (const struct plugin_conf *)(const void *)sdk;
 	struct isolate *isolate = calloc(1, sizeof *isolate);

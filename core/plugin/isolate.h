@@ -21,7 +21,7 @@ bool plugin_is_batched(const struct plugin *plugin);
 struct isolate_life {
 	bool is_up;
 	uint64_t starts, deaths;
-	char last_death[120]; /* "" : none */
+	char last_death[120];  /* "" : none */
 	int64_t last_death_us; /* wall clock */
 };
 bool isolate_life_of(struct str instance, struct isolate_life *out);

@@ -103,7 +103,8 @@ int isolate_take_http(struct isolate *isolate, struct str body)
 
 /* ── the cache ───────────────────────────────────────────────────────────── */
 
-static int write_cached(struct isolate *isolate, uint32_t id, uint32_t slot, bool is_answered, int error, struct str value)
+static int write_cached(struct isolate *isolate, uint32_t id, uint32_t slot, bool is_answered, int error,
+			struct str value)
 {
 	struct wire wire;
 	wire_begin(&wire, &isolate->process.out, FRAME_CACHE_DONE);
@@ -224,5 +225,6 @@ int isolate_take_kv_put(struct isolate *isolate, struct str body)
 	int64_t ttl_ms = wire_take_i64(&in);
 	struct str key = wire_take_text(&in), value = wire_take_text(&in);
 	if (wire_finish(&in)) return ERR_INVALID;
-	return write_kv(isolate, isolate->host->kv_put(isolate->instance, sdk_str(key), sdk_str(value), ttl_ms), STR_NONE);
+	return write_kv(isolate, isolate->host->kv_put(isolate->instance, sdk_str(key), sdk_str(value), ttl_ms),
+			STR_NONE);
 }

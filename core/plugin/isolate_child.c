@@ -158,10 +158,10 @@ static struct inside_question *take_question(void)
 
 static void copy_event(struct arena *arena, struct cdpd_event *event)
 {
-	struct str *const texts[] = {&event->source_id,    &event->message_id,   &event->event,	     &event->name,
-				     &event->category,	   &event->user_id,	 &event->anonymous_id, &event->previous_id,
-				     &event->group_id,	   &event->properties, &event->traits,     &event->context,
-				     &event->extra,	   &event->enrichment, &event->ip,	     &event->user_agent};
+	struct str *const texts[] = {&event->source_id, &event->message_id, &event->event,        &event->name,
+				     &event->category,  &event->user_id,    &event->anonymous_id, &event->previous_id,
+				     &event->group_id,  &event->properties, &event->traits,       &event->context,
+				     &event->extra,     &event->enrichment, &event->ip,           &event->user_agent};
 	for (size_t i = 0; i < COUNT_OF(texts); i++)
 		if (texts[i]->len) inside_written(arena_str(arena, *texts[i], texts[i]));
 }
@@ -348,8 +348,7 @@ static void make_instance(void)
 	const struct instance_services services = {.host = inside_host()};
 	if (inside.setup.value_count != table->options.count) inside_end(INSIDE_EXIT_SPEECH);
 	inside.conf.sdk = (struct cdpd_conf){.table = table, .values = inside.setup.values};
-	int rc =
-	    instance_new_with(inside.plugin, inside.setup.name, &inside.conf, &services, &inside.instance);
+	int rc = instance_new_with(inside.plugin, inside.setup.name, &inside.conf, &services, &inside.instance);
 	inside.ready.error = rc ? CDPD_ERR_INVALID : CDPD_OK;
 	say_ready();
 	if (rc) inside_end(1);
@@ -396,6 +395,7 @@ static void send_line(enum log_level level, const char *text)
 	wire_text(&wire, str_from(text));
 	inside_written(wire_end(&wire));
 	inside_unlock();
+	if (level <= LOG_LEVEL_WARN) inside_flush(); /* it may be its last words */
 }
 
 static void take_setup(void)
@@ -409,8 +409,8 @@ static void take_setup(void)
 	body = inside_wait_for(FRAME_SETUP);
 	inside_written(arena_str(&inside.arena, body, &copy)); /* its texts live for ever */
 	if (wire_read_setup(copy, &inside.arena, &inside.setup)) inside_end(INSIDE_EXIT_SPEECH);
-	enum log_level level = inside.setup.log_level <= LOG_LEVEL_DEBUG ? (enum log_level)inside.setup.log_level
-									 : LOG_LEVEL_INFO;
+	enum log_level level =
+	    inside.setup.log_level <= LOG_LEVEL_DEBUG ? (enum log_level)inside.setup.log_level : LOG_LEVEL_INFO;
 	log_setup(LOG_FORMAT_LOGFMT, level);
 	log_to(send_line);
 }

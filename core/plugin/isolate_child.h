@@ -5,7 +5,7 @@
 #include "base/status.h"
 
 #define ISOLATE_ARGUMENT "isolated-plugin" /* argv[1] of that process */
-#define ISOLATE_FD	 3		   /* its socket */
+#define ISOLATE_FD       3                 /* its socket */
 
 /* main of that process: `arguments` are those behind ISOLATE_ARGUMENT. Ends the process. */
 _Noreturn void isolate_child_main(int count, char **arguments);

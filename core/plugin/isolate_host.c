@@ -329,12 +329,23 @@ static const struct {
 	int number;
 	const char *name;
 } names[] = {
-    {SYS_socket, "socket"},   {SYS_connect, "connect"}, {SYS_bind, "bind"},	 {SYS_clone, "clone (a process)"},
-    {SYS_execve, "execve"},   {SYS_kill, "kill"},	{SYS_ptrace, "ptrace"}, {SYS_unlinkat, "unlinkat"},
-    {SYS_mkdirat, "mkdirat"}, {SYS_setuid, "setuid"},	{SYS_tkill, "tkill"},	 {SYS_tgkill, "tgkill"},
+    {SYS_socket, "socket"},
+    {SYS_connect, "connect"},
+    {SYS_bind, "bind"},
+    {SYS_clone, "clone (a process)"},
+    {SYS_execve, "execve"},
+    {SYS_kill, "kill"},
+    {SYS_ptrace, "ptrace"},
+    {SYS_unlinkat, "unlinkat"},
+    {SYS_mkdirat, "mkdirat"},
+    {SYS_setuid, "setuid"},
+    {SYS_tkill, "tkill"},
+    {SYS_tgkill, "tgkill"},
     {SYS_pidfd_open, "pidfd_open"},
 #ifdef SYS_fork
-    {SYS_fork, "fork"},	      {SYS_vfork, "vfork"},	{SYS_unlink, "unlink"},
+    {SYS_fork, "fork"},
+    {SYS_vfork, "vfork"},
+    {SYS_unlink, "unlink"},
 #endif
 };
 
@@ -375,7 +386,8 @@ void inside_tell_refusals(void)
 	for (unsigned i = 0; i < CALLS_MAX; i++) {
 		uint32_t times = atomic_exchange(&refused[i], 0);
 		if (times)
-			log_warn(LOG_PLUGIN, "refused: system call %u %s, %u times (an isolated plugin reaches nothing outside)", i,
+			log_warn(LOG_PLUGIN,
+				 "refused: system call %u %s, %u times (an isolated plugin reaches nothing outside)", i,
 				 name_of(i), times);
 	}
 }

@@ -9,9 +9,9 @@
 #include "plugin/isolate_process.h"
 #include "plugin/ticket.h"
 
-#define ISOLATE_QUESTIONS   2048 /* at a time; the enricher's concurrency is below */
-#define ISOLATE_CALLS_MAX   1024 /* HTTP requests and questions to the cache of one process */
-#define ISOLATE_SLOTS_MAX   4096 /* values it is to fetch */
+#define ISOLATE_QUESTIONS   2048                 /* at a time; the enricher's concurrency is below */
+#define ISOLATE_CALLS_MAX   1024                 /* HTTP requests and questions to the cache of one process */
+#define ISOLATE_SLOTS_MAX   4096                 /* values it is to fetch */
 #define ISOLATE_START_US    (60 * US_PER_SECOND) /* to load the plugin and create the instance */
 #define ISOLATE_GRACE_US    (500 * US_PER_MS)
 #define ISOLATE_BACKOFF_MIN (200 * US_PER_MS)
@@ -25,7 +25,7 @@ enum question_state { QUESTION_FREE, QUESTION_WAITING, QUESTION_SENT };
 
 struct isolate_question {
 	struct cdpd_ticket *ticket;
-	uint32_t id; /* index + ISOLATE_QUESTIONS * how often the place was used */
+	uint32_t id;   /* index + ISOLATE_QUESTIONS * how often the place was used */
 	uint32_t next; /* of its queue */
 	enum question_state state;
 };

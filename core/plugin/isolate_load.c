@@ -20,7 +20,8 @@ static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static const struct isolated_plugin *of(const struct cdpd_plugin *table)
 {
-	return (const struct isolated_plugin *)(const void *)((const char *)table - offsetof(struct isolated_plugin, table));
+	return (const struct isolated_plugin *)(const void *)((const char *)table -
+							      offsetof(struct isolated_plugin, table));
 }
 
 bool plugin_is_isolated(const struct plugin *plugin)
@@ -58,14 +59,17 @@ static int take_look(struct isolate_process *process, struct isolated_plugin *pl
 		int rc = isolate_process_next(process, &type, &body);
 		if (rc == OK && type == FRAME_TABLE) return wire_read_table(body, &plugin->arena, &plugin->table, why);
 		if (rc == OK && type == FRAME_HELLO) rc = wire_read_hello(body);
-		if (rc == ERR_AGAIN) rc = isolate_process_wait(process, until);
-		if (!rc) rc = isolate_process_read(process);
+		if (rc == ERR_AGAIN) {
+			rc = isolate_process_wait(process, until);
+			if (!rc) rc = isolate_process_read(process);
+		}
 		if (rc) return rc;
 	}
 }
 
 /* Its process says what it is. *why as text when it does not. */
-static int look(struct arena *arena, struct isolated_plugin *plugin, struct str folder, struct str name, struct str *why)
+static int look(struct arena *arena, struct isolated_plugin *plugin, struct str folder, struct str name,
+		struct str *why)
 {
 	struct isolate_process process;
 	char cause[120];

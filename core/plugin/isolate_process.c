@@ -34,8 +34,7 @@ void isolate_process_fini(struct isolate_process *process)
 static int set_actions(posix_spawn_file_actions_t *actions, int fd)
 {
 	int rc = 0;
-	for (int i = 0; i <= 2 && !rc; i++)
-		rc = posix_spawn_file_actions_addopen(actions, i, "/dev/null", O_RDWR, 0);
+	for (int i = 0; i <= 2 && !rc; i++) rc = posix_spawn_file_actions_addopen(actions, i, "/dev/null", O_RDWR, 0);
 	if (!rc) rc = posix_spawn_file_actions_adddup2(actions, fd, ISOLATE_FD);
 	if (!rc) rc = posix_spawn_file_actions_addclosefrom_np(actions, ISOLATE_FD + 1);
 	return rc;
@@ -47,8 +46,7 @@ static int set_attributes(posix_spawnattr_t *attr)
 	sigset_t all, none;
 	(void)sigfillset(&all);
 	(void)sigemptyset(&none);
-	int rc = posix_spawnattr_setflags(
-	    attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+	int rc = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
 	if (!rc) rc = posix_spawnattr_setsigdefault(attr, &all);
 	if (!rc) rc = posix_spawnattr_setsigmask(attr, &none);
 	return rc ? rc : posix_spawnattr_setpgroup(attr, 0);

@@ -8,7 +8,7 @@
 #include "plugin/isolate_child.h"
 #include "plugin/isolate_wire.h"
 
-#define ISOLATE_OUT_MAX  ((size_t)64 << 20) /* bytes that it has not read: past that it is taken for dead */
+#define ISOLATE_OUT_MAX ((size_t)64 << 20) /* bytes that it has not read: past that it is taken for dead */
 
 struct isolate_process {
 	pid_t pid; /* 0: none */

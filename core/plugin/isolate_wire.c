@@ -155,7 +155,8 @@ int wire_frame(struct str bytes, enum frame_type *type, struct str *body, size_t
 	if (bytes.len < WIRE_HEADER) return ERR_AGAIN;
 	memcpy(&len, bytes.ptr, sizeof len);
 	unsigned kind = (unsigned char)bytes.ptr[4];
-	if (len > WIRE_FRAME_MAX || kind < FRAME_HELLO || kind > FRAME_STOP || bytes.ptr[5] || bytes.ptr[6] || bytes.ptr[7])
+	if (len > WIRE_FRAME_MAX || kind < FRAME_HELLO || kind > FRAME_STOP || bytes.ptr[5] || bytes.ptr[6] ||
+	    bytes.ptr[7])
 		return ERR_INVALID;
 	if (bytes.len - WIRE_HEADER < len) return ERR_AGAIN;
 	*type = (enum frame_type)kind;
@@ -416,10 +417,10 @@ int wire_read_ready(struct str body, struct wire_ready *out)
 
 static void event_texts(const struct cdpd_event *e, struct str out[EVENT_TEXTS])
 {
-	const struct str texts[EVENT_TEXTS] = {e->source_id,	 e->message_id,	 e->event,    e->name,
-					       e->category,	 e->user_id,	 e->anonymous_id, e->previous_id,
-					       e->group_id,	 e->properties, e->traits,   e->context,
-					       e->extra,	 e->enrichment, e->ip,	      e->user_agent};
+	const struct str texts[EVENT_TEXTS] = {e->source_id, e->message_id, e->event,        e->name,
+					       e->category,  e->user_id,    e->anonymous_id, e->previous_id,
+					       e->group_id,  e->properties, e->traits,       e->context,
+					       e->extra,     e->enrichment, e->ip,           e->user_agent};
 	memcpy(out, texts, sizeof texts);
 }
 
@@ -455,10 +456,10 @@ void wire_event(struct wire *wire, const struct cdpd_event *event)
 void wire_take_event(struct wire_in *in, struct cdpd_event *e)
 {
 	*e = (struct cdpd_event){.event_time_us = wire_take_i64(in)};
-	struct str *const texts[EVENT_TEXTS] = {&e->source_id, &e->message_id, &e->event,	&e->name,
+	struct str *const texts[EVENT_TEXTS] = {&e->source_id, &e->message_id, &e->event,        &e->name,
 						&e->category,  &e->user_id,    &e->anonymous_id, &e->previous_id,
-						&e->group_id,  &e->properties, &e->traits,	&e->context,
-						&e->extra,     &e->enrichment, &e->ip,		&e->user_agent};
+						&e->group_id,  &e->properties, &e->traits,       &e->context,
+						&e->extra,     &e->enrichment, &e->ip,           &e->user_agent};
 	e->received_at_us = wire_take_i64(in);
 	take(in, &e->utc_offset_min, sizeof e->utc_offset_min);
 	uint8_t type = wire_take_u8(in);

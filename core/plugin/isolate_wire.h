@@ -13,21 +13,21 @@
 #define WIRE_VERSION   1
 #define WIRE_HEADER    8
 #define WIRE_FRAME_MAX ((size_t)8 << 20)
-#define WIRE_BATCH_MAX 64   /* questions of one frame */
+#define WIRE_BATCH_MAX 64                /* questions of one frame */
 #define WIRE_BODY_MAX  ((size_t)4 << 20) /* of an HTTP request or answer */
 
-enum frame_type { /* d: the daemon says it, p: the process */
-		  FRAME_HELLO = 1,  /* both: magic u32 · version u32; the first frame */
-		  FRAME_SETUP,      /* d: struct wire_setup */
-		  FRAME_TABLE,      /* p: what the plugin says of itself, or why it is refused */
-		  FRAME_READY,      /* p: struct wire_ready */
-		  FRAME_QUESTIONS,  /* d: count u32 · (id u32 · event)… */
-		  FRAME_ANSWERS,    /* p: count u32 · answer… */
-		  FRAME_DONE,       /* p: how many frames it has dealt with u32 */
-		  FRAME_LOG,        /* p: level u8 · text */
-		  FRAME_METRICS,    /* p: count u32 · (number u32 · value i64)… */
-		  FRAME_HTTP,       /* p: id u32 · timeout u32 · most u64 · method · url · body · count u32 · (name · value)… */
-		  FRAME_HTTP_DONE,  /* d: id u32 · error i32 · status i32 · retry after i64 · body · count u32 · (name · value)… */
+enum frame_type {                  /* d: the daemon says it, p: the process */
+		  FRAME_HELLO = 1, /* both: magic u32 · version u32; the first frame */
+		  FRAME_SETUP,     /* d: struct wire_setup */
+		  FRAME_TABLE,     /* p: what the plugin says of itself, or why it is refused */
+		  FRAME_READY,     /* p: struct wire_ready */
+		  FRAME_QUESTIONS, /* d: count u32 · (id u32 · event)… */
+		  FRAME_ANSWERS,   /* p: count u32 · answer… */
+		  FRAME_DONE,      /* p: how many frames it has dealt with u32 */
+		  FRAME_LOG,       /* p: level u8 · text */
+		  FRAME_METRICS,   /* p: count u32 · (number u32 · value i64)… */
+		  FRAME_HTTP, /* p: id u32 · timeout u32 · most u64 · method · url · body · count u32 · (name · value)… */
+		  FRAME_HTTP_DONE, /* d: id u32 · error i32 · status i32 · retry after i64 · body · count u32 · (name · value)… */
 		  FRAME_CACHE,      /* p: id u32 · ttl i64 · negative ttl i64 · stale i64 · key */
 		  FRAME_CACHE_DONE, /* d: id u32 · slot u32 (0: nothing to fetch) · is answered u8 · error i32 · value */
 		  FRAME_CACHE_FILL, /* p: slot u32 · error i32 · value */

@@ -97,8 +97,7 @@ int async_defs_write(struct json_out *out, const struct config *config)
 		qsort(sorted, count, sizeof(struct conf_instance *), order_instances);
 		jo_key(out, STR("enrichers"));
 		jo_array(out);
-		for (size_t i = 0; i < count && !rc; i++)
-			rc = write_one(out, sorted[i], find_for(sorted[i]));
+		for (size_t i = 0; i < count && !rc; i++) rc = write_one(out, sorted[i], find_for(sorted[i]));
 		jo_end_array(out);
 	}
 	free(sorted);
