@@ -28,6 +28,7 @@ static const char HELP[] =
     "  tail                events as they are decided on, live\n"
     "  rejects             events that did not get through, newest first (--limit N)\n"
     "  destinations        what each destination has taken and what waits for it\n"
+    "  plugins             enrichers and destinations, and how the processes of isolated ones fare\n"
     "  sources             who may send events\n"
     "  export REF          everything held on one person, as JSON\n"
     "  erase REF           takes a person out of everything; --dry-run only says what would go,\n"
@@ -226,6 +227,11 @@ static enum ctl_exit run_destinations(struct ctl *ctl)
 	return show_simple(ctl, "/v1/admin/destinations", show_destinations);
 }
 
+static enum ctl_exit run_plugins(struct ctl *ctl)
+{
+	return show_simple(ctl, "/v1/admin/plugins", show_plugins);
+}
+
 static enum ctl_exit run_sources(struct ctl *ctl)
 {
 	return show_simple(ctl, "/v1/admin/sources", show_sources);
@@ -398,6 +404,7 @@ static const struct command {
     {"tail", NULL, "demo-admin-token", run_tail},
     {"rejects", NULL, "demo-admin-token", run_rejects},
     {"destinations", NULL, "demo-admin-token", run_destinations},
+    {"plugins", NULL, "demo-admin-token", run_plugins},
     {"sources", NULL, "demo-admin-token", run_sources},
     {"export", "REF", "demo-admin-token", run_export},
     {"erase", "REF", "demo-admin-token", run_erase},

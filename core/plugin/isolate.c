@@ -5,11 +5,12 @@
 
 #include "plugin/isolate_internal.h"
 
-#define LINE_US      (US_PER_SECOND / 20) /* a line of its log this often, and a burst of so many */
-#define LINE_BURST   100
-#define OUT_ENOUGH   ((size_t)4 << 20) /* what it has not read; more is not asked meanwhile */
-#define BATCH_ENOUGH ((size_t)1 << 20)
-#define FRAMES_MOST  4096 /* in one turn */
+#define LINE_US       (US_PER_SECOND / 20) /* a line of its log this often, and a burst of so many */
+#define LINE_BURST    100
+#define OUT_ENOUGH    ((size_t)4 << 20) /* what it has not read; more is not asked meanwhile */
+#define BATCH_ENOUGH  ((size_t)1 << 20)
+#define FRAMES_MOST   4096 /* in one turn */
+#define CALL_LEAST_US (100 * US_PER_MS)
 
 /* ── questions ───────────────────────────────────────────────────────────── */
 
@@ -542,6 +543,7 @@ int isolate_create(const struct cdpd_host *host, struct cdpd_instance *instance,
 	isolate->table = sdk->table;
 	/* A part of the question's: what it held up can be asked again in time. */
 	isolate->deadline_us = conf->isolation.deadline_ms * US_PER_MS / 4;
+	if (isolate->deadline_us < CALL_LEAST_US) isolate->deadline_us = CALL_LEAST_US;
 	isolate_process_init(&isolate->process);
 	buf_init(&isolate->setup, WIRE_FRAME_MAX);
 	isolate->life = life_of(instance->name);
