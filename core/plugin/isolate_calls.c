@@ -61,11 +61,20 @@ static int write_response(struct isolate *isolate, uint32_t id, const struct cdp
 	return isolate_send(isolate, &wire);
 }
 
+/* Answers come while the thread waits: what was written for the process goes out at the next turn. */
+static void come_back(struct isolate *isolate)
+{
+	http_wake(isolate->instance->services.http);
+}
+
 /* A frame that finds no room: the process does not read, which its deadline finds out. */
 static void on_response(void *ctx, const struct cdpd_http_response *response)
 {
 	struct isolate_call *call = ctx;
-	if (is_wanted(call)) (void)!write_response(call->isolate, call->id, response, response->error);
+	if (is_wanted(call)) {
+		(void)!write_response(call->isolate, call->id, response, response->error);
+		come_back(call->isolate);
+	}
 	end_call(call);
 }
 
@@ -124,7 +133,10 @@ static void on_cached(void *ctx, int error, struct cdpd_str value)
 		call->error = buf_append_str(&call->value, core_str(value)) ? CDPD_ERR_NOMEM : error;
 		return;
 	}
-	if (is_wanted(call)) (void)!write_cached(call->isolate, call->id, 0, true, error, core_str(value));
+	if (is_wanted(call)) {
+		(void)!write_cached(call->isolate, call->id, 0, true, error, core_str(value));
+		come_back(call->isolate);
+	}
 	end_call(call);
 }
 
