@@ -204,11 +204,13 @@ static void start(struct isolate *isolate)
 /* Paths as the host's own: at or under `provides`. */
 static int set_value(struct isolate *isolate, struct enrich_view *view, struct enrich_value value)
 {
-	char text[sizeof "enrichment." + PLUGIN_PATH_MAX];
+	static const char head[] = "enrichment.";
+	char text[sizeof head + PLUGIN_PATH_MAX];
 	struct field_path path = {.head = FIELD_ENRICHMENT};
-	int len = snprintf(text, sizeof text, "enrichment.%.*s", STR_ARG(value.path));
-	if (len < 0 || (size_t)len >= sizeof text || memchr(value.path.ptr, 0, value.path.len)) return ERR_INVALID;
-	path.text = str_of(text, (size_t)len);
+	if (value.path.len > PLUGIN_PATH_MAX || memchr(value.path.ptr, 0, value.path.len)) return ERR_INVALID;
+	memcpy(text, head, sizeof head - 1);
+	memcpy(text + sizeof head - 1, value.path.ptr, value.path.len);
+	path.text = str_of(text, sizeof head - 1 + value.path.len);
 	if (!plugin_is_field_path(path.text)) return ERR_INVALID;
 	bool is_provided = false;
 	for (size_t i = 0; i < isolate->table->provides.count && !is_provided; i++)
@@ -249,7 +251,9 @@ static int take_answer(struct isolate *isolate, struct wire_in *in, bool *is_ful
 	int rc = take_values(isolate, in, question, answer.count);
 	if (rc == ERR_INVALID) return rc;
 	if (answer.error == CDPD_ERR_NOMEM) *is_full = true;
-	(void)snprintf(reason, sizeof reason, "%.*s", STR_ARG(answer.reason));
+	size_t len = answer.reason.len < sizeof reason - 1 ? answer.reason.len : sizeof reason - 1;
+	memcpy(reason, answer.reason.ptr, len);
+	reason[len] = '\0';
 	isolate->sent--;
 	finish(isolate, question, rc ? CDPD_ERR_TOO_LARGE : answer.error, reason);
 	return OK;

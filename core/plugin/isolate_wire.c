@@ -472,10 +472,22 @@ void wire_take_event(struct wire_in *in, struct cdpd_event *e)
 static void write_enriched(struct wire *wire, const struct enrich_value *value)
 {
 	bool is_text = value->kind == CDPD_VALUE_STRING || value->kind == CDPD_VALUE_JSON;
-	wire_u8(wire, (uint8_t)value->kind);
-	wire_f64(wire, is_text ? 0 : value->number);
-	wire_text(wire, value->path);
-	wire_text(wire, is_text ? value->text : STR_NONE);
+	struct str text = is_text ? value->text : STR_NONE;
+	const double number = is_text ? 0 : value->number;
+	const uint8_t kind = (uint8_t)value->kind;
+	const uint32_t path_len = (uint32_t)value->path.len, text_len = (uint32_t)text.len;
+	size_t len = sizeof kind + sizeof number + 2 * sizeof(uint32_t) + value->path.len + text.len;
+	char *at;
+	if (!wire->status && len > WIRE_FRAME_MAX) wire->status = ERR_TOO_LARGE;
+	if (!wire->status) wire->status = buf_reserve(wire->buf, len, &at);
+	if (wire->status) return;
+	at = write_bytes(at, &kind, sizeof kind);
+	at = write_bytes(at, &number, sizeof number);
+	at = write_bytes(at, &path_len, sizeof path_len);
+	at = write_bytes(at, value->path.ptr, value->path.len);
+	at = write_bytes(at, &text_len, sizeof text_len);
+	(void)write_bytes(at, text.ptr, text.len);
+	buf_commit(wire->buf, len);
 }
 
 void wire_answer(struct wire *wire, uint32_t id, int32_t error, struct str reason, const struct enrich_values *values)

@@ -25,8 +25,7 @@ static inline void rig_on_settled(void *ctx, struct ticket *ticket)
 {
 	struct rig *rig = ctx;
 	(void)ticket;
-	rig->settled++;
-	if (rig->http) http_wake(rig->http);
+	rig->settled++; /* on our own thread: nobody needs to be woken */
 }
 
 static inline void rig_init(struct rig *rig)
@@ -55,7 +54,9 @@ static inline int rig_make(struct rig *rig, struct str path, const struct conf_i
 static inline void rig_turn(struct rig *rig)
 {
 	int64_t now = clock_mono_us(), until = now + 20 * US_PER_MS;
+	size_t before = rig->settled;
 	instance_run_timers(rig->instance, now);
+	if (rig->settled > before) return;
 	int64_t next = instance_next_timer(rig->instance);
 	http_wait(rig->http, next < until ? next : until);
 }
