@@ -8,6 +8,7 @@
 #include "api/internal.h"
 #include "api/segments.h"
 #include "base/clock.h"
+#include "plugin/instance.h"
 #include "plugin/isolate.h"
 #include "plugin/plugin.h"
 
@@ -261,10 +262,11 @@ static void write_instances(struct json_out *out, const struct config *config, s
 		const struct plugin *plugin = NULL;
 		struct str error = STR_NONE;
 		int rc = plugin_load_for(arena, config, &instances[i], &plugin, &error);
+		bool is_async = rc == OK && plugin_is_async(plugin) && strcmp(kind, "enrich") == 0;
 		jo_object(out);
 		write_str(out, STR("name"), instances[i].name);
 		write_str(out, STR("plugin"), instances[i].plugin);
-		write_str(out, STR("kind"), str_from(kind));
+		write_str(out, STR("kind"), is_async ? STR("enrich_async") : str_from(kind));
 		if (rc == OK) {
 			write_str(out, STR("version"), str_from(plugin_info(plugin)->version));
 			write_str(out, STR("summary"), str_from(plugin_info(plugin)->summary));

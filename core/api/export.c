@@ -128,6 +128,7 @@ static int write_event(struct export *export, struct read_thread *thread, const 
 	int rc = journal_get(export->api->journal, item->seq, &thread->scratch, &record);
 	if (rc || record.kind != RECORD_EVENT) return rc;
 	rc = event_decode(record.payload, &thread->scratch, &event);
+	if (!rc) rc = event_json_patch(export->api, thread, &item->outcome, &event);
 	return rc ? rc : event_json_write(&export->json, export->api, &event, item->seq, &item->outcome);
 }
 

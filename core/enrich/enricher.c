@@ -274,15 +274,16 @@ static int take_row(void *ctx, const struct await_row *row)
 static int look_ahead(struct enricher *e)
 {
 	uint64_t applied;
+	struct await_cursor before;
+	int rc;
 	e->ahead_at = e->ahead_count = 0;
-	int rc = people_read_begin(e->all->reader, &applied);
-	if (rc) return rc;
-	struct await_cursor before = e->cursor;
-	do {
+	do { /* in short snapshots: many may wait for others */
 		before = e->cursor;
+		rc = people_read_begin(e->all->reader, &applied);
+		if (rc) return rc;
 		rc = people_awaits(e->all->reader, e->cursor.seq, e->cursor.after, SCAN_ROWS, take_row, e);
+		people_read_end(e->all->reader);
 	} while (!rc && e->ahead_count == 0 && (before.seq != e->cursor.seq || before.after != e->cursor.after));
-	people_read_end(e->all->reader);
 	return rc;
 }
 

@@ -164,6 +164,7 @@ static int leave_out(struct fold *fold, const struct record *record)
 	dedup_advance(fold->dedup, record->seq, record->t);
 	if (record->kind == RECORD_ERASED_EVENT)
 		return put_verdict(fold, record->seq, OUTCOME_ERASED, OUTCOME_REASON_NONE, 0);
+	if (record->kind == RECORD_RESOLUTION) return resolve_leave_out(fold, record);
 	if (record->kind != RECORD_EVENT) return OK;
 	return put_verdict(fold, record->seq, OUTCOME_QUARANTINED, OUTCOME_REASON_CRASHED, 0);
 }

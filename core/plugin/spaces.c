@@ -176,38 +176,45 @@ static int replace_item(struct spaces *spaces, struct store_txn *txn, struct str
 	return rc;
 }
 
-/* What is over goes, and what ends first while the caches are too large. */
+#define EVICT_AT_ONCE 64
+
+/* What is over, and what ends first while the caches take more than they may. `bytes`: what they take. */
+static int pick_old(struct spaces *spaces, struct store_txn *txn, uint64_t bytes, uint8_t keys[EVICT_AT_ONCE][KEY_SIZE],
+		    size_t *count)
+{
+	struct store_cursor *cursor;
+	struct str key = STR_NONE, value;
+	*count = 0;
+	int rc = store_cursor_open(txn, spaces->due, &cursor);
+	if (rc) return rc;
+	rc = store_cursor_move(cursor, STORE_FIRST, &key, &value);
+	while (!rc && *count < EVICT_AT_ONCE) {
+		if (key.len != DUE_SIZE || value.len != 4) {
+			rc = ERR_CORRUPT;
+			break;
+		}
+		bool is_over = (int64_t)get_be64((const uint8_t *)key.ptr) <= now_ms(), is_cache = key.ptr[8] == 'c';
+		uint64_t freed = is_cache ? get_be32((const uint8_t *)value.ptr) : 0;
+		if (!is_over && bytes <= spaces->cache_max) break;
+		if (is_over || is_cache) memcpy(keys[(*count)++], key.ptr + 8, KEY_SIZE);
+		bytes -= freed < bytes ? freed : bytes;
+		rc = store_cursor_move(cursor, STORE_NEXT, &key, &value);
+	}
+	store_cursor_close(cursor);
+	return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
 static int evict(struct spaces *spaces, struct store_txn *txn)
 {
-	uint8_t keys[64][KEY_SIZE];
-	uint64_t sum;
+	uint8_t keys[EVICT_AT_ONCE][KEY_SIZE];
+	uint64_t sum = 0;
+	size_t count = EVICT_AT_ONCE;
 	int rc = add_to(spaces, txn, STR("b"), 0, &sum);
-	for (size_t done = 0; !rc && done < EVICT_SLICE;) {
-		struct store_cursor *cursor;
-		struct str key = STR_NONE, value;
-		size_t count = 0;
-		uint64_t left = sum;
-		rc = store_cursor_open(txn, spaces->due, &cursor);
-		if (rc) break;
-		rc = store_cursor_move(cursor, STORE_FIRST, &key, &value);
-		while (!rc && count < COUNT_OF(keys)) {
-			bool is_over = (int64_t)get_be64((const uint8_t *)key.ptr) <= now_ms();
-			bool is_cache = key.len == DUE_SIZE && key.ptr[8] == 'c';
-			if (!is_over && left <= spaces->cache_max) break;
-			if (is_over || is_cache) memcpy(keys[count++], key.ptr + 8, KEY_SIZE);
-			if (is_cache && value.len == 4)
-				left -= get_be32((const uint8_t *)value.ptr) < left
-					    ? get_be32((const uint8_t *)value.ptr)
-					    : left;
-			rc = store_cursor_move(cursor, STORE_NEXT, &key, &value);
-		}
-		store_cursor_close(cursor);
-		if (rc == ERR_NOT_FOUND) rc = OK;
+	for (size_t done = 0; !rc && done < EVICT_SLICE && count == EVICT_AT_ONCE; done += count) {
+		rc = pick_old(spaces, txn, sum, keys, &count);
 		for (size_t i = 0; !rc && i < count; i++)
 			rc = replace_item(spaces, txn, str_of(keys[i], KEY_SIZE), STR_NONE, 0);
 		if (!rc) rc = add_to(spaces, txn, STR("b"), 0, &sum);
-		done += count;
-		if (count < COUNT_OF(keys)) break;
 	}
 	spaces->cache_bytes = sum;
 	return rc;

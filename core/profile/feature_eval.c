@@ -239,10 +239,13 @@ int features_apply(const struct plan *plan, struct event_view *view, struct row 
 int features_apply_some(const struct plan *plan, struct event_view *view, struct row *const *rows, size_t row_count,
 			struct arena *arena, struct feature_tally *tally, const uint64_t *keys, size_t key_count)
 {
+	const struct feature_route *route = feature_route_of(&plan->routes, view->event);
 	struct adding adding = {NULL, view, rows, row_count, arena, tally};
-	for (size_t i = 0; i < key_count; i++) {
-		adding.feature = plan_feature_find(plan, keys[i]);
-		if (!adding.feature || !adding.feature->def.impl) continue;
+	for (size_t i = 0; i < route->count; i++) {
+		size_t k = 0;
+		adding.feature = route->features[i];
+		while (k < key_count && keys[k] != adding.feature->key) k++;
+		if (k == key_count) continue;
 		int rc = add_event(plan, &adding);
 		if (rc) return rc;
 	}

@@ -18,7 +18,7 @@ struct feature_tally {
 /* Adds the event to the rows' states (the fragment's and, when there is one, the merged row's). Adds to the tally. ERR_NOMEM, ERR_CORRUPT (a stored state is longer than its type allows). */
 MUST_USE int features_apply(const struct plan *plan, struct event_view *view, struct row *const *rows, size_t row_count,
 			    struct arena *arena, struct feature_tally *tally);
-/* The same, for these features alone (keys; those no longer defined are passed over): what was deferred counts now. */
+/* The same, for these features alone (keys; those no longer defined, or not for such events, are passed over): what was deferred counts now. */
 MUST_USE int features_apply_some(const struct plan *plan, struct event_view *view, struct row *const *rows,
 				 size_t row_count, struct arena *arena, struct feature_tally *tally,
 				 const uint64_t *keys, size_t key_count);

@@ -24,7 +24,9 @@
 /* 1.0  first version: source, enrich, enrich_async, feature, export.
  *      A host of 1.0 runs enrich, feature and export. It fills every entry of struct cdpd_host except those marked "not in
  *      1.0", which are NULL: ask with CDPD_HAS.
- * 1.1  struct cdpd_feature_type: flags, options, state_max, check and the four calls that get compiled options; max_state may be 8192. */
+ * 1.1  struct cdpd_feature_type: flags, options, state_max, check and the four calls that get compiled options; max_state may be 8192.
+ * 1.2  runs enrich_async. ticket_event, ticket_done, http, cache_get, cache_fill, kv_get and kv_put are there: for enrich_async and export; to others
+ *      they answer CDPD_ERR_UNSUPPORTED. Nothing was appended. */
 
 #if defined(__GNUC__)
 #define CDPD_EXPORT            __attribute__((visibility("default")))
@@ -350,9 +352,12 @@ struct cdpd_host {
 	 * its other calls, no sooner than delay_ms from now; not after destroy. At most 16 waiting: CDPD_ERR_BUSY. */
 	int (*timer)(struct cdpd_instance *instance, int64_t delay_ms, cdpd_timer_fn fn, void *ctx);
 
-	/* Not in 1.0: enrich_async. The ticket's event lives until ticket_done; event_get and event_set_* work on it. */
+	/* From 1.2 on: enrich_async. The ticket's event lives until ticket_done; event_get, event_info and event_set_* work on it, on the own
+	 * thread. Past its deadline they still do, what is set is lost. NULL: there is no such ticket (any more). */
 	struct cdpd_event *(*ticket_event)(struct cdpd_ticket *ticket);
-	/* Any thread, exactly once: CDPD_OK: what was set is the answer; an error: given up. CDPD_ERR_TIMEOUT: the deadline had passed. */
+	/* Any thread, exactly once. CDPD_OK: what was set is the answer, also when it is nothing. CDPD_ERR_BUSY: not now (a quota, a 429): nobody is asked for a
+	 * while, then this event again. Another error: given up, or with `fail: closed` asked again later. Returns CDPD_ERR_TIMEOUT:
+	 * the deadline had passed, nobody waits any more; CDPD_ERR_INVALID: there is no such ticket, or it was answered. */
 	int (*ticket_done)(struct cdpd_ticket *ticket, int error, const char *reason);
 
 	/* Not in 1.0: source. Inside decode. */
@@ -365,16 +370,23 @@ struct cdpd_host {
 	int (*reply_header)(struct cdpd_reply *reply, const char *name, struct cdpd_str value);
 	int (*reply_body)(struct cdpd_reply *reply, struct cdpd_str body);
 
-	/* Not in 1.0: own thread; source, enrich_async, export. `done` is called exactly once if and only if CDPD_OK is returned. */
+	/* From 1.2 on: own thread; enrich_async, export. `done` is called exactly once if and only if CDPD_OK is returned: on the own thread, never
+	 * before http returns; with CDPD_ERR_IO before destroy for what is still under way then. http and https; at most three redirects of GET and HEAD,
+	 * another host gets none of the headers. CDPD_ERR_DENIED (in the response): a private address that the
+	 * configuration does not allow. CDPD_ERR_BUSY: 1,024 wait already. */
 	int (*http)(struct cdpd_instance *instance, const struct cdpd_http_request *request, cdpd_http_fn done,
 		    void *ctx);
-	/* Not in 1.0: single-flight cache that survives restarts; `done` may run before cache_get returns. */
+	/* From 1.2 on: own thread; enrich_async, export. A cache of the instance's own that survives restarts: `fetch` is called once however many ask for a key,
+	 * and must bring about one cache_fill, on the own thread, within 60 s. `done` is called exactly once if CDPD_OK is returned, maybe before that. A stale
+	 * value is given at once while `fetch` runs for nobody: its ctx is valid only until fetch returns. Filled with CDPD_OK
+	 * the value (at most 65,536 bytes) is kept, with CDPD_ERR_NOT_FOUND that there is none; other errors are told and never kept.
+	 * The host may forget what it keeps. */
 	int (*cache_get)(struct cdpd_instance *instance, const struct cdpd_cache_request *request, cdpd_cache_fn done,
 			 void *ctx);
 	int (*cache_fill)(struct cdpd_cache_slot *slot, int error, struct cdpd_str value);
 
-	/* Not in 1.0: the instance's own persistent key-value space; keys at most 255 bytes, values 1,900. Own thread, not for sync
-	 * enrichers. kv_get copies at most `size` bytes and gives the whole length. kv_put with ttl_ms 0 keeps for ever;
+	/* From 1.2 on: the instance's own persistent key-value space; keys at most 255 bytes, values 1,900. Own thread; enrich_async,
+	 * export. kv_put is durable when it returns CDPD_OK; 64 MB for an instance. kv_get copies at most `size` bytes and gives the whole length. kv_put with ttl_ms 0 keeps for ever;
 	 * an empty value deletes. */
 	int (*kv_get)(struct cdpd_instance *instance, struct cdpd_str key, void *value, size_t size, size_t *len);
 	int (*kv_put)(struct cdpd_instance *instance, struct cdpd_str key, struct cdpd_str value, int64_t ttl_ms);
@@ -419,7 +431,8 @@ struct cdpd_plugin {
 	/* Sync enricher: on an io thread, before the journal, in microseconds, without I/O. CDPD_OK, CDPD_ENRICH_DROP, or an error: then
 	 * what it set is taken back, the event goes on and the error is counted; 100 errors in a row pause the instance for 10 s. */
 	int (*enrich)(void *self, struct cdpd_event *event);
-	/* Async enricher: returns at once; the ticket is answered once, now or later. */
+	/* Async enricher: on the instance's own thread; returns at once; the ticket is answered once, now or later. An error answers it. Asked are only applied
+	 * events, in their order at first, that have at least one of `needs` (none: all). */
 	int (*enrich_async)(void *self, struct cdpd_ticket *ticket);
 	/* Feature. */
 	const struct cdpd_feature_type *feature;

@@ -2,10 +2,13 @@
 providers do."""
 
 import contextlib
+import http.client
 import http.server
+import json
 import os
 import shutil
 import socket
+import subprocess
 import threading
 import time
 
@@ -315,6 +318,12 @@ class Provider(http.server.ThreadingHTTPServer):
                     self.server.seen.append((self.path, self.headers.get("x-secret")))
                 self.server.answer(self)
 
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                with self.server.lock:
+                    self.server.seen.append((self.path, body))
+                self.server.answer(self)
+
             def log_message(self, *_):
                 pass
 
@@ -440,6 +449,28 @@ def test_private_addresses_are_refused(stopped, provider):
     assert provider.seen == [], "nobody came"
 
 
+def test_connections_and_requests_are_limited(stopped, provider):
+    """20 a second: a burst of two, then one each 50 ms. Never more than two at a time."""
+    inside, most, lock = [0], [0], threading.Lock()
+
+    def answer(handler):
+        with lock:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+        time.sleep(0.02)
+        with lock:
+            inside[0] -= 1
+        say(handler)
+
+    provider.answer = answer
+    with_fetcher(stopped, provider, "", ", http: {{allow: [127.0.0.1], connections: 2, requests_per_second: 20}}").start()
+    began = time.monotonic()
+    for n in range(40):
+        stopped.track("u1", "Paris", f"m{n}")
+    fetched(stopped, 40)
+    assert time.monotonic() - began >= 1.5 and most[0] <= 2 and len(provider.seen) == 40
+
+
 def test_a_redirect_is_judged_like_a_request(stopped, provider):
     other = Provider(say)
     provider.answer = lambda handler: say(handler, 302, Location=f"http://127.0.0.2:{other.server_port}/elsewhere")
@@ -492,3 +523,107 @@ def test_a_sync_enricher_that_holds_up_an_io_thread_is_named(stopped):
     stopped.track("u1", "Sleep", "m2")
     assert "enricher sleepy holds up an io thread" in stopped.log_text()
     assert metric(stopped, "cdpd_enricher_late_total", '="sleepy"') == 1
+
+
+def with_poster(daemon, provider, instance=", http: {{allow: [127.0.0.1]}}"):
+    with_asker(daemon, names=(), features="features:\n")
+    if not (daemon.folder / "plugins" / "poster.so").exists():
+        shutil.copy(TEST_PLUGINS / "poster.so", daemon.folder / "plugins")
+        os.chmod(daemon.folder / "plugins" / "poster.so", 0o755)
+    text = daemon.config_file.read_text().replace("{", "{{").replace("}", "}}")
+    daemon.write_config(text + f"destinations:\n  - {{{{plugin: poster, options: {{{{url: '{provider.url}/in'}}}}{instance}}}}}\n")
+    return daemon
+
+
+def posted(provider):
+    with provider.lock:
+        return [json.loads(line)["messageId"] for _, body in provider.seen for line in body.splitlines()]
+
+
+def test_an_exporter_posts_and_waits_for_the_answer(stopped, provider):
+    """The answer, a timer and key-values reach it while its batch is pending; trouble repeats batches and loses none."""
+    trouble = iter([500, 429, 200, 503])
+    provider.answer = lambda handler: say(handler, next(trouble, 200), Retry_After="1")
+    with_poster(stopped, provider).start()
+    for n in range(50):
+        stopped.track("u1", "A", f"m{n}")
+    wait_for(stopped, lambda: metric(stopped, "cdpd_destination_delivered_total", '="poster"') == 50)
+    ids = posted(provider)
+    assert set(ids) == {f"m{n}" for n in range(50)} and len(ids) > 50, "the fault fired"
+    assert stopped.stop() == 0
+    stopped.start()
+    stopped.track("u1", "A", "last")
+    wait_for(stopped, lambda: metric(stopped, "cdpd_destination_delivered_total", '="poster"') == 51)
+    assert posted(provider)[-1] == "last"
+
+
+def test_an_exporter_cannot_reach_private_addresses(stopped, provider):
+    with_poster(stopped, provider, "").start()
+    stopped.track("u1", "A", "m1")
+    wait_for(stopped, lambda: metric(stopped, "cdpd_destination_retries_total", '="poster"') >= 1)
+    assert provider.seen == []
+    with_poster(stopped, provider)
+    stopped.reload()
+    wait_for(stopped, lambda: metric(stopped, "cdpd_destination_delivered_total", '="poster"') == 1)
+
+
+def test_a_stop_does_not_wait_for_a_service_that_hangs(stopped, provider):
+    stopping = threading.Event()
+    provider.answer = lambda handler: stopping.wait(60)
+    with_poster(stopped, provider).start()
+    stopped.track("u1", "A", "m1")
+    wait_for(stopped, lambda: posted(provider) == ["m1"])
+    assert stopped.stop(30) == 0
+    stopping.set()
+
+
+def test_an_answer_that_crashes_the_fold_ends_the_wait(stopped):
+    """Twice, then the answer is left out, visibly; the event waits for nothing any more, its neighbours count."""
+    with_asker(stopped, "say: crash-now, until: 1", features=FEATURES + "  - {{name: boom, type: crasher, field: enrichment.asker.said}}\n")
+    shutil.copy(TEST_PLUGINS / "crasher.so", stopped.folder / "plugins")
+    os.chmod(stopped.folder / "plugins" / "crasher.so", 0o755)
+    stopped.start()
+    with contextlib.suppress(OSError, http.client.HTTPException):  # the crash may overtake the answer
+        stopped.track("u1", "A", "m1")
+    deaths = 0
+    while deaths < 2:
+        stopped.process.wait(30)
+        deaths += 1
+        stopped.process.stdout.close()
+        stopped.spawn()
+    stopped.kill()
+    with_asker(stopped, features=FEATURES + "  - {{name: boom, type: crasher, field: enrichment.asker.said}}\n")
+    stopped.start()
+    stopped.track("u1", "A", "m2")
+    wait_for(stopped, lambda: features(stopped).get("heard") == 1)
+    assert features(stopped)["events"] == 2 and metric(stopped, "cdpd_quarantined_total", "") >= 1
+    wait_for(stopped, lambda: metric(stopped, "cdpd_awaits", "") == 0)
+
+
+@pytest.mark.parametrize(
+    "enrichers,complaint",
+    [
+        ("- {{plugin: campaign, events: [A]}}", "'events' is for asynchronous enrichers, 'campaign' is none"),
+        ("- {{plugin: campaign, fail: closed}}", "'fail' is for asynchronous enrichers, 'campaign' is none"),
+        ("- {{plugin: asker, fail: perhaps}}", "open"),
+        ("- {{plugin: asker, deadlin: 1s}}", "did you mean 'deadline'"),
+        ("- {{plugin: asker, http: {{allow: ['10.0.0.0/99']}}}}", "'10.0.0.0/99' is neither a network"),
+        ("- {{plugin: asker}}\n  - {{plugin: asker}}", "asker"),
+        ("- {{plugin: asker, max_wait: 0}}", "max_wait"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_its_line(stopped, enrichers, complaint):
+    with_asker(stopped, names=())
+    text = stopped.config_file.read_text().replace("{", "{{").replace("}", "}}").replace("  - {{plugin: campaign}}", "  " + enrichers)
+    stopped.write_config(text)
+    run = subprocess.run(stopped.command("-n"), capture_output=True, text=True, timeout=60, cwd=stopped.folder)
+    assert run.returncode == 1 and complaint in run.stderr and "cdpd.yaml:" in run.stderr, run.stderr
+
+
+def test_sync_enrichers_change_at_a_restart_only(stopped):
+    with_asker(stopped).start()
+    text = stopped.config_file.read_text().replace("{", "{{").replace("}", "}}")
+    stopped.write_config(text.replace("  - {{plugin: campaign}}\n", ""))
+    stopped.reload()
+    wait_for(stopped, lambda: "can only change at a restart" in stopped.log_text())
+    assert [p["kind"] for p in stopped.get("/v1/admin/plugins").json["plugins"]] == ["enrich", "enrich_async"]

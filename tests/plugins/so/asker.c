@@ -57,16 +57,17 @@ static int hold(struct asker *self, struct cdpd_ticket *ticket)
 		   : CDPD_OK;
 }
 
-struct thrown {
-	struct asker *self;
+struct thrown { /* outlives the instance */
+	const struct cdpd_host *host;
+	int64_t delay_ms;
 	struct cdpd_ticket *ticket;
 };
 
 static void *answer_elsewhere(void *ctx)
 {
 	struct thrown *thrown = ctx;
-	usleep((useconds_t)thrown->self->delay_ms * 1000);
-	(void)thrown->self->host->ticket_done(thrown->ticket, CDPD_OK, NULL);
+	usleep((useconds_t)thrown->delay_ms * 1000);
+	(void)thrown->host->ticket_done(thrown->ticket, CDPD_OK, NULL);
 	free(thrown);
 	return NULL;
 }
@@ -76,7 +77,7 @@ static int throw(struct asker * self, struct cdpd_ticket *ticket)
 	pthread_t thread;
 	struct thrown *thrown = malloc(sizeof *thrown);
 	if (!thrown) return CDPD_ERR_NOMEM;
-	*thrown = (struct thrown){self, ticket};
+	*thrown = (struct thrown){self->host, self->delay_ms, ticket};
 	if (pthread_create(&thread, NULL, answer_elsewhere, thrown)) {
 		free(thrown);
 		return CDPD_ERR_NOMEM;
