@@ -33,7 +33,6 @@ from test_async import (  # noqa: F401 (run here once more, isolated)
     test_one_request_for_all_and_after_a_restart_none,
     test_one_that_answers_100_megabytes,
     test_one_that_answers_from_other_threads_and_after_its_end,
-    test_one_that_answers_late,
     test_one_that_answers_twice,
     test_one_that_asks_for_a_pause_loses_nothing,
     test_one_that_fails_in_a_row_is_paused,
@@ -189,6 +188,15 @@ def test_one_that_never_comes_up_delays_nobody(stopped):
     with_villain(stopped, "crash")
     stopped.reload()
     wait_for(stopped, lambda: features(stopped).get("fine") == 1)
+
+
+def test_one_that_answers_late(stopped):
+    """Its process is not told; nobody listens."""
+    with_asker(stopped, "mode: later, delay: 300ms", ", deadline: 10ms").start()
+    stopped.track("u1", "A", "m1")
+    wait_for(stopped, lambda: features(stopped).get("unheard") == 1)
+    wait_for(stopped, lambda: metric(stopped, "cdpd_plugin_answered_total") >= 1)
+    assert "asker" not in events(stopped)[0].get("enrichment", {}) and features(stopped)["heard"] == 0
 
 
 def test_a_flood_of_lines_is_cut(stopped):
