@@ -105,7 +105,7 @@ static void try_stream(struct str bytes)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const tries[])(struct str body) = {try_stream, try_setup,	    try_table,
+	static void (*const tries[])(struct str body) = {try_stream, try_setup,     try_table,
 							 try_ready,  try_questions, try_answers};
 	if (size == 0) return 0;
 	arena_init(&arena, 4096, 64 << 20);
