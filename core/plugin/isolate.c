@@ -66,19 +66,13 @@ static int send_empty(struct isolate *isolate, enum frame_type type)
 	return isolate_send(isolate, &wire);
 }
 
-static const struct cdpd_event *event_of(const struct isolate *isolate, const struct cdpd_ticket *ticket)
-{
-	const struct enrich_view *view =
-	    ticket_view(isolate->instance, (const struct cdpd_event *)(const void *)ticket);
-	return view ? view->event : NULL;
-}
-
 /* The next that somebody still waits for. */
-static struct isolate_question *next_wanted(struct isolate *isolate, struct isolate_queue *queue)
+static struct isolate_question *next_wanted(struct isolate *isolate, struct isolate_queue *queue,
+					    const struct cdpd_event **event)
 {
 	struct isolate_question *question;
 	while ((question = pop(isolate, queue)) != NULL) {
-		if (ticket_is_wanted(question->ticket)) return question;
+		if ((*event = ticket_wanted(question->ticket)) != NULL) return question;
 		finish(isolate, question, CDPD_ERR_TIMEOUT, "too late");
 	}
 	return NULL;
@@ -86,14 +80,13 @@ static struct isolate_question *next_wanted(struct isolate *isolate, struct isol
 
 /* Bytes of one more question; a too long one is answered by us. */
 static void write_question(struct isolate *isolate, struct wire *wire, struct isolate_question *question,
-			   uint32_t *count)
+			   const struct cdpd_event *event, uint32_t *count)
 {
-	const struct cdpd_event *event = event_of(isolate, question->ticket);
 	size_t before = wire_here(wire);
 	int status = wire->status;
 	wire_u32(wire, question->id);
-	if (event) wire_event(wire, event);
-	if (!event || (!status && wire->status) || wire_here(wire) - wire->frame > WIRE_FRAME_MAX) {
+	wire_event(wire, event);
+	if ((!status && wire->status) || wire_here(wire) - wire->frame > WIRE_FRAME_MAX) {
 		buf_cut(wire->buf, before);
 		wire->status = status;
 		finish(isolate, question, CDPD_ERR_TOO_LARGE, "the event is too large for an isolated enricher");
@@ -107,13 +100,15 @@ static void write_question(struct isolate *isolate, struct wire *wire, struct is
 static int send_batch(struct isolate *isolate, struct isolate_queue *queue, uint32_t most)
 {
 	struct isolate_question *question;
+	const struct cdpd_event *event;
 	struct wire wire;
 	uint32_t count = 0;
 	wire_begin(&wire, &isolate->process.out, FRAME_QUESTIONS);
 	size_t at = wire_here(&wire);
 	wire_u32(&wire, 0);
-	while (count < most && wire_here(&wire) - at < BATCH_ENOUGH && (question = next_wanted(isolate, queue)) != NULL)
-		write_question(isolate, &wire, question, &count);
+	while (count < most && wire_here(&wire) - at < BATCH_ENOUGH &&
+	       (question = next_wanted(isolate, queue, &event)) != NULL)
+		write_question(isolate, &wire, question, event, &count);
 	if (count == 0) {
 		buf_cut(&isolate->process.out, wire.frame);
 		return wire.status;
@@ -153,7 +148,7 @@ static void sort_out(struct isolate *isolate, const char *why)
 		if (question->state != QUESTION_SENT) continue;
 		question->state = QUESTION_WAITING;
 		question->id += ISOLATE_QUESTIONS; /* what a dead process still says is about nobody */
-		if (is_alone || !ticket_is_wanted(question->ticket))
+		if (is_alone || !ticket_wanted(question->ticket))
 			finish(isolate, question, CDPD_ERR_IO, reason);
 		else
 			push(isolate, &isolate->suspects, question);

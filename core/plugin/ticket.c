@@ -134,12 +134,12 @@ struct enrich_view *ticket_owner_view(struct ticket *ticket)
 	return &ticket->view;
 }
 
-bool ticket_is_wanted(const struct cdpd_ticket *handle)
+const struct cdpd_event *ticket_wanted(const struct cdpd_ticket *handle)
 {
 	const struct ticket *ticket = handle_lock(HANDLE_TICKET, handle);
 	bool is_wanted = ticket && ticket->state == TICKET_OPEN && !ticket->is_finishing;
 	handle_unlock();
-	return is_wanted;
+	return is_wanted ? &ticket->event : NULL;
 }
 
 /* ── the plugin's side ───────────────────────────────────────────────────── */

@@ -38,8 +38,8 @@ void ticket_reset(struct ticket *ticket);                        /* answered or 
 
 struct enrich_view;
 struct enrich_view *ticket_owner_view(struct ticket *ticket); /* what was set; answered */
-/* Does anybody still wait for it? Any thread. */
-bool ticket_is_wanted(const struct cdpd_ticket *handle);
+/* Its event, as long as the plugin holds it. NULL: nobody waits for it any more. Any thread. */
+const struct cdpd_event *ticket_wanted(const struct cdpd_ticket *handle);
 
 /* Entries of the host's table, and what they need. */
 struct cdpd_event *ticket_sdk_event(struct cdpd_ticket *handle);

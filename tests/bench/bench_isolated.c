@@ -1,18 +1,20 @@
 // rooms: plugin
-/* What a process of its own costs an enricher: µs per event in batches of 64 and alone, beside the same plugin in the daemon's own chain. Prints the best of
+/* What a process of its own costs an enricher: µs per event in batches of 64 and alone, beside the same plugin in the
+ * daemon's own chain before the journal, and as an asynchronous enricher of the daemon's own process. Prints the best of
  * several rounds each, interleaved: other work on the machine only ever adds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../plugins/isolate_rig.h"
-#include "plugin/enrich.h"
+#include "plugin/internal.h"
 
 #define ROUNDS 15
 #define BATCH  64
 #define COUNT  6400
 
-static struct rig rig;
+static struct rig rig, near; /* in a process of its own; in this one, by the same tickets */
+static const struct cdpd_plugin *campaign;
 static struct enrich_chain *chain;
 static struct arena scratch;
 
@@ -68,6 +70,42 @@ static void finish(void)
 	rig_reset(&rig);
 }
 
+/* What the plugin would be as an asynchronous enricher of the daemon's own process. */
+static int ask_near(void *self, struct cdpd_ticket *ticket)
+{
+	int rc = campaign->enrich(self, plugin_host()->ticket_event(ticket));
+	return plugin_host()->ticket_done(ticket, rc, NULL);
+}
+
+static void make_near(const struct config *config)
+{
+	static struct cdpd_plugin table;
+	static struct plugin plugin = {.table = &table};
+	const struct plugin *loaded;
+	struct plugin_conf *conf;
+	struct str error;
+	rig_init(&near);
+	CHECK(plugin_load(&near.arena, config->plugin_path, STR("campaign"), &loaded, &error) == OK);
+	campaign = plugin_info(loaded);
+	table = *campaign;
+	table.caps = CDPD_CAP_ENRICH_ASYNC;
+	table.enrich_async = ask_near;
+	CHECK(plugin_conf_check(&near.arena, &plugin, config->enrichers, STR("c"), &conf, &error) == OK);
+	CHECK(instance_new_with(&plugin, STR("near"), conf, &(struct instance_services){.http = near.http},
+				&near.instance) == OK);
+}
+
+static double in_process_by_tickets(void)
+{
+	int64_t start = clock_mono_us();
+	for (size_t i = 0; i < COUNT; i += BATCH) {
+		for (size_t k = 0; k < BATCH; k++) rig_ask(&near, &event);
+		CHECK(near.settled == BATCH);
+		rig_reset(&near);
+	}
+	return (double)(clock_mono_us() - start) * 1000 / COUNT;
+}
+
 /* `batch` questions are under way at a time. */
 static double isolated(size_t batch, size_t count)
 {
@@ -98,23 +136,28 @@ int main(int argc, char **argv)
 	    .file = STR("c"), .plugin_path = str_from(folder), .enrichers = &own, .enricher_count = 1};
 	struct str error = STR_NONE;
 	event = an_event();
-	double in = 1e9, of_many = 1e9, of_four = 1e9, alone = 1e9;
+	double in = 1e9, by_tickets = 1e9, of_many = 1e9, of_four = 1e9, alone = 1e9;
 	arena_init(&scratch, 65536, 0);
 	rig_init(&rig);
 	if (enrich_chain_new(&config, &chain) || rig_make(&rig, str_from(folder), &conf, &error)) {
 		(void)fprintf(stderr, "bench_isolated: %.*s\n", STR_ARG(error));
 		return 1;
 	}
+	make_near(&config);
 	(void)isolated(BATCH, COUNT); /* it comes up */
 	for (int round = 0; round < ROUNDS; round++) {
 		in = least(in, in_process());
+		by_tickets = least(by_tickets, in_process_by_tickets());
 		of_many = least(of_many, isolated(BATCH, COUNT));
 		of_four = least(of_four, isolated(4 * BATCH, COUNT));
 		alone = least(alone, isolated(1, COUNT / 8));
 	}
-	printf("{\"in_process_us\":%.3f,\"batches_of_64_us\":%.3f,\"four_batches_us\":%.3f,\"alone_us\":%.3f,\"ratio\":"
-	       "%.2f}\n",
-	       in / 1000, of_many / 1000, of_four / 1000, alone / 1000, of_many / in);
+	printf("{\"sync_in_process_us\":%.3f,\"async_in_process_us\":%.3f,\"batches_of_64_us\":%.3f,\"four_batches_"
+	       "us\":%.3f,"
+	       "\"alone_us\":%.3f,\"ratio_to_sync\":%.2f,\"ratio_to_async\":%.2f}\n",
+	       in / 1000, by_tickets / 1000, of_many / 1000, of_four / 1000, alone / 1000, of_many / in,
+	       of_many / by_tickets);
+	rig_end(&near);
 	rig_end(&rig);
 	enrich_chain_free(chain);
 	arena_fini(&scratch);
