@@ -1,6 +1,7 @@
 #include "plugin/isolate_child.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -12,9 +13,10 @@
 #include "base/log.h"
 #include "plugin/isolate_inside.h"
 
-#define OUT_MAX    ((size_t)64 << 20)
-#define READ_CHUNK ((size_t)256 << 10)
-#define SCRATCH    ((size_t)8 << 20)
+#define OUT_MAX      ((size_t)64 << 20)
+#define READ_CHUNK   ((size_t)256 << 10)
+#define THREAD_STACK ((size_t)1 << 20)
+#define SCRATCH      ((size_t)8 << 20)
 
 struct inside inside = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -415,8 +417,19 @@ static void take_setup(void)
 	log_to(send_line);
 }
 
+/* Threads of the plugin's reserve little: what is reserved counts as memory. */
+static void save_memory(void)
+{
+	pthread_attr_t attr;
+	(void)mallopt(M_ARENA_MAX, 2);
+	if (pthread_attr_init(&attr)) return;
+	if (pthread_attr_setstacksize(&attr, THREAD_STACK) == 0) (void)pthread_setattr_default_np(&attr);
+	(void)pthread_attr_destroy(&attr);
+}
+
 static void begin(void)
 {
+	save_memory();
 	inside.kept_end = &inside.kept;
 	inside.thread = pthread_self();
 	arena_init(&inside.arena, 4096, 0);
