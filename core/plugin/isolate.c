@@ -245,7 +245,10 @@ static int take_answer(struct isolate *isolate, struct wire_in *in, bool *is_ful
 	if (!question) return ERR_INVALID;
 	int rc = take_values(isolate, in, question, answer.count);
 	if (rc == ERR_INVALID) return rc;
-	if (answer.error == CDPD_ERR_NOMEM) *is_full = true;
+	if (answer.error == CDPD_ERR_NOMEM) { /* it may be another one's fault: sort_out asks again */
+		*is_full = true;
+		return OK;
+	}
 	size_t len = answer.reason.len < sizeof reason - 1 ? answer.reason.len : sizeof reason - 1;
 	memcpy(reason, answer.reason.ptr, len);
 	reason[len] = '\0';
