@@ -34,6 +34,7 @@ static const char HELP[] =
     "                      --file EVENT.json [--profile REF]: what it would be handed, and if nothing, why not\n"
     "  deadletters [NAME]  records that a destination could not take, and why (--limit N); deadletters redrive\n"
     "                      NAME [POSITION] hands them over again, deadletters discard NAME [POSITION] forgets them\n"
+    "  plugins             enrichers and destinations, and how the processes of isolated ones fare\n"
     "  sources             who may send events\n"
     "  export REF          everything held on one person, as JSON\n"
     "  erase REF           takes a person out of everything; --dry-run only says what would go,\n"
@@ -251,6 +252,11 @@ static enum ctl_exit run_deadletters(struct ctl *ctl)
 	return deadletters_run(ctl->client, ctl->reader, &ctl->body, &ctl->operate);
 }
 
+static enum ctl_exit run_plugins(struct ctl *ctl)
+{
+	return show_simple(ctl, "/v1/admin/plugins", show_plugins);
+}
+
 static enum ctl_exit run_sources(struct ctl *ctl)
 {
 	return show_simple(ctl, "/v1/admin/sources", show_sources);
@@ -431,6 +437,7 @@ static const struct command {
     {"rejects", NULL, "demo-admin-token", run_rejects},
     {"destinations", "…", "demo-admin-token", run_destinations},
     {"deadletters", "…", "demo-admin-token", run_deadletters},
+    {"plugins", NULL, "demo-admin-token", run_plugins},
     {"sources", NULL, "demo-admin-token", run_sources},
     {"export", "REF", "demo-admin-token", run_export},
     {"erase", "REF", "demo-admin-token", run_erase},

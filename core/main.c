@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "daemon.h"
+#include "plugin/isolate_child.h"
 #include "plugin/plugin.h"
 
 #define OVERRIDES_MAX 64
@@ -69,6 +70,7 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	if (argc >= 2 && strcmp(argv[1], ISOLATE_ARGUMENT) == 0) isolate_child_main(argc - 2, argv + 2);
 	if (argc >= 2 && strcmp(argv[1], "plugins") == 0)
 		return plugin_inspect_main((const char *const *)argv + 2, (size_t)argc - 2, STR_NONE);
 	return run(argc, argv);

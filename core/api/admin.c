@@ -9,6 +9,7 @@
 #include "api/segments.h"
 #include "base/clock.h"
 #include "plugin/instance.h"
+#include "plugin/isolate.h"
 #include "plugin/plugin.h"
 #include "profile/backfill.h"
 
@@ -267,13 +268,33 @@ static int sources(struct answer *answer, struct read_thread *thread)
 	return OK;
 }
 
+static void write_life(struct json_out *out, struct str instance)
+{
+	struct isolate_life life = {.starts = 0};
+	(void)isolate_life_of(instance, &life);
+	jo_key(out, STR("process"));
+	jo_object(out);
+	jo_key(out, STR("up"));
+	jo_bool(out, life.is_up);
+	jo_key(out, STR("starts"));
+	jo_uint(out, life.starts);
+	jo_key(out, STR("deaths"));
+	jo_uint(out, life.deaths);
+	if (life.last_death[0]) {
+		write_str(out, STR("lastDeath"), str_from(life.last_death));
+		jo_key(out, STR("lastDeathAt"));
+		jo_time(out, life.last_death_us);
+	}
+	jo_end_object(out);
+}
+
 static void write_instances(struct json_out *out, const struct config *config, struct arena *arena, const char *kind,
 			    const struct conf_instance *instances, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct plugin *plugin = NULL;
 		struct str error = STR_NONE;
-		int rc = plugin_load(arena, config->plugin_path, instances[i].plugin, &plugin, &error);
+		int rc = plugin_load_for(arena, config, &instances[i], &plugin, &error);
 		bool is_async = rc == OK && plugin_is_async(plugin) && strcmp(kind, "enrich") == 0;
 		jo_object(out);
 		write_str(out, STR("name"), instances[i].name);
@@ -285,6 +306,7 @@ static void write_instances(struct json_out *out, const struct config *config, s
 		} else {
 			write_str(out, STR("error"), error);
 		}
+		if (instances[i].isolation.is_on) write_life(out, instances[i].name);
 		jo_end_object(out);
 	}
 }

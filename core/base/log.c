@@ -19,6 +19,12 @@ static const char *const level_names[] = {"error", "warn", "info", "debug"};
 static _Atomic(int) current_format = LOG_FORMAT_LOGFMT;
 /* Offset by LOG_LEVEL_INFO, so that static zero means the default. */
 static _Atomic(int) room_levels[LOG_ROOM_COUNT];
+static void (*line_sink)(enum log_level level, const char *text);
+
+void log_to(void (*sink)(enum log_level level, const char *text))
+{
+	line_sink = sink;
+}
 
 void log_setup(enum log_format format, enum log_level level)
 {
@@ -128,6 +134,11 @@ void log_line(enum log_room room, enum log_level level, const char *who, const c
 	int len = vsnprintf(text, sizeof text, fmt, args);
 	va_end(args);
 	if (len < 0) text[0] = '\0';
+	if (line_sink) {
+		line_sink(level, text);
+		errno = saved_errno;
+		return;
+	}
 	bool is_json = atomic_load_explicit(&current_format, memory_order_relaxed) == LOG_FORMAT_JSON;
 	(void)clock_format(clock_wall_us(), now);
 	put_field(&line, is_json, "ts", now, true);

@@ -31,6 +31,8 @@ bool log_room_from_name(struct str name, enum log_room *out);
 bool log_level_from_name(struct str name, enum log_level *out);
 bool log_enabled(enum log_room room, enum log_level level);
 
+/* From now on lines go to `sink` instead, from any thread; before there are threads. */
+void log_to(void (*sink)(enum log_level level, const char *text));
 /* Control bytes in the text are escaped. `who` names an instance (a plugin, a source) or is NULL. */
 void log_line(enum log_room room, enum log_level level, const char *who, const char *fmt, ...) PRINTF_LIKE(4, 5);
 #define log_error(room, ...) log_line((room), LOG_LEVEL_ERROR, NULL, __VA_ARGS__)

@@ -113,6 +113,14 @@ struct conf_async {
 	uint32_t http_requests_per_second; /* 0: no limit */
 };
 
+struct conf_isolation { /* of an enricher in a process of its own */
+	bool is_on;
+	uint64_t memory;  /* bytes: 256 MiB */
+	struct str *read; /* files and folders that it may read besides those its options name */
+	size_t read_count;
+	uint32_t deadline_ms; /* as in conf_async */
+};
+
 struct conf_instance {   /* an enricher or a destination: one instance of a plugin */
 	struct str name; /* defaults to the plugin's name */
 	struct str plugin;
@@ -122,6 +130,7 @@ struct conf_instance {   /* an enricher or a destination: one instance of a plug
 	size_t segment_count;
 	const struct node *where, *mapping; /* destinations: checked by check_destinations; NULL: none */
 	struct conf_async async;
+	struct conf_isolation isolation;
 	int line;
 };
 

@@ -227,6 +227,9 @@ static const struct key instance_keys[] = {
     {"http.allow", KEY_TEXTS, FIELDS(struct conf_instance, async.http_allow, async.http_allow_count)},
     {"http.connections", KEY_INT, INSTANCE(async.http_connections), RANGE("8", "1", "256")},
     {"http.requests_per_second", KEY_INT, INSTANCE(async.http_requests_per_second), RANGE("0", "0", "100000")},
+    {"isolated", KEY_BOOL, INSTANCE(isolation.is_on), .fallback = "false"},
+    {"memory", KEY_BYTES, INSTANCE(isolation.memory), RANGE("256MiB", "16MiB", "64GiB")},
+    {"read", KEY_TEXTS, FIELDS(struct conf_instance, isolation.read, isolation.read_count)},
 };
 
 static int *instance_line(void *item)

@@ -192,6 +192,35 @@ void show_destinations(struct json root)
 	table_print(table, stdout, 2);
 }
 
+void show_plugins(struct json root)
+{
+	static const char *const TITLES[] = {"NAME",   "PLUGIN", "KIND",       "VERSION", "PROCESS",
+					     "STARTS", "DEATHS", "LAST DEATH", "AT",      NULL};
+	struct json list, row, process;
+	struct json_iter it;
+	if (!list_at(root, "plugins", &list)) {
+		(void)printf("No plugins are configured.\n");
+		return;
+	}
+	struct table *table = table_new(TITLES);
+	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+		bool is_isolated = json_get(row, STR("process"), &process);
+		table_cell(table, json_text_at(row, "name"));
+		table_cell(table, json_text_at(row, "plugin"));
+		table_cell(table, json_text_at(row, "kind"));
+		cell_or_dash(table, json_text_at(row, "version"));
+		if (!is_isolated)
+			table_cell(table, STR("the daemon's"));
+		else
+			table_cell(table, json_bool_at(process, "up") ? STR("up") : STR("down"));
+		table_cell_f(table, "%" PRId64, is_isolated ? json_int_at(process, "starts") : 0);
+		table_cell_f(table, "%" PRId64, is_isolated ? json_int_at(process, "deaths") : 0);
+		cell_or_dash(table, json_text_at(row, "process.lastDeath"));
+		cell_time(table, row, "process.lastDeathAt");
+	}
+	table_print(table, stdout, 2);
+}
+
 static void cell_list(struct table *table, struct json row, const char *key)
 {
 	struct json list, item;

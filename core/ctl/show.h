@@ -9,6 +9,7 @@ void show_events(struct json root); /* a person's */
 void show_trace(struct json root);
 void show_rejects(struct json root);
 void show_destinations(struct json root);
+void show_plugins(struct json root);
 void show_sources(struct json root);
 void show_consent_chain(struct json root);
 void show_link(struct json root);        /* its URL alone, for scripts */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "enrich/internal.h"
+#include "plugin/isolate.h"
 
 /* ── making and ending ───────────────────────────────────────────────────── */
 
@@ -54,6 +55,7 @@ int enricher_new(struct enrichers *all, const struct config *config, const struc
 	e->arena = *arena; /* takes it over: the options lie in it */
 	e->async = conf->async;
 	e->pause_us = BREAKER_PAUSE_US;
+	if (plugin_is_batched(plugin) && e->async.concurrency < BATCHED_MIN) e->async.concurrency = BATCHED_MIN;
 	e->start_after = journal_next_seq(all->journal);
 	int rc = arena_str(&e->arena, conf->name, &e->name);
 	if (!rc) rc = copy_texts(&e->arena, &e->async.events, e->async.event_count);

@@ -208,7 +208,10 @@ static void turn(struct enrichers *all, int64_t *due_us)
 	settle_all(all);
 	int rc = release(all, applied);
 	for (struct enricher *e = all->list; e; e = e->next) {
-		if (take_ended(e)) enricher_ended(e);
+		if (take_ended(e)) {
+			enricher_ended(e);
+			settle_all(all); /* it holds nothing any more: that must be seen before it is judged again */
+		}
 		int failed = enricher_turn(e, applied, due_us);
 		if (!rc) rc = failed;
 	}

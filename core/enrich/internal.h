@@ -22,6 +22,7 @@
 #define AHEAD_MAX          64   /* waits read at a time */
 #define SCAN_ROWS          512  /* rows looked at in one read transaction */
 #define OUTBOX_MAX         1024 /* results that wait for the journal: nobody is asked beyond. One append takes that many */
+#define BATCHED_MIN        256 /* questions at a time of an isolated synchronous enricher */
 #define STOP_US            (5 * US_PER_SECOND)
 #define STUCK_US           (2 * US_PER_SECOND) /* inside one call of a plugin that must not block */
 

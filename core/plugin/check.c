@@ -3,6 +3,7 @@
 
 #include "plugin/http_guard.h"
 #include "plugin/internal.h"
+#include "plugin/isolate.h"
 
 #define ERRORS_MAX ((size_t)256 << 10)
 
@@ -52,7 +53,7 @@ static int check_one(struct arena *arena, const struct config *config, const str
 		     uint32_t cap, struct checked_instance *out, struct buf *errors)
 {
 	struct str error = STR_NONE;
-	int rc = plugin_load(arena, config->plugin_path, instance->plugin, &out->plugin, &error);
+	int rc = plugin_load_for(arena, config, instance, &out->plugin, &error);
 	if (rc == OK && !(plugin_info(out->plugin)->caps & cap))
 		rc = refuse_kind(arena, plugin_info(out->plugin), cap, &error);
 	if (rc) {
@@ -122,7 +123,10 @@ static int check_async(struct arena *arena, const struct config *config, const s
 		struct str error = STR_NONE;
 		const char *key = async_key(&instance->async);
 		int rc = OK;
-		if (plugin_is_async(checked[i].plugin)) {
+		if (instance->isolation.read_count && !instance->isolation.is_on) {
+			rc = plugin_refuse(arena, &error, "'read' is for isolated enrichers, '%.*s' is none",
+					   STR_ARG(instance->name));
+		} else if (plugin_is_async(checked[i].plugin)) {
 			rc = check_guard(arena, config, instance, errors);
 			if (!rc && ++count > ASYNC_MAX)
 				rc = plugin_refuse(arena, &error, "at most %d asynchronous enrichers", ASYNC_MAX);
@@ -191,7 +195,8 @@ int plugin_check_config(const struct config *config, char **errors)
 }
 
 int plugin_register_async(const struct config *config,
-			  int (*register_fn)(struct str plugin, const struct cdpd_plugin *table), char **errors)
+			  int (*register_fn)(struct str plugin, bool is_isolated, const struct cdpd_plugin *table),
+			  char **errors)
 {
 	struct arena arena;
 	struct str error = STR_NONE;
@@ -200,9 +205,10 @@ int plugin_register_async(const struct config *config,
 	arena_init(&arena, 4096, 0);
 	for (size_t i = 0; i < config->enricher_count && rc == OK; i++) {
 		const struct plugin *plugin;
-		rc = plugin_load(&arena, config->plugin_path, config->enrichers[i].plugin, &plugin, &error);
+		const struct conf_instance *instance = &config->enrichers[i];
+		rc = plugin_load_for(&arena, config, instance, &plugin, &error);
 		if (rc || !plugin_is_async(plugin)) continue;
-		rc = register_fn(str_from(plugin_info(plugin)->name), plugin_info(plugin));
+		rc = register_fn(str_from(plugin_info(plugin)->name), instance->isolation.is_on, plugin_info(plugin));
 		if (rc == ERR_EXISTS) rc = OK;
 	}
 	if (rc) *errors = strndup(error.ptr, error.len);

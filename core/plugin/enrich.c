@@ -115,6 +115,7 @@ static const struct conf_instance *next_sync(const struct config *config, size_t
 		const struct conf_instance *instance = &config->enrichers[(*at)++];
 		const struct plugin *plugin;
 		struct str error;
+		if (instance->isolation.is_on) continue;
 		if (plugin_load(arena, config->plugin_path, instance->plugin, &plugin, &error) != OK ||
 		    !plugin_is_async(plugin))
 			return instance;

@@ -42,6 +42,8 @@ struct http_client {
 	size_t count, running_count;
 	int64_t tokens_at_us; /* when the next request may start */
 	bool is_ending;
+	int watched_fd; /* -1: none */
+	short watched_events;
 	struct http_counts counts;
 };
 
@@ -64,6 +66,7 @@ int http_client_new(const struct http_limits *limits, struct http_client **out)
 		return ERR_NOMEM;
 	}
 	client->limits = *limits;
+	client->watched_fd = -1;
 	client->waiting_end = &client->waiting;
 	uint32_t connections = limits->connections ? limits->connections : 8;
 	(void)curl_multi_setopt(client->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)connections);
@@ -457,7 +460,9 @@ void http_wait(struct http_client *client, int64_t until_us)
 	}
 	int64_t left_us = next_turn(client, until_us) - clock_mono_us();
 	int64_t left_ms = left_us <= 0 ? 0 : left_us / US_PER_MS + 1;
-	(void)curl_multi_poll(client->multi, NULL, 0, (int)(left_ms < WAIT_MAX_MS ? left_ms : WAIT_MAX_MS), NULL);
+	struct curl_waitfd watched = {.fd = client->watched_fd, .events = client->watched_events};
+	(void)curl_multi_poll(client->multi, &watched, client->watched_fd >= 0,
+			      (int)(left_ms < WAIT_MAX_MS ? left_ms : WAIT_MAX_MS), NULL);
 	if (!client->running) return;
 	(void)curl_multi_perform(client->multi, &running);
 	take_answers(client);
@@ -466,6 +471,12 @@ void http_wait(struct http_client *client, int64_t until_us)
 void http_wake(struct http_client *client)
 {
 	(void)curl_multi_wakeup(client->multi);
+}
+
+void http_watch(struct http_client *client, int fd, bool also_written)
+{
+	client->watched_fd = fd;
+	client->watched_events = also_written ? CURL_WAIT_POLLIN | CURL_WAIT_POLLOUT : CURL_WAIT_POLLIN;
 }
 
 size_t http_under_way(const struct http_client *client)

@@ -40,5 +40,7 @@ int http_request(struct http_client *client, const struct cdpd_http_request *req
 /* Waits until `until_us` (clock_mono_us), an answer or http_wake; runs what has come. Owner's thread. */
 void http_wait(struct http_client *client, int64_t until_us);
 void http_wake(struct http_client *client); /* any thread */
+/* http_wait ends too when `fd` can be read, or written if `also_written`. -1: no more. Owner's thread. */
+void http_watch(struct http_client *client, int fd, bool also_written);
 size_t http_under_way(const struct http_client *client);
 struct http_counts http_counts(const struct http_client *client);

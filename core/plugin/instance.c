@@ -24,7 +24,8 @@ static int make(const struct plugin *plugin, struct str name, const struct plugi
 	arena_init(&instance->arena, 1024, (size_t)PLUGIN_PATHS_MAX * (PLUGIN_PATH_MAX + 64) + 4096);
 	if (instance->table->create) {
 		instance->is_creating = true;
-		int rc = instance->table->create(plugin_host(), instance, &conf->sdk, &instance->self);
+		const struct cdpd_host *host = services && services->host ? services->host : plugin_host();
+		int rc = instance->table->create(host, instance, &conf->sdk, &instance->self);
 		instance->is_creating = false;
 		if (rc != CDPD_OK) {
 			log_error(LOG_PLUGIN, "%s could not be created (plugin %s answered %d)", instance->name,
@@ -82,6 +83,7 @@ const struct cdpd_plugin *instance_plugin(const struct cdpd_instance *instance)
 int64_t instance_next_timer(const struct cdpd_instance *instance)
 {
 	int64_t next = instance->cache ? cache_flights_due(instance->cache) : INT64_MAX;
+	if (instance->turn && instance->turn_due_us < next) next = instance->turn_due_us;
 	for (size_t i = 0; i < instance->timer_count; i++) {
 		if (instance->timers[i].due_us < next) next = instance->timers[i].due_us;
 	}
@@ -93,6 +95,7 @@ void instance_run_timers(struct cdpd_instance *instance, int64_t now_us)
 	struct instance_timer due[INSTANCE_TIMERS_MAX];
 	size_t due_count = 0, kept = 0;
 	if (instance->cache) cache_flights_expire(instance->cache, now_us);
+	if (instance->turn) instance->turn_due_us = instance->turn(instance->turn_ctx);
 	for (size_t i = 0; i < instance->timer_count; i++) {
 		struct instance_timer timer = instance->timers[i];
 		if (timer.due_us <= now_us)

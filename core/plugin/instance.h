@@ -38,6 +38,7 @@ struct spaces;
 struct instance_services { /* of an instance with a thread of its own; each may be NULL */
 	struct http_client *http;
 	struct spaces *spaces;
+	const struct cdpd_host *host; /* the table it is given; NULL: plugin_host() */
 };
 /* The same; the owner runs its timers, and http_wait. */
 MUST_USE int instance_new_with(const struct plugin *plugin, struct str name, const struct plugin_conf *conf,

@@ -63,6 +63,7 @@ struct cdpd_conf {
 };
 struct plugin_conf {
 	struct cdpd_conf sdk;
+	struct conf_isolation isolation; /* as the instance has it, texts copied */
 };
 
 /* Reads one scalar for one option. ERR_INVALID with *why, a phrase such as "must be a whole number". */
@@ -210,6 +211,9 @@ struct cdpd_instance {
 	struct enrich_view *view; /* of its chain; NULL outside one */
 	struct instance_services services;
 	struct cache_flights *cache; /* NULL: it has no spaces */
+	int64_t (*turn)(void *ctx);  /* run with the timers; when it wants to run next. NULL: none */
+	void *turn_ctx;
+	int64_t turn_due_us;
 };
 
 /* ── looking into a file ─────────────────────────────────────────────────── */
@@ -217,6 +221,17 @@ struct cdpd_instance {
 /* Gives up everything but reading libraries and `folder`, and writing to `keep_fd`; all other file descriptors are closed. For a
  * child that loads a stranger's .so. ERR_REFUSED: the kernel cannot. */
 MUST_USE int sandbox_enter(int keep_fd, const char *folder);
+struct sandbox {
+	const char *folder;      /* of the plugin: may be read */
+	const char *const *read; /* and these */
+	size_t read_count;
+	uint64_t memory; /* bytes it may take besides what the process has; 0: 2 GiB in all */
+	bool
+	    works; /* it is to stay: no limit of processor time, may wait and have threads; refused system calls raise SIGSYS */
+	bool has_landlock; /* filled in: files are restricted */
+};
+/* The same for a child without other file descriptors. */
+MUST_USE int sandbox_confine(struct sandbox *sandbox);
 /* Describes the plugin at `path` into `out`, from a sandboxed child. ERR_REFUSED: not a plugin, or it crashed; `out` says why. */
 MUST_USE int plugin_inspect(struct str path, struct buf *out);
 /* The text that the child writes. */

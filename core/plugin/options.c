@@ -284,6 +284,18 @@ static int check_known(struct checking *c, const struct node *options)
 	return OK;
 }
 
+static int copy_isolation(struct checking *c)
+{
+	const struct conf_isolation *from = &c->instance->isolation;
+	struct conf_isolation *to = &c->conf->isolation;
+	*to = *from;
+	to->deadline_ms = c->instance->async.deadline_ms;
+	to->read = arena_array(c->arena, struct str, from->read_count + 1);
+	int rc = to->read ? OK : ERR_NOMEM;
+	for (size_t i = 0; i < from->read_count && !rc; i++) rc = arena_str(c->arena, from->read[i], &to->read[i]);
+	return rc;
+}
+
 static int check_all(struct checking *c)
 {
 	const struct node *options = c->instance->options;
@@ -312,7 +324,8 @@ int plugin_conf_check(struct arena *arena, const struct plugin *plugin, const st
 	c.conf->sdk.table = table;
 	c.conf->sdk.values = arena_array(arena, struct option_value, table->options.count + 1);
 	if (!c.conf->sdk.values) return ERR_NOMEM;
-	int rc = check_all(&c);
+	int rc = copy_isolation(&c);
+	if (rc == OK) rc = check_all(&c);
 	if (rc == OK) {
 		*out = c.conf;
 	} else if (rc == ERR_INVALID) {
@@ -342,9 +355,19 @@ static bool is_same_value(const struct option_value *a, const struct option_valu
 	return true;
 }
 
+static bool is_same_isolation(const struct conf_isolation *a, const struct conf_isolation *b)
+{
+	if (a->is_on != b->is_on || a->read_count != b->read_count) return false;
+	if (a->is_on && (a->memory != b->memory || a->deadline_ms != b->deadline_ms)) return false;
+	for (size_t i = 0; i < a->read_count; i++) {
+		if (!str_eq(a->read[i], b->read[i])) return false;
+	}
+	return true;
+}
+
 bool plugin_conf_is_same(const struct plugin_conf *a, const struct plugin_conf *b)
 {
-	if (a->sdk.table != b->sdk.table) return false;
+	if (a->sdk.table != b->sdk.table || !is_same_isolation(&a->isolation, &b->isolation)) return false;
 	for (size_t i = 0; i < a->sdk.table->options.count; i++) {
 		if (!is_same_value(&a->sdk.values[i], &b->sdk.values[i])) return false;
 	}

@@ -30,7 +30,8 @@ int plugin_inspect_main(const char *const *files, size_t count, struct str folde
 MUST_USE int plugin_check_config(const struct config *config, char **errors);
 /* Hands each asynchronous enricher's plugin of the config to `register_fn` (async_plugin_register). After plugin_check_config. */
 MUST_USE int plugin_register_async(const struct config *config,
-				   int (*register_fn)(struct str plugin, const struct cdpd_plugin *table),
+				   int (*register_fn)(struct str plugin, bool is_isolated,
+						      const struct cdpd_plugin *table),
 				   char **errors);
 /* Loads the feature plugins that the config's features name by type and hands each to `register_fn` (the daemon passes
  * feature_type_register). ERR_EXISTS from it means already known: not an error. Types without a file in the plugin path are left to whoever

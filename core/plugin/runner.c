@@ -195,10 +195,10 @@ static void turn(struct runner *runner)
 		return;
 	}
 	if (is_told(runner, &runner->should_restart)) {
-		destroy(runner);
 		(void)pthread_mutex_lock(&runner->lock);
-		runner->should_restart = false;
+		runner->should_restart = false; /* what is told from here on is about the next instance */
 		(void)pthread_mutex_unlock(&runner->lock);
+		destroy(runner);
 		return;
 	}
 	work(runner);

@@ -4,6 +4,8 @@
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -31,7 +33,7 @@ static const int allowed[] = {
     SYS_writev,        SYS_close,
     SYS_openat,        SYS_fstat,
     SYS_newfstatat,    SYS_statx,
-    SYS_lseek,         SYS_fcntl,
+    SYS_lseek,         SYS_fstatfs,
     SYS_mmap,          SYS_mprotect,
     SYS_munmap,        SYS_mremap,
     SYS_madvise,       SYS_brk,
@@ -57,20 +59,47 @@ static const int allowed[] = {
 #endif
 };
 
-static int set_limits(void)
+/* What a plugin that works takes besides. */
+static const int allowed_at_work[] = {
+    SYS_ppoll, SYS_nanosleep, SYS_clock_getres, SYS_getrusage, SYS_fadvise64, SYS_sched_setaffinity,
+#ifdef SYS_poll
+    SYS_poll,
+#endif
+#if HAS_SANITIZER
+    SYS_pipe2, /* looks with it whether memory is there */
+#ifdef SYS_pipe
+    SYS_pipe,
+#endif
+#endif
+};
+/* Libraries ask these by the way; nobody is told. */
+static const int refused_quietly[] = {SYS_ioctl, SYS_prctl, SYS_set_tid_address};
+
+static int set_limit(__rlimit_resource_t what, rlim_t value)
 {
-	static const struct {
-		__rlimit_resource_t what;
-		rlim_t limit;
-	} limits[] = {
-	    {RLIMIT_CORE, 0}, {RLIMIT_CPU, 5}, {RLIMIT_FSIZE, 0}, {RLIMIT_NOFILE, 64}, {RLIMIT_AS, (rlim_t)2 << 30},
-	};
-	for (size_t i = 0; i < COUNT_OF(limits); i++) {
-		if (HAS_SANITIZER && limits[i].what == RLIMIT_AS) continue;
-		struct rlimit limit = {limits[i].limit, limits[i].limit};
-		if (setrlimit(limits[i].what, &limit)) return ERR_REFUSED;
-	}
-	return OK;
+	struct rlimit limit = {value, value};
+	return setrlimit(what, &limit) ? ERR_REFUSED : OK;
+}
+
+/* What is mapped by now; 0: unknown. */
+static rlim_t mapped_bytes(void)
+{
+	unsigned long pages = 0;
+	FILE *file = fopen("/proc/self/statm", "re");
+	if (!file) return 0;
+	if (fscanf(file, "%lu", &pages) != 1) pages = 0; /* NOLINT(cert-err34-c): the kernel's own number */
+	(void)fclose(file);
+	return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+}
+
+static int set_limits(const struct sandbox *sandbox, rlim_t mapped)
+{
+	rlim_t memory = sandbox->memory ? mapped + sandbox->memory : (rlim_t)2 << 30;
+	int rc = set_limit(RLIMIT_CORE, 0);
+	if (!rc && !sandbox->works) rc = set_limit(RLIMIT_CPU, 5);
+	if (!rc) rc = set_limit(RLIMIT_FSIZE, 0);
+	if (!rc) rc = set_limit(RLIMIT_NOFILE, 64);
+	return rc || HAS_SANITIZER ? rc : set_limit(RLIMIT_AS, memory);
 }
 
 static void allow_reading(int ruleset, const char *path)
@@ -89,7 +118,7 @@ static void allow_reading(int ruleset, const char *path)
 }
 
 /* Kernels without Landlock go on with the system call filter alone. */
-static int restrict_files(const char *folder)
+static int restrict_files(struct sandbox *sandbox)
 {
 	static const char *const libraries[] = {"/lib",       "/lib64",         "/usr/lib",
 						"/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"};
@@ -97,10 +126,12 @@ static int restrict_files(const char *folder)
 	int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
 	if (ruleset < 0) return errno == ENOSYS || errno == EOPNOTSUPP ? OK : ERR_REFUSED;
 	for (size_t i = 0; i < COUNT_OF(libraries); i++) allow_reading(ruleset, libraries[i]);
-	allow_reading(ruleset, folder);
+	allow_reading(ruleset, sandbox->folder);
+	for (size_t i = 0; i < sandbox->read_count; i++) allow_reading(ruleset, sandbox->read[i]);
 	if (HAS_SANITIZER) allow_reading(ruleset, "/proc/self");
 	int rc = syscall(SYS_landlock_restrict_self, ruleset, 0) ? ERR_REFUSED : OK;
 	close(ruleset);
+	sandbox->has_landlock = rc == OK;
 	return rc;
 }
 
@@ -121,9 +152,46 @@ static size_t allow_with(struct sock_filter *at, int call, unsigned value)
 	return 5;
 }
 
-static int filter_calls(void)
+/* fcntl could make the kernel send signals to others. */
+static size_t allow_fcntl(struct sock_filter *at)
 {
-	struct sock_filter code[2 * COUNT_OF(allowed) + 16];
+	static const unsigned fine[] = {F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_DUPFD_CLOEXEC};
+	size_t n = 0;
+	at[n++] = SKIP_UNLESS(SYS_fcntl, 2 * COUNT_OF(fine) + 2);
+	at[n++] = LOAD(args[1]);
+	for (size_t i = 0; i < COUNT_OF(fine); i++) {
+		at[n++] = SKIP_UNLESS(fine[i], 1);
+		at[n++] = ANSWER(SECCOMP_RET_ALLOW);
+	}
+	at[n++] = ANSWER(SECCOMP_RET_ERRNO | EPERM);
+	return n;
+}
+
+static size_t answer_all(struct sock_filter *at, const int *calls, size_t count, unsigned action)
+{
+	for (size_t i = 0; i < count; i++) {
+		*at++ = SKIP_UNLESS(calls[i], 1);
+		*at++ = ANSWER(action);
+	}
+	return 2 * count;
+}
+
+/* Threads of its own, but no processes. */
+static size_t allow_threads(struct sock_filter *at)
+{
+	at[0] = SKIP_UNLESS(SYS_clone3, 1); /* its flags lie in memory: libc goes on with clone */
+	at[1] = ANSWER(SECCOMP_RET_ERRNO | ENOSYS);
+	at[2] = SKIP_UNLESS(SYS_clone, 4);
+	at[3] = LOAD(args[0]);
+	at[4] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1);
+	at[5] = ANSWER(SECCOMP_RET_ALLOW);
+	at[6] = LOAD(nr);
+	return 7;
+}
+
+static int filter_calls(const struct sandbox *sandbox)
+{
+	struct sock_filter code[2 * (COUNT_OF(allowed) + COUNT_OF(allowed_at_work) + COUNT_OF(refused_quietly)) + 64];
 	size_t n = 0;
 	code[n++] = LOAD(arch);
 	code[n++] = SKIP_UNLESS(OWN_ARCH, 1);
@@ -133,17 +201,21 @@ static int filter_calls(void)
 	code[n++] = ANSWER(SECCOMP_RET_KILL_PROCESS);
 	n += allow_with(&code[n], SYS_tgkill, (unsigned)getpid()); /* abort() */
 	n += allow_with(&code[n], SYS_prlimit64, 0);
-	for (size_t i = 0; i < COUNT_OF(allowed); i++) {
-		code[n++] = SKIP_UNLESS(allowed[i], 1);
-		code[n++] = ANSWER(SECCOMP_RET_ALLOW);
+	n += allow_fcntl(&code[n]);
+	n += answer_all(&code[n], allowed, COUNT_OF(allowed), SECCOMP_RET_ALLOW);
+	if (sandbox->works) {
+		n += answer_all(&code[n], allowed_at_work, COUNT_OF(allowed_at_work), SECCOMP_RET_ALLOW);
+		n += answer_all(&code[n], refused_quietly, COUNT_OF(refused_quietly), SECCOMP_RET_ERRNO | EPERM);
+		n += allow_threads(&code[n]);
 	}
-	code[n++] = ANSWER(SECCOMP_RET_ERRNO | EPERM);
+	code[n++] = ANSWER(sandbox->works ? SECCOMP_RET_TRAP : SECCOMP_RET_ERRNO | EPERM);
 	struct sock_fprog program = {.len = (unsigned short)n, .filter = code};
 	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) ? ERR_REFUSED : OK;
 }
 #else
-static int filter_calls(void)
+static int filter_calls(const struct sandbox *sandbox)
 {
+	(void)sandbox;
 	return ERR_REFUSED;
 }
 #endif
@@ -159,11 +231,18 @@ static int close_others(int keep_fd)
 	return syscall(SYS_close_range, keep_fd + 1, ~0u, 0) ? ERR_REFUSED : OK;
 }
 
+int sandbox_confine(struct sandbox *sandbox)
+{
+	rlim_t mapped = mapped_bytes();
+	int rc = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? ERR_REFUSED : OK;
+	if (rc == OK) rc = restrict_files(sandbox);
+	if (rc == OK) rc = set_limits(sandbox, mapped);
+	return rc == OK ? filter_calls(sandbox) : rc;
+}
+
 int sandbox_enter(int keep_fd, const char *folder)
 {
+	struct sandbox sandbox = {.folder = folder};
 	int rc = close_others(keep_fd);
-	if (rc == OK && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) rc = ERR_REFUSED;
-	if (rc == OK) rc = restrict_files(folder);
-	if (rc == OK) rc = set_limits();
-	return rc == OK ? filter_calls() : rc;
+	return rc == OK ? sandbox_confine(&sandbox) : rc;
 }

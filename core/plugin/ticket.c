@@ -129,6 +129,19 @@ void ticket_reset(struct ticket *ticket)
 	arena_reset(&ticket->arena);
 }
 
+struct enrich_view *ticket_owner_view(struct ticket *ticket)
+{
+	return &ticket->view;
+}
+
+const struct cdpd_event *ticket_wanted(const struct cdpd_ticket *handle)
+{
+	const struct ticket *ticket = handle_lock(HANDLE_TICKET, handle);
+	bool is_wanted = ticket && ticket->state == TICKET_OPEN && !ticket->is_finishing;
+	handle_unlock();
+	return is_wanted ? &ticket->event : NULL;
+}
+
 /* ── the plugin's side ───────────────────────────────────────────────────── */
 
 struct cdpd_event *ticket_sdk_event(struct cdpd_ticket *handle)

@@ -36,8 +36,12 @@ struct ticket_answer {
 struct ticket_answer ticket_answer(const struct ticket *ticket); /* answered */
 void ticket_reset(struct ticket *ticket);                        /* answered or returned → idle */
 
-/* Entries of the host's table, and what they need. */
 struct enrich_view;
+struct enrich_view *ticket_owner_view(struct ticket *ticket); /* what was set; answered */
+/* Its event, as long as the plugin holds it. NULL: nobody waits for it any more. Any thread. */
+const struct cdpd_event *ticket_wanted(const struct cdpd_ticket *handle);
+
+/* Entries of the host's table, and what they need. */
 struct cdpd_event *ticket_sdk_event(struct cdpd_ticket *handle);
 int ticket_sdk_done(struct cdpd_ticket *handle, int error, const char *reason);
 struct enrich_view *ticket_view(const struct cdpd_instance *instance, const struct cdpd_event *handle);

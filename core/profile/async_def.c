@@ -8,23 +8,25 @@
 
 static struct {
 	struct str name;
+	bool is_isolated;
 	const struct cdpd_plugin *table;
 } plugins[256];
 static size_t plugin_count;
 
-int async_plugin_register(struct str plugin, const struct cdpd_plugin *table)
+int async_plugin_register(struct str plugin, bool is_isolated, const struct cdpd_plugin *table)
 {
-	if (async_plugin_find(plugin)) return ERR_EXISTS;
+	if (async_plugin_find(plugin, is_isolated)) return ERR_EXISTS;
 	if (plugin_count == COUNT_OF(plugins)) return ERR_TOO_LARGE;
 	plugins[plugin_count].name = plugin;
+	plugins[plugin_count].is_isolated = is_isolated;
 	plugins[plugin_count++].table = table;
 	return OK;
 }
 
-const struct cdpd_plugin *async_plugin_find(struct str plugin)
+const struct cdpd_plugin *async_plugin_find(struct str plugin, bool is_isolated)
 {
 	for (size_t i = 0; i < plugin_count; i++)
-		if (str_eq(plugins[i].name, plugin)) return plugins[i].table;
+		if (plugins[i].is_isolated == is_isolated && str_eq(plugins[i].name, plugin)) return plugins[i].table;
 	return NULL;
 }
 
@@ -77,6 +79,11 @@ static int order_instances(const void *a, const void *b)
 		       (*(const struct conf_instance *const *)b)->name);
 }
 
+static const struct cdpd_plugin *find_for(const struct conf_instance *conf)
+{
+	return async_plugin_find(conf->plugin, conf->isolation.is_on);
+}
+
 /* Nothing at all without them: such definitions keep the text they had before there were any. */
 int async_defs_write(struct json_out *out, const struct config *config)
 {
@@ -85,13 +92,12 @@ int async_defs_write(struct json_out *out, const struct config *config)
 	int rc = OK;
 	if (!sorted) return ERR_NOMEM;
 	for (size_t i = 0; i < config->enricher_count; i++)
-		if (async_plugin_find(config->enrichers[i].plugin)) sorted[count++] = &config->enrichers[i];
+		if (find_for(&config->enrichers[i])) sorted[count++] = &config->enrichers[i];
 	if (count) {
 		qsort(sorted, count, sizeof(struct conf_instance *), order_instances);
 		jo_key(out, STR("enrichers"));
 		jo_array(out);
-		for (size_t i = 0; i < count && !rc; i++)
-			rc = write_one(out, sorted[i], async_plugin_find(sorted[i]->plugin));
+		for (size_t i = 0; i < count && !rc; i++) rc = write_one(out, sorted[i], find_for(sorted[i]));
 		jo_end_array(out);
 	}
 	free(sorted);

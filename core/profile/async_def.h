@@ -19,8 +19,9 @@ struct async_def {
 };
 
 /* Plugins whose enrichers are asynchronous, by name; before the fold starts, one thread. ERR_EXISTS: known already. */
-MUST_USE int async_plugin_register(struct str plugin, const struct cdpd_plugin *table);
-const struct cdpd_plugin *async_plugin_find(struct str plugin); /* NULL: none of them */
+MUST_USE int async_plugin_register(struct str plugin, bool is_isolated, const struct cdpd_plugin *table);
+/* NULL: none of them. The same plugin may be asynchronous only where it is isolated. */
+const struct cdpd_plugin *async_plugin_find(struct str plugin, bool is_isolated);
 
 /* The member "enrichers" of the definitions' object; nothing when the config has no asynchronous enrichers. ERR_NOMEM. */
 MUST_USE int async_defs_write(struct json_out *out, const struct config *config);

@@ -17,6 +17,7 @@ import pytest
 from cdpd import BUILD, CONFIG, SERVER_KEY
 
 TEST_PLUGINS = BUILD / "tests" / "plugins" / "so"
+ISOLATED = ""  # test_isolated.py runs all this with other words here
 FEATURES = """\
 features:
   - {{name: heard, type: count, where: [{{field: enrichment.asker.said, in: [hello]}}]}}
@@ -34,7 +35,7 @@ def with_asker(daemon, options="", instance="", names=("asker",), features=FEATU
             os.chmod(folder / path.name, 0o755)
     text = CONFIG.replace("plugins: {{path: {build}/plugins}}", "plugins: {{path: {folder}/plugins}}")
     text = text.replace("features:\n", features)
-    askers = "".join(f"  - {{{{plugin: asker, name: {name}, options: {{{{{options}}}}}{instance}}}}}\n" for name in names)
+    askers = "".join(f"  - {{{{plugin: asker, name: {name}, options: {{{{{options}}}}}{instance}{ISOLATED}}}}}\n" for name in names)
     daemon.write_config(text + askers)
     return daemon
 
@@ -356,7 +357,7 @@ def with_fetcher(daemon, provider, options="", instance=", http: {{allow: [127.0
     with_asker(daemon, names=(), features=features)
     text = daemon.config_file.read_text().replace("{", "{{").replace("}", "}}")
     url = provider if isinstance(provider, str) else provider.url
-    daemon.write_config(text + f"  - {{{{plugin: fetcher, options: {{{{url: '{url}'{options}}}}}{instance}}}}}\n")
+    daemon.write_config(text + f"  - {{{{plugin: fetcher, options: {{{{url: '{url}'{options}}}}}{instance}{ISOLATED}}}}}\n")
     return daemon
 
 

@@ -34,7 +34,7 @@ static const _Atomic(bool) never_stop;
 static int setup(void **state)
 {
 	(void)state;
-	static const struct plugin_conf conf = {{&table, NULL}};
+	static const struct plugin_conf conf = {.sdk = {&table, NULL}};
 	host = plugin_host();
 	during = NULL;
 	if (instance_new(&plugin, STR("t"), &conf, true, &instance) || handover_new(&h)) return -1;

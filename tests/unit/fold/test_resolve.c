@@ -20,8 +20,8 @@ static int setup(void **state)
 {
 	struct world *world = calloc(1, sizeof *world);
 	world_init(world);
-	(void)!async_plugin_register(STR("a"), &plugin_a);
-	(void)!async_plugin_register(STR("b"), &plugin_b);
+	(void)!async_plugin_register(STR("a"), false, &plugin_a);
+	(void)!async_plugin_register(STR("b"), false, &plugin_b);
 	where_both[0] = where_a;
 	where_both[1] = where_b;
 	struct conf_feature counts = world->features[0];

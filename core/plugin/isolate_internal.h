@@ -1,0 +1,103 @@
+/* isolate_internal: what the files of the daemon's side of isolation share. */
+#pragma once
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "plugin/http.h"
+#include "plugin/internal.h"
+#include "plugin/isolate.h"
+#include "plugin/isolate_process.h"
+#include "plugin/ticket.h"
+
+#define ISOLATE_QUESTIONS   2048                 /* at a time; the enricher's concurrency is below */
+#define ISOLATE_CALLS_MAX   1024                 /* HTTP requests and questions to the cache of one process */
+#define ISOLATE_SLOTS_MAX   4096                 /* values it is to fetch */
+#define ISOLATE_START_US    (60 * US_PER_SECOND) /* to load the plugin and create the instance */
+#define ISOLATE_GRACE_US    (500 * US_PER_MS)
+#define ISOLATE_BACKOFF_MIN (200 * US_PER_MS)
+#define ISOLATE_BACKOFF_MAX (60 * US_PER_SECOND)
+#define ISOLATE_HEALTHY_US  (10 * US_PER_SECOND) /* of life, after which the next pause is a short one again */
+#define ISOLATE_PING_US     (10 * US_PER_SECOND)
+#define ISOLATE_HOLD_US     US_PER_SECOND /* what comes while it is down this long at most is kept */
+
+enum isolate_state { ISOLATE_DOWN, ISOLATE_STARTING, ISOLATE_UP };
+enum question_state { QUESTION_FREE, QUESTION_WAITING, QUESTION_SENT };
+
+struct isolate_question {
+	struct cdpd_ticket *ticket;
+	uint32_t id;   /* index + ISOLATE_QUESTIONS * how often the place was used */
+	uint32_t next; /* of its queue */
+	enum question_state state;
+};
+
+struct isolate;
+struct isolate_call { /* HTTP, cache */
+	struct isolate *isolate;
+	struct isolate_call *newer, *older;
+	uint32_t id, generation; /* of the process that asked */
+	/* while cache_get runs */
+	bool is_inside, is_answered;
+	uint32_t slot;
+	int error;
+	struct buf value;
+};
+
+struct isolate_queue { /* of places + 1; 0: none */
+	uint32_t first, last, count;
+};
+
+struct isolate {
+	const struct cdpd_host *host;
+	struct cdpd_instance *instance;
+	const struct cdpd_plugin *table;
+	struct isolate_process process;
+	struct buf setup; /* the frames that begin a process's life */
+	enum isolate_state state;
+	uint32_t generation;
+	int64_t since_us, restart_us, pinged_us, deadline_us;
+	unsigned deaths_in_row;
+	bool was_greeted, has_warned, has_more; /* frames that one turn left */
+
+	struct isolate_question questions[ISOLATE_QUESTIONS];
+	struct isolate_queue free, fresh, suspects;
+	uint32_t sent;
+
+	int metrics[INSTANCE_METRICS_MAX]; /* the process's numbers → the host's */
+	size_t metric_count;
+	struct isolate_call *calls; /* newest */
+	size_t call_count;
+	struct cdpd_cache_slot *slots[ISOLATE_SLOTS_MAX]; /* number + 1 → slot */
+
+	int64_t lines_at_us; /* when the next line of its log may be written */
+	uint64_t lines_dropped;
+	struct life *life;
+	struct metric *starts, *deaths, *up;
+};
+
+/* A frame of `process.out` is whole: wire_end, and count it. */
+MUST_USE int isolate_send(struct isolate *isolate, struct wire *wire);
+
+/* ── isolate_calls.c: what the process asks of the host. ERR_INVALID: nonsense ── */
+MUST_USE int isolate_take_http(struct isolate *isolate, struct str body);
+MUST_USE int isolate_take_cache(struct isolate *isolate, struct str body);
+MUST_USE int isolate_take_fill(struct isolate *isolate, struct str body);
+MUST_USE int isolate_take_kv_get(struct isolate *isolate, struct str body);
+MUST_USE int isolate_take_kv_put(struct isolate *isolate, struct str body);
+void isolate_drop_slots(struct isolate *isolate); /* the process is gone: what it was to fetch fails */
+void isolate_free_calls(struct isolate *isolate); /* everything under way has ended */
+
+/* ── isolate_life.c ──────────────────────────────────────────────────────── */
+struct life *life_of(const char *instance); /* made when it is not there; never freed */
+void life_began(struct life *life);
+void life_ended(struct life *life, const char *why);
+/* The end in words, after isolate_process_end; `why` (maybe empty) is what we know. */
+void life_describe_end(struct isolate_end end, const char *why, char *out, size_t size);
+
+/* ── isolate_load.c ──────────────────────────────────────────────────────── */
+const char *isolate_path(const struct cdpd_plugin *table); /* of the .so */
+
+/* ── isolate.c ───────────────────────────────────────────────────────────── */
+int isolate_create(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *conf,
+		   void **self);
+void isolate_destroy(void *self);
+int isolate_ask(void *self, struct cdpd_ticket *ticket);
