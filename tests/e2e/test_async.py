@@ -24,7 +24,7 @@ features:
 """
 
 
-def with_asker(daemon, options="", instance="", names=("asker",), features=FEATURES):
+def with_asker(daemon, options="", instance="", names=("asker",), features=FEATURES, config=CONFIG):
     """The daemon's own plugins and the asker, with options; `instance` are further keys of the enricher."""
     folder = daemon.folder / "plugins"
     folder.mkdir(mode=0o755, exist_ok=True)
@@ -32,7 +32,7 @@ def with_asker(daemon, options="", instance="", names=("asker",), features=FEATU
         if not (folder / path.name).exists():  # a running daemon has mapped it
             shutil.copy(path, folder)
             os.chmod(folder / path.name, 0o755)
-    text = CONFIG.replace("plugins: {{path: {build}/plugins}}", "plugins: {{path: {folder}/plugins}}")
+    text = config.replace("plugins: {{path: {build}/plugins}}", "plugins: {{path: {folder}/plugins}}")
     text = text.replace("features:\n", features)
     askers = "".join(f"  - {{{{plugin: asker, name: {name}, options: {{{{{options}}}}}{instance}}}}}\n" for name in names)
     daemon.write_config(text + askers)
