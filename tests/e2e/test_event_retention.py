@@ -61,6 +61,11 @@ def test_bytes_go_and_people_stay(tmp_path):
         assert "cdpd_expired_events_total 8" in metrics, [line for line in metrics.splitlines() if "expired" in line]
         # The person's export and a trace say nothing of them, and do not stumble.
         assert CANARY not in daemon.get("/v1/profiles/user_id:alice/export").body.decode()
+        # A feature that is defined now counts what is left.
+        daemon.write_config(with_journal(RULES).replace("\nfeatures:", "\nfeatures:\n  - {{name: late, type: count}}", 1))
+        daemon.reload()
+        wait_for(lambda: person(daemon)["features"].get("late") == 3 and daemon.get("/v1/profiles/user_id:alice/features").json["counting"] == [])
+        assert person(daemon)["features"]["events"] == 9
         # An erasure afterwards takes the rest, and only now are they erased events.
         erase_and_wait(daemon, "user_id:alice")
         after = daemon.settled()
