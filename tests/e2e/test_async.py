@@ -285,6 +285,23 @@ def test_nobody_is_asked_about_who_does_not_allow_it(stopped):
     assert features(stopped)["unheard"] == 1 and features(stopped, "user_id:u2")["unheard"] == 2  # the act itself
 
 
+def test_events_over_grpc_are_gated_alike(stopped):
+    pytest.importorskip("grpc", reason="python3-grpcio is not installed: tests/run.sh does it")
+    from rpc import client, event
+
+    with_asker(stopped)
+    text = stopped.config_file.read_text().replace("{", "{{").replace("}", "}}")
+    stopped.write_config(text + PURPOSE)
+    stopped.start()
+    denied = b'{"consent":{"purposes":{"insights":false}}}'
+    with client(stopped) as rpc:
+        events_of_u1 = [event("u1", "Asked", "m1", context=denied), event("u1", "Other", "m2", context=denied), event("u1", "Asked", "m3")]
+        assert rpc.Publish(events=events_of_u1).accepted == 3
+    wait_for(stopped, lambda: features(stopped).get("heard") == 2)
+    assert features(stopped)["unheard"] == 1
+    assert [e["messageId"] for e in events(stopped) if "enrichment" not in e] == ["m1"]
+
+
 def test_an_erased_person_leaves_no_answers(stopped):
     with_asker(stopped, "say: canary-in-the-mine").start()
     position = stopped.track("u1", "A", "m1")
