@@ -1,4 +1,4 @@
-/* api: what outsiders call, as HTTP today: ingest, profiles, changes, operations. Handlers translate between requests and
+/* api: what outsiders call, as HTTP (core/rpc is the same as gRPC): ingest, profiles, changes, operations. Handlers translate between requests and
  * the rooms below; they hold no state of their own beyond the change hub and the read pool. */
 #pragma once
 

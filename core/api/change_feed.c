@@ -110,7 +110,8 @@ static int write_once(struct feed_slice *slice, struct feed_share *share, const 
 	const struct change_feed *feed = slice->params;
 	struct buf *out = &slice->out;
 	bool is_own = body.ptr == change->body.ptr;
-	if (is_own && last->by == feed->write) return buf_append(out, buf_ptr(last->in) + last->at, last->len);
+	if (is_own && last->in && last->by == feed->write)
+		return buf_append(out, buf_ptr(last->in) + last->at, last->len);
 	size_t before = out->len;
 	int rc = feed->write(out, share->api, change, body);
 	if (rc == OK && is_own) *last = (struct written){feed->write, out, before, out->len - before};

@@ -83,7 +83,7 @@ static size_t bytes_at_most(const ProtobufCBinaryData *bytes, size_t count)
 static size_t size_at_most(const Cdpd__V1__StoredEvent *stored)
 {
 	const ProtobufCMessageDescriptor *descriptor = stored->base.descriptor;
-	size_t size = descriptor->n_fields * FIELD_SIZE;
+	size_t size = (size_t)descriptor->n_fields * FIELD_SIZE;
 	for (unsigned i = 0; i < descriptor->n_fields; i++) {
 		const ProtobufCFieldDescriptor *field = &descriptor->fields[i];
 		const char *at = (const char *)stored + field->offset;

@@ -3,8 +3,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
-#include "enrich/patched.h"
-#include "profile/awaits.h"
+#include "fold/resolve.h"
 #include "profile/backfill.h"
 
 #define AHEAD_RECORDS 512
@@ -54,17 +53,6 @@ static int leave_out_if_guilty(struct fold *fold, uint64_t at)
 	return rc ? rc : worker_open_transaction(fold);
 }
 
-/* As it reads now, with the answers it has. */
-static int read_event(struct fold *fold, const struct record *past, const struct outcome *outcome,
-		      struct cdpd_event *event)
-{
-	uint64_t seqs[ASYNC_ENRICHERS_MAX];
-	size_t count;
-	int rc = event_decode(past->payload, &fold->arena, event);
-	if (!rc) rc = people_resolutions_of(fold->people, outcome, seqs, &count);
-	return rc ? rc : event_patch(fold->journal, &fold->arena, seqs, count, event);
-}
-
 static int count_record(struct fold *fold, const struct record *past, const struct record *record)
 {
 	struct cdpd_event event;
@@ -73,7 +61,7 @@ static int count_record(struct fold *fold, const struct record *past, const stru
 	int rc = wants ? people_backfill_wants(fold->people, past->seq, &outcome, &wants) : OK;
 	if (rc) return rc;
 	arena_reset(&fold->arena);
-	rc = wants ? read_event(fold, past, &outcome, &event) : OK;
+	rc = wants ? resolve_event(fold, past, &outcome, &event) : OK;
 	if (rc && rc != ERR_CORRUPT) return rc;
 	return people_backfill_count(fold->people, past->seq, past->t, wants && !rc ? &event : NULL, record->seq,
 				     record->t);

@@ -3,24 +3,26 @@
 #include "enrich/patched.h"
 #include "profile/awaits.h"
 
-int resolve_event(struct fold *fold, const struct record *record, struct cdpd_event *event)
+int resolve_event(struct fold *fold, const struct record *record, const struct outcome *outcome,
+		  struct cdpd_event *event)
 {
 	uint64_t seqs[ASYNC_ENRICHERS_MAX];
 	size_t count;
 	int rc = event_decode(record->payload, &fold->arena, event);
-	if (!rc) rc = people_event_resolutions(fold->people, record->seq, seqs, &count);
+	if (!rc) rc = people_resolutions_of(fold->people, outcome, seqs, &count);
 	return rc ? rc : event_patch(fold->journal, &fold->arena, seqs, count, event);
 }
 
 /* The event as it is now, and whether it is still there. */
-static int read_event(struct fold *fold, const struct resolution *resolution, struct cdpd_event *event, bool *is_there)
+static int read_event(struct fold *fold, const struct resolution *resolution, const struct outcome *outcome,
+		      struct cdpd_event *event, bool *is_there)
 {
 	struct record record;
 	*is_there = false;
 	int rc = journal_get(fold->journal, resolution->event_seq, &fold->arena, &record);
 	if (rc == ERR_NOT_FOUND || rc == ERR_GONE) return OK;
 	if (rc || record.kind != RECORD_EVENT) return rc;
-	rc = resolve_event(fold, &record, event);
+	rc = resolve_event(fold, &record, outcome, event);
 	if (!rc) rc = enrichment_merge(event->enrichment, resolution->patch, &fold->arena, &event->enrichment);
 	*is_there = rc == OK;
 	return rc;
@@ -37,7 +39,7 @@ int resolve_apply(struct fold *fold, const struct record *record)
 	if (!rc) rc = people_await_find(fold->people, resolution.event_seq, resolution.enricher, &outcome);
 	/* Answered before, or released: exactly one answer counts. */
 	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
-	rc = read_event(fold, &resolution, &event, &is_there);
+	rc = read_event(fold, &resolution, &outcome, &event, &is_there);
 	if (rc) return rc;
 	const struct people_resolution given = {.event_seq = resolution.event_seq,
 						.enricher = resolution.enricher,

@@ -351,6 +351,16 @@ static int turn(struct fold *fold)
 	return rc ? recover(fold, rc) : OK;
 }
 
+/* Before anything is told to the journal: what waited at the last stop waits still. */
+static int know_waits(struct fold *fold)
+{
+	int rc = people_begin(fold->people);
+	if (rc) return rc;
+	rc = people_oldest_await(fold->people, &fold->oldest_await);
+	people_abort(fold->people);
+	return rc;
+}
+
 void *worker_main(void *arg)
 {
 	struct fold *fold = arg;
@@ -360,10 +370,11 @@ void *worker_main(void *arg)
 	feature_watch(fold->marker.page->plugin, sizeof fold->marker.page->plugin);
 	int64_t start = clock_mono_us();
 	int rc = dedup_load(fold->dedup, &fold->should_stop);
+	if (!rc) rc = know_waits(fold);
 	if (!rc) {
 		log_info(LOG_FOLD, "folding from position %" PRIu64 ", %" PRIu64 " message ids read in %" PRId64 " ms",
 			 fold->next, atomic_load(&fold->dedup_ids), (clock_mono_us() - start) / US_PER_MS);
-		journal_set_checkpoint(fold->journal, backfill_behind(fold));
+		journal_set_checkpoint(fold->journal, read_behind(fold));
 		set_wake(fold);
 		atomic_store(&fold->is_ready, true);
 	}

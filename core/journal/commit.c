@@ -243,6 +243,8 @@ static int write_own(struct journal *journal, const struct journal_meta *meta, b
 	if (!c.txn) return judge(journal, rc);
 	/* A tick would be what the hold is there to prevent. */
 	if (rc == OK && is_tick && !c.meta.is_clock_held) rc = put_record(&c, RECORD_TICK, c.meta.last_t, STR_NONE);
+	/* Time moves with records alone: what is due by it would wait for a tick that never comes. */
+	if (c.meta.next_seq == meta->next_seq) c.meta.last_t = meta->last_t;
 	return judge(journal, finish(&c, rc));
 }
 

@@ -8,7 +8,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "event/resolution.h"
 #include "journal/rewrite.h"
+#include "profile/awaits.h"
 #include "profile/backfill.h"
 
 #define BATCH_RECORDS   1024
@@ -147,13 +149,38 @@ static bool is_expired(const struct expiry *expiry, const struct cdpd_event *eve
 }
 
 /* An event that cannot be read is of no type. */
-static int judge(struct expiry *expiry, const struct record *record, struct cdpd_event *event, bool *out)
+static int judge_event(struct expiry *expiry, struct str payload, struct cdpd_event *event, bool *out)
 {
-	*out = false;
-	if (record->kind != RECORD_EVENT) return OK;
-	int rc = event_decode(record->payload, &expiry->arena, event);
+	int rc = event_decode(payload, &expiry->arena, event);
 	if (!rc) *out = is_expired(expiry, event);
 	return rc == ERR_CORRUPT ? OK : rc;
+}
+
+/* What an enricher answered goes with the event: the one that goes now, or went before, by whatever rule. */
+static int judge_resolution(struct expiry *expiry, struct str payload, struct resolution *resolution, bool *out)
+{
+	struct record record;
+	struct cdpd_event event;
+	int rc = resolution_decode(payload, &expiry->arena, resolution);
+	if (rc || (resolution->patch.len == 0 && resolution->reason.len == 0)) return rc == ERR_CORRUPT ? OK : rc;
+	rc = journal_get(expiry->options.journal, resolution->event_seq, &expiry->arena, &record);
+	*out = rc == ERR_GONE || rc == ERR_NOT_FOUND || (!rc && record.kind == RECORD_ERASED_EVENT);
+	if (rc || record.kind != RECORD_EVENT) return rc == ERR_NOMEM ? rc : OK;
+	return judge_event(expiry, record.payload, &event, out);
+}
+
+struct hit {
+	bool is_one;
+	struct cdpd_event event;      /* of a record of that kind */
+	struct resolution resolution; /* likewise */
+};
+
+static int judge(struct expiry *expiry, const struct record *record, struct hit *out)
+{
+	out->is_one = false;
+	if (record->kind == RECORD_RESOLUTION)
+		return judge_resolution(expiry, record->payload, &out->resolution, &out->is_one);
+	return record->kind == RECORD_EVENT ? judge_event(expiry, record->payload, &out->event, &out->is_one) : OK;
 }
 
 static int make_stub(struct expiry *expiry, uint64_t seq, const struct cdpd_event *event, struct erased_event *stub)
@@ -170,22 +197,39 @@ static int make_stub(struct expiry *expiry, uint64_t seq, const struct cdpd_even
 	return rc;
 }
 
-static int replace(void *ctx, const struct record *record, struct journal_replacement *out)
+static int replace_event(struct expiry *expiry, uint64_t seq, const struct cdpd_event *event,
+			 struct journal_replacement *out)
 {
-	struct expiry *expiry = ctx;
-	struct cdpd_event event;
 	struct erased_event stub;
-	bool is_hit;
-	arena_reset(&expiry->arena);
-	int rc = judge(expiry, record, &event, &is_hit);
-	if (rc || !is_hit) return rc;
-	rc = make_stub(expiry, record->seq, &event, &stub);
+	int rc = make_stub(expiry, seq, event, &stub);
 	if (!rc) rc = erased_event_encode(&stub, &expiry->arena, &out->payload);
 	if (rc) return rc;
-	out->is_replaced = true;
 	out->flags = RECORD_FLAG_ERASED;
 	expiry->removed++;
 	return OK;
+}
+
+static int replace_resolution(struct expiry *expiry, const struct resolution *resolution,
+			      struct journal_replacement *out)
+{
+	const struct resolution blank = {.event_seq = resolution->event_seq,
+					 .enricher = resolution->enricher,
+					 .is_given_up = true,
+					 .patch = STR_NONE,
+					 .reason = STR_NONE};
+	return resolution_encode(&blank, &expiry->arena, &out->payload);
+}
+
+static int replace(void *ctx, const struct record *record, struct journal_replacement *out)
+{
+	struct expiry *expiry = ctx;
+	struct hit hit;
+	arena_reset(&expiry->arena);
+	int rc = judge(expiry, record, &hit);
+	if (rc || !hit.is_one) return rc;
+	out->is_replaced = true;
+	return record->kind == RECORD_EVENT ? replace_event(expiry, record->seq, &hit.event, out)
+					    : replace_resolution(expiry, &hit.resolution, out);
 }
 
 static int keep_reject(void *ctx, const struct journal_reject_row *row, bool *goes)
@@ -207,9 +251,10 @@ static int holds_any(struct expiry *expiry, uint64_t first, uint64_t end, bool *
 		arena_reset(&expiry->arena);
 		for (size_t i = 0; i < expiry->batch.count && !rc && !*out; i++) {
 			const struct record *record = &expiry->batch.records[i];
-			struct cdpd_event event;
+			struct hit hit;
 			if (record->seq >= end) break;
-			rc = judge(expiry, record, &event, out);
+			rc = judge(expiry, record, &hit);
+			*out = !rc && hit.is_one;
 		}
 		if (!rc) seq = expiry->batch.records[expiry->batch.count - 1].seq + 1;
 	}
@@ -276,19 +321,37 @@ static int is_any_due(struct expiry *expiry, uint64_t end, int64_t now, bool *is
 	return OK;
 }
 
-/* Only what is folded, and what no new feature has still to count. */
-static uint64_t free_below(const struct expiry *expiry)
+static int take_first(void *ctx, const struct await_row *row)
+{
+	*(uint64_t *)ctx = row->seq;
+	return 1;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Only what is folded, what no new feature has still to count, and what waits for no answer that it is counted with. */
+static int free_below(struct expiry *expiry, uint64_t *out)
 {
 	struct backfill_progress counting;
-	uint64_t applied = people_applied(expiry->options.people);
+	uint64_t waiting = UINT64_MAX;
+	int rc = people_read_begin(expiry->reader, out);
+	if (rc) return rc;
+	rc = people_awaits(expiry->reader, 0, 0, 1, take_first, &waiting);
+	people_read_end(expiry->reader);
 	people_backfill_progress(expiry->options.people, &counting);
-	return counting.features && counting.next < applied ? counting.next : applied;
+	*out = least(least(*out, waiting), counting.features ? counting.next : UINT64_MAX);
+	return rc;
 }
 
 static int walk(struct expiry *expiry, int64_t now)
 {
 	struct journal *journal = expiry->options.journal;
-	uint64_t first, end, bound = free_below(expiry);
+	uint64_t first, end, bound;
+	int failure = free_below(expiry, &bound);
+	if (failure) return failure;
 	for (uint64_t seq = journal_first_seq(journal); seq < bound; seq = end) {
 		bool is_due, is_open;
 		int rc = journal_segment(journal, seq, &first, &end);

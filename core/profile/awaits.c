@@ -322,16 +322,6 @@ int people_resolutions_of(struct people *people, const struct outcome *outcome, 
 	return collect(people->txn, people->tables.outcomes, outcome, seqs, count);
 }
 
-int people_event_resolutions(struct people *people, uint64_t event_seq, uint64_t seqs[ASYNC_ENRICHERS_MAX],
-			     size_t *count)
-{
-	struct outcome outcome;
-	CHECK(people->txn);
-	*count = 0;
-	int rc = outcome_get(people->txn, people->tables.outcomes, event_seq, &outcome);
-	return rc ? (rc == ERR_NOT_FOUND ? OK : rc) : people_resolutions_of(people, &outcome, seqs, count);
-}
-
 int people_read_resolutions(struct people_reader *reader, const struct outcome *outcome,
 			    uint64_t seqs[ASYNC_ENRICHERS_MAX], size_t *count)
 {

@@ -47,9 +47,6 @@ MUST_USE int people_await_find(struct people *people, uint64_t event_seq, struct
 /* The positions of the answers that the event has, oldest first. */
 MUST_USE int people_resolutions_of(struct people *people, const struct outcome *outcome,
 				   uint64_t seqs[ASYNC_ENRICHERS_MAX], size_t *count);
-/* The same by the event's position; none when its outcome is not known. */
-MUST_USE int people_event_resolutions(struct people *people, uint64_t event_seq, uint64_t seqs[ASYNC_ENRICHERS_MAX],
-				      size_t *count);
 struct people_resolution {
 	uint64_t event_seq;
 	struct str enricher;

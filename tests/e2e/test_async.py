@@ -25,7 +25,7 @@ features:
 """
 
 
-def with_asker(daemon, options="", instance="", names=("asker",), features=FEATURES):
+def with_asker(daemon, options="", instance="", names=("asker",), features=FEATURES, config=CONFIG):
     """The daemon's own plugins and the asker, with options; `instance` are further keys of the enricher."""
     folder = daemon.folder / "plugins"
     folder.mkdir(mode=0o755, exist_ok=True)
@@ -33,7 +33,7 @@ def with_asker(daemon, options="", instance="", names=("asker",), features=FEATU
         if not (folder / path.name).exists():  # a running daemon has mapped it
             shutil.copy(path, folder)
             os.chmod(folder / path.name, 0o755)
-    text = CONFIG.replace("plugins: {{path: {build}/plugins}}", "plugins: {{path: {folder}/plugins}}")
+    text = config.replace("plugins: {{path: {build}/plugins}}", "plugins: {{path: {folder}/plugins}}")
     text = text.replace("features:\n", features)
     askers = "".join(f"  - {{{{plugin: asker, name: {name}, options: {{{{{options}}}}}{instance}{ISOLATED}}}}}\n" for name in names)
     daemon.write_config(text + askers)
@@ -284,6 +284,23 @@ def test_nobody_is_asked_about_who_does_not_allow_it(stopped):
     stopped.track("u2", "Other", "m5")
     wait_for(stopped, lambda: features(stopped, "user_id:u2").get("heard") == 2 and features(stopped).get("heard") == 1)
     assert features(stopped)["unheard"] == 1 and features(stopped, "user_id:u2")["unheard"] == 2  # the act itself
+
+
+def test_events_over_grpc_are_gated_alike(stopped):
+    pytest.importorskip("grpc", reason="python3-grpcio is not installed: tests/run.sh does it")
+    from rpc import client, event
+
+    with_asker(stopped)
+    text = stopped.config_file.read_text().replace("{", "{{").replace("}", "}}")
+    stopped.write_config(text + PURPOSE)
+    stopped.start()
+    denied = b'{"consent":{"purposes":{"insights":false}}}'
+    with client(stopped) as rpc:
+        events_of_u1 = [event("u1", "Asked", "m1", context=denied), event("u1", "Other", "m2", context=denied), event("u1", "Asked", "m3")]
+        assert rpc.Publish(events=events_of_u1).accepted == 3
+    wait_for(stopped, lambda: features(stopped).get("heard") == 2)
+    assert features(stopped)["unheard"] == 1
+    assert [e["messageId"] for e in events(stopped) if "enrichment" not in e] == ["m1"]
 
 
 def test_an_erased_person_leaves_no_answers(stopped):

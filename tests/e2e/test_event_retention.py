@@ -5,6 +5,7 @@ import subprocess
 import time
 
 from cdpd import CONFIG, Daemon
+from test_async import features, with_asker
 from test_erasure import erase_and_wait, where
 from test_segments import wait_for
 
@@ -60,6 +61,11 @@ def test_bytes_go_and_people_stay(tmp_path):
         assert "cdpd_expired_events_total 8" in metrics, [line for line in metrics.splitlines() if "expired" in line]
         # The person's export and a trace say nothing of them, and do not stumble.
         assert CANARY not in daemon.get("/v1/profiles/user_id:alice/export").body.decode()
+        # A feature that is defined now counts what is left.
+        daemon.write_config(with_journal(RULES).replace("\nfeatures:", "\nfeatures:\n  - {{name: late, type: count}}", 1))
+        daemon.reload()
+        wait_for(lambda: person(daemon)["features"].get("late") == 3 and daemon.get("/v1/profiles/user_id:alice/features").json["counting"] == [])
+        assert person(daemon)["features"]["events"] == 9
         # An erasure afterwards takes the rest, and only now are they erased events.
         erase_and_wait(daemon, "user_id:alice")
         after = daemon.settled()
@@ -120,6 +126,30 @@ def test_a_reload_brings_and_takes_rules(tmp_path):
         daemon.settled()
         time.sleep(4)
         assert where(daemon.data, CANARY)
+    finally:
+        daemon.stop()
+
+
+def test_answers_go_with_their_events(tmp_path):
+    """An event that waits for an asynchronous enricher stays until it is counted with its answer; then both go."""
+    daemon, config = Daemon(tmp_path), with_journal(RULES)
+    with_asker(daemon, "mode: never", ", deadline: 10m, events: [Secret Seen]", config=config).start()
+    try:
+        for n in range(3):
+            daemon.track("u1", "Secret Seen", f"s{n}", properties={"note": CANARY})
+        daemon.settled()
+        daemon.track("u1", "Order Completed", "o1")
+        time.sleep(5)  # long enough for all of it to be old
+        daemon.track("u1", "Order Completed", "o2")
+        assert where(daemon.data / "journal", CANARY) and b"cdpd_expired_events_total 0" in daemon.get("/metrics").body
+        assert daemon.stop() == 0
+        with_asker(daemon, "say: answer-" + CANARY, ", events: [Secret Seen]", config=config).start()
+        wait_for(lambda: features(daemon).get("events") == 5 and b"cdpd_awaits 0" in daemon.get("/metrics").body)
+        gone(daemon)
+        found = features(daemon)
+        assert found["events"] == 5 and found["unheard"] == 2 and daemon.settled()["balanced"]
+        listed = daemon.events("user_id:u1")
+        assert [event["messageId"] for event in listed] == ["o2", "o1"]
     finally:
         daemon.stop()
 

@@ -39,6 +39,23 @@ def test_what_was_published_is_read(cdpd, rpc):
     assert over_http["id"] == profile.id and over_http["features"]["revenue"] == 3.5
 
 
+def test_a_person_token_opens_nothing():
+    from test_consent import CONSENT, link
+
+    with running(extra=CONSENT) as cdpd, client(cdpd) as rpc:
+        cdpd.track("u", "Seen", "m-1")
+        cdpd.settled()
+        token = link(cdpd, purpose="preferences", person="user_id:u", target="https://shop.example/prefs")["token"]
+        for call in (
+            lambda **how: rpc.GetProfile(ref="user_id:u", **how),
+            lambda **how: rpc.ListEvents(ref="user_id:u", **how),
+            lambda **how: rpc.EraseProfile(ref="user_id:u", **how),
+            lambda **how: rpc.Publish(events=[event("u", "Seen", "m-2")], **how),
+        ):
+            assert failure(call, metadata=bearer(token))[0] in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+        assert cdpd.settled()["events"]["applied"] == 1
+
+
 def test_a_bad_event_does_not_cost_its_neighbours(rpc):
     answer = rpc.Publish(events=[event("u", "A", "m-1"), event("", "B", "m-2"), event("u", "", "m-3"), event("u", "D", properties=b"{nope")])
     assert answer.accepted == 1

@@ -3,6 +3,7 @@
 
 #include "enrich/patched.h"
 #include "profile/awaits.h"
+#include "profile/backfill.h"
 #include "profile/room.h"
 #include "store/store.h"
 
@@ -228,12 +229,33 @@ static void check(struct world *world, const struct expected *expected)
 	}
 }
 
-static void any_order_and_a_rebuild_count_the_same(void **state)
+/* Features that begin to count in the middle count what was there before, each event once, with its answers. */
+static void define_more(struct world *world, size_t sent)
 {
-	struct world *world = *state;
+	size_t count = sent < EVENTS / 3 ? 1 : sent < EVENTS / 2 ? 2 : 4;
+	if (count == world->config.feature_count) return;
+	world->config.feature_count = count;
+	assert_int_equal(fold_reload(world->fold, &world->config), OK);
+}
+
+static void until_counted(struct world *world)
+{
+	world_settle(world);
+	for (int i = 0; i < 60000 && !world->fatal; i++) {
+		struct backfill_progress progress;
+		people_backfill_progress(world->people, &progress);
+		if (progress.features == 0) return;
+		sleep_ms(2);
+	}
+	fail_msg("the new features did not come to an end");
+}
+
+static void any_order(struct world *world, bool is_late)
+{
 	static struct asked asked[EVENTS];
 	struct expected expected = {0};
 	memset(asked, 0, sizeof asked);
+	if (is_late) world->config.feature_count = 1;
 	assert_int_equal(world_open(world), OK);
 	world_start(world);
 	size_t sent = 0;
@@ -244,6 +266,7 @@ static void any_order_and_a_rebuild_count_the_same(void **state)
 		}
 		for (uint64_t answers = dice(30); answers; answers--)
 			answer_one(world, &asked[dice(sent)], dice(2), false);
+		if (is_late) define_more(world, sent);
 	}
 	for (size_t i = EVENTS; i-- > 0;) {
 		answer_one(world, &asked[i], true, true);
@@ -252,16 +275,55 @@ static void any_order_and_a_rebuild_count_the_same(void **state)
 		expected.lacks_a[asked[i].user] += asked[i].a == 2;
 		expected.has_both[asked[i].user] += asked[i].a == 1 && asked[i].b == 1;
 	}
-	world_settle(world);
+	until_counted(world);
 	check(world, &expected);
 	world_close(world);
 	struct test_path profiles = test_dir_path(&world->dir, "profiles");
 	assert_int_equal(store_remove_env(profiles.text), OK);
 	assert_int_equal(world_open(world), OK);
 	world_start(world);
-	world_settle(world);
+	until_counted(world);
 	assert_int_equal(world->fatal, OK);
 	check(world, &expected);
+	world_close(world);
+}
+
+static void any_order_and_a_rebuild_count_the_same(void **state)
+{
+	any_order(*state, false);
+}
+
+static void features_that_are_defined_later_count_the_same(void **state)
+{
+	any_order(*state, true);
+}
+
+/* ── retention ───────────────────────────────────────────────────────────── */
+
+static void what_waits_is_kept_across_a_restart(void **state)
+{
+	struct world *world = *state;
+	world->config.enrichers = enrichers + 1;
+	world->config.enricher_count = 1;
+	world->features[1].where = &where_b;
+	world->config.feature_count = 2;
+	world->config.journal.segment_bytes = 1 << 20;
+	assert_int_equal(world_open(world), OK);
+	world_start(world);
+	uint64_t waiting = send(world, 1, 1, true);
+	for (uint64_t sent = 100; sent < 20100; sent += 2000) (void)world_send_many(world, sent, 2000, 10);
+	world_settle(world);
+	world_close(world);
+	world->config.journal.retention_bytes = 1;
+	assert_int_equal(world_open(world), OK);
+	world_start(world);
+	sleep_ms(1500); /* the journal looks once a second; nothing is folded meanwhile */
+	assert_true(journal_first_seq(world->journal) <= waiting);
+	(void)answer(world, waiting, "b", "{\"b\":{\"x\":1}}");
+	world_settle(world);
+	assert_int_equal(feature(world, 1, "has_a"), 1);
+	for (int i = 0; i < 30000 && journal_first_seq(world->journal) <= waiting; i++) sleep_ms(2);
+	assert_true(journal_first_seq(world->journal) > waiting); /* nothing holds it any more */
 	world_close(world);
 }
 
@@ -318,6 +380,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(definitions_change_meanwhile, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_backfill_leaves_what_waits, setup, teardown),
 	    cmocka_unit_test_setup_teardown(any_order_and_a_rebuild_count_the_same, setup, teardown),
+	    cmocka_unit_test_setup_teardown(features_that_are_defined_later_count_the_same, setup, teardown),
+	    cmocka_unit_test_setup_teardown(what_waits_is_kept_across_a_restart, setup, teardown),
 	    cmocka_unit_test_setup_teardown(the_answer_finds_the_person_it_is_now, setup, teardown),
 	    cmocka_unit_test(patches_are_laid_over_each_other),
 	};

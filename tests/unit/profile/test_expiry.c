@@ -6,9 +6,12 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "profile/consent_fold.h"
 #include "profile/erase.h"
+#include "profile/key_copy.h"
 #include "profile/segment.h"
+#include "profile/segments.h"
 #include "profile/suppress.h"
 
 #define SECOND US_PER_SECOND
@@ -460,6 +463,86 @@ static void a_copy_knows_what_is_shown(void **state)
 	}
 }
 
+/* ── a replay ────────────────────────────────────────────────────────────── */
+
+static void take_key(void)
+{
+	static const struct hash_key key = {"one for all here"};
+	char path[96];
+	(void)snprintf(path, sizeof path, "%s/profiles", world.path);
+	people_reader_free(world.reader);
+	people_close(world.people);
+	assert_int_equal(store_remove_env(path), OK);
+	assert_int_equal(key_copy_write(world.path, &key), OK);
+	assert_int_equal(people_open(world.path, &world.people), OK);
+	assert_int_equal(people_reader_new(world.people, &world.reader), OK);
+}
+
+static void hash_table(struct store_txn *txn, store_db table, uint64_t *hash, uint64_t *count)
+{
+	static const struct hash_key key = {"of what is there"};
+	struct store_cursor *cursor;
+	struct str row_key = STR_NONE, value;
+	assert_int_equal(store_cursor_open(txn, table, &cursor), OK);
+	int rc = store_cursor_move(cursor, STORE_FIRST, &row_key, &value);
+	for (; !rc; rc = store_cursor_move(cursor, STORE_NEXT, &row_key, &value)) {
+		const uint64_t parts[] = {*hash, hash64(&key, row_key.ptr, row_key.len),
+					  hash64(&key, value.ptr, value.len)};
+		*hash = hash64(&key, parts, sizeof parts);
+		*count += 1;
+	}
+	assert_int_equal(rc, ERR_NOT_FOUND);
+	store_cursor_close(cursor);
+}
+
+struct bytes {
+	uint64_t rows, expiries, row_count, expiry_count;
+};
+
+/* The same records each time, cut into transactions, and restarts, of their own. */
+static void live(uint64_t seed, uint32_t cut, struct bytes *out)
+{
+	uint64_t cuts = cut;
+	*out = (struct bytes){0};
+	random_state = seed;
+	world_open_empty(&world);
+	take_key();
+	world_define(&world, definitions());
+	world_begin(&world);
+	for (int i = 0; i < 150; i++) {
+		random_record();
+		cuts = cuts * UINT64_C(6364136223846793005) + 1442695040888963407u;
+		if ((cuts >> 33) % cut) continue;
+		world_commit(&world);
+		if (cut > 1 && (cuts >> 40) % 8 == 0) world_reopen(&world);
+		world_begin(&world);
+	}
+	hash_table(people_txn(world.people), world.people->segments->tables.expiries, &out->expiries,
+		   &out->expiry_count);
+	world_commit(&world);
+	view_begin(&world);
+	hash_table(world.reader->txn, world.people->tables.rows, &out->rows, &out->row_count);
+	view_end(&world);
+	world_close(&world);
+}
+
+static void a_replay_comes_to_the_same_bytes(void **state)
+{
+	uint64_t waiting = 0;
+	(void)state;
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		struct bytes first, again;
+		live(seed, 1, &first);
+		live(seed, 12, &again);
+		waiting += first.expiry_count;
+		assert_int_equal(again.expiry_count, first.expiry_count);
+		assert_true(again.expiries == first.expiries);
+		assert_int_equal(again.row_count, first.row_count);
+		assert_true(first.row_count > 0 && again.rows == first.rows);
+	}
+	assert_true(waiting > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -472,6 +555,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(while_the_clock_is_held_nothing_runs_out, setup, teardown),
 	    cmocka_unit_test_setup_teardown(they_are_remembered_across_a_restart, setup, teardown),
 	    cmocka_unit_test(a_copy_knows_what_is_shown),
+	    cmocka_unit_test(a_replay_comes_to_the_same_bytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
