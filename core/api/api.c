@@ -275,11 +275,10 @@ int api_add_routes(struct router *router, const struct api_route *routes, size_t
 int api_register(struct api *api, struct router *router)
 {
 	int (*const own[])(struct router *) = {
-	    segments_register, profiles_register, traits_register,        merge_register,       events_register,
-	    history_register,  changes_register,  subscriptions_register, snapshot_register,    admin_register,
-	    rejects_register,  trace_register,    tail_register,          ops_register,         consents_register,
-	    links_register,    export_register,   erasures_register,      suppressions_register,
-	    hooks_register};
+	    segments_register, profiles_register, traits_register,        merge_register,        events_register,
+	    history_register,  changes_register,  subscriptions_register, snapshot_register,     admin_register,
+	    rejects_register,  trace_register,    tail_register,          ops_register,          consents_register,
+	    links_register,    export_register,   erasures_register,      suppressions_register, hooks_register};
 	int rc = ingest_http_register(api, router);
 	if (rc == OK) rc = settings_register(api, router);
 	if (rc == OK) rc = forms_register(router);

@@ -87,7 +87,7 @@ struct api_worker {
 	size_t waiter_count;
 	struct feed_hub *feeds;
 	struct hook_call *hooks; /* with source plugins: hooks.c */
-	struct act *acts; /* merges and unmerges under way: act.c */
+	struct act *acts;        /* merges and unmerges under way: act.c */
 };
 
 /* A reference to the running config, from any thread: config_unref it. */

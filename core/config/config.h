@@ -26,9 +26,9 @@ enum source_right {
 struct conf_hook {         /* a webhook source's plugin */
 	struct str plugin; /* empty: none */
 	const struct node *options;
-	uint32_t deadline_ms;    /* of one request, in the queue and in the plugin: 10 s */
-	uint32_t queue;          /* requests that wait: 256 */
-	struct str *http_allow;  /* these three as in conf_async */
+	uint32_t deadline_ms;   /* of one request, in the queue and in the plugin: 10 s */
+	uint32_t queue;         /* requests that wait: 256 */
+	struct str *http_allow; /* these three as in conf_async */
 	size_t http_allow_count;
 	uint32_t http_connections, http_requests_per_second;
 	int line;

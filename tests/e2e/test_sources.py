@@ -290,7 +290,7 @@ def test_a_reload_begins_anew_what_changed(stopped):
 def test_mistakes_are_named(stopped, source, complaint):
     with_source(stopped, source)
     run = subprocess.run(stopped.command("-n"), capture_output=True, text=True, timeout=60)
-    assert run.returncode != 0 and complaint in run.stderr and "cdpd.yaml:11: " in run.stderr, run.stderr
+    assert run.returncode != 0 and complaint in run.stderr and "cdpd.yaml:10: " in run.stderr, run.stderr
 
 
 def test_a_source_is_no_enricher(stopped):

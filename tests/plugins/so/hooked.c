@@ -30,7 +30,8 @@ static int exact(const struct hooked *self, struct cdpd_reply *reply)
 	const struct cdpd_host *host = self->host;
 	memset(large, 'x', sizeof large);
 	bool is_right = host->reply_status(reply, 99) == CDPD_ERR_INVALID &&
-			host->reply_status(reply, 600) == CDPD_ERR_INVALID && host->reply_status(reply, 299) == CDPD_OK &&
+			host->reply_status(reply, 600) == CDPD_ERR_INVALID &&
+			host->reply_status(reply, 299) == CDPD_OK &&
 			host->reply_header(reply, "X-A", str("b\r\nX-C: d")) == CDPD_ERR_INVALID &&
 			host->reply_header(reply, "X A", str("b")) == CDPD_ERR_INVALID &&
 			host->reply_header(reply, "content-length", str("1")) == CDPD_ERR_DENIED &&
@@ -46,8 +47,8 @@ static int many(const struct hooked *self, struct cdpd_batch_out *out, struct cd
 	int rc = CDPD_OK;
 	long made = 0;
 	for (; made < count && rc == CDPD_OK; made += rc == CDPD_OK) {
-		(void)snprintf(text, sizeof text, "{\"type\":\"track\",\"event\":\"A\",\"userId\":\"u1\",\"messageId\":\"n%ld\"}",
-			       made);
+		(void)snprintf(text, sizeof text,
+			       "{\"type\":\"track\",\"event\":\"A\",\"userId\":\"u1\",\"messageId\":\"n%ld\"}", made);
 		rc = self->host->out_event(out, str(text));
 	}
 	(void)snprintf(text, sizeof text, "%ld %d", made, rc);
@@ -88,7 +89,8 @@ static int decode(void *ctx, const struct cdpd_request *request, struct cdpd_bat
 	return strncmp(body, "hang", 4) == 0 ? CDPD_OK : host->out_event(out, info.body);
 }
 
-static int create(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *conf, void **out)
+static int create(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *conf,
+		  void **out)
 {
 	struct hooked *self = calloc(1, sizeof *self);
 	if (!self) return CDPD_ERR_NOMEM;
