@@ -1,9 +1,16 @@
 /* What a source's plugin made of a request: events in the native form, and parts it could not read. */
 #include "ingest/internal.h"
 
+const struct conf_source *hook_source(const struct config *config, struct str id)
+{
+	for (size_t i = 0; i < config->source_count; i++)
+		if (str_eq(config->sources[i].id, id)) return &config->sources[i];
+	return NULL;
+}
+
 int hook_take_source(struct intake *in)
 {
-	const struct conf_source *source = config_source_by_id(in->config, in->request->hook->source);
+	const struct conf_source *source = hook_source(in->config, in->request->hook->source);
 	/* A reload may have taken it away meanwhile. */
 	if (!source || source->kind != SOURCE_WEBHOOK)
 		return intake_refuse(in, PROBLEM_NOT_FOUND, STR_NONE, STR("there is no such source"));

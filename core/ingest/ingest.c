@@ -347,7 +347,7 @@ bool ingest_hook_may(struct ingest_worker *worker, struct str source_id, struct 
 		     int *retry_after_s)
 {
 	refresh_config(worker);
-	const struct conf_source *source = config_source_by_id(worker->config, source_id);
+	const struct conf_source *source = hook_source(worker->config, source_id);
 	struct limit_pass pass = {.key = source_id,
 				  .ip = client_ip,
 				  .key_rate = source ? source->events_per_second : 0,
