@@ -13,6 +13,7 @@
 #include "enrich/enrichers.h"
 #include "plugin/enrich.h"
 #include "plugin/plugin.h"
+#include "plugin/source.h"
 #include "plugin/spaces.h"
 #include "rpc/rpc.h"
 
@@ -29,6 +30,7 @@ struct daemon {
 	struct deliver *deliver;
 	struct enrichers *enrichers;
 	struct spaces *spaces;
+	struct sources *sources;
 	struct ingest *ingest;
 	struct privacy *privacy;
 	struct router *router;
@@ -171,6 +173,17 @@ static void stop_enrichers(struct daemon *d)
 	enrichers_stop(d->enrichers);
 }
 
+static int start_sources(struct daemon *d)
+{
+	return sources_new(d->spaces, d->config, &d->sources);
+}
+
+static void stop_sources(struct daemon *d)
+{
+	sources_stop(d->sources);
+	sources_free(d->sources);
+}
+
 static int make_privacy(struct daemon *d)
 {
 	char path[4096];
@@ -218,6 +231,7 @@ static int make_api(struct daemon *d)
 					    .deliver = d->deliver,
 					    .ingest = d->ingest,
 					    .privacy = d->privacy,
+					    .sources = d->sources,
 					    .config = d->config};
 	int rc = router_new(&d->router);
 	if (!rc) rc = api_new(&options, &d->api);
@@ -316,6 +330,7 @@ static const struct step {
     {"erasures", make_privacy, free_privacy},
     {"destinations", make_deliver, free_deliver},
     {"asynchronous enrichers", make_enrichers, free_enrichers},
+    {"source plugins", start_sources, stop_sources},
     {"api", make_api, free_api},
     {"gRPC", make_grpc, free_grpc},
     {"listeners", bind_net, free_net},
@@ -415,6 +430,7 @@ static void reload(struct daemon *d)
 	rc = fold_reload(d->fold, next);
 	if (!rc) rc = deliver_reload(d->deliver, next);
 	if (!rc) rc = enrichers_reload(d->enrichers, next);
+	if (!rc) rc = sources_reload(d->sources, next);
 	if (!rc) rc = privacy_set_config(d->privacy, next);
 	if (rc) log_error(LOG_MAIN, "reload is not complete, restart to make it so (%s)", status_str(rc));
 	log_setup(next->log_format, next->log_level);

@@ -4,6 +4,7 @@
 #include "api/answer.h"
 #include "api/feed.h"
 #include "api/form_results.h"
+#include "api/hooks.h"
 #include "api/internal.h"
 #include "api/position_wait.h"
 #include "base/clock.h"
@@ -188,6 +189,7 @@ int api_new(const struct api_options *options, struct api **out)
 	api->deliver = options->deliver;
 	api->ingest = options->ingest;
 	api->privacy = options->privacy;
+	api->sources = options->sources;
 	api->started_at_us = clock_wall_us();
 	api->heartbeat_ms = options->heartbeat_ms ? options->heartbeat_ms : FEED_HEARTBEAT_MS;
 	api->streams = &open_streams;
@@ -276,7 +278,8 @@ int api_register(struct api *api, struct router *router)
 	    segments_register, profiles_register, traits_register,        merge_register,    events_register,
 	    history_register,  changes_register,  subscriptions_register, snapshot_register, admin_register,
 	    operate_register,  rejects_register,  trace_register,         tail_register,     ops_register,
-	    consents_register, links_register,    export_register,        erasures_register, suppressions_register};
+	    consents_register, links_register,    export_register,        erasures_register, suppressions_register,
+	    hooks_register};
 	int rc = ingest_http_register(api, router);
 	if (rc == OK) rc = settings_register(api, router);
 	if (rc == OK) rc = forms_register(router);
@@ -361,6 +364,7 @@ void api_worker_stop(void *ctx, void *arg)
 	read_owner_settle(api->writes, &worker->writes);
 	read_owner_settle(api->pool, &worker->jobs);
 	position_waiters_drop(worker);
+	hooks_settle(worker);
 	acts_leave_to_api(worker);
 	worker_free(worker);
 }

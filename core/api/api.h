@@ -20,6 +20,7 @@ struct api_options {
 	struct deliver *deliver;
 	struct ingest *ingest;
 	struct privacy *privacy;
+	struct sources *sources; /* plugins behind webhooks; NULL: none */
 	const struct config *config;
 	uint32_t heartbeat_ms; /* of silent event streams; 0: the usual 15 s */
 };

@@ -42,6 +42,7 @@ struct api {
 	struct deliver *deliver;
 	struct ingest *ingest;
 	struct privacy *privacy;
+	struct sources *sources; /* NULL: none */
 	struct read_pool *pool;
 	struct read_pool *writes; /* one thread, which may wait for the disk: subscription_call.h */
 	int64_t started_at_us;
@@ -85,7 +86,8 @@ struct api_worker {
 	struct position_waiter *waiters;
 	size_t waiter_count;
 	struct feed_hub *feeds;
-	struct act *acts; /* merges and unmerges under way: act.c */
+	struct hook_call *hooks; /* with source plugins: hooks.c */
+	struct act *acts;        /* merges and unmerges under way: act.c */
 };
 
 /* A reference to the running config, from any thread: config_unref it. */
@@ -136,6 +138,7 @@ MUST_USE int erasures_register(struct router *router);
 MUST_USE int suppressions_register(struct router *router);
 MUST_USE int consents_register(struct router *router);
 MUST_USE int links_register(struct router *router);
+MUST_USE int hooks_register(struct router *router);
 /* ingest_http.c and settings.c: routes with write keys; they register on the router themselves. */
 MUST_USE int ingest_http_register(struct api *api, struct router *router);
 MUST_USE int settings_register(struct api *api, struct router *router);

@@ -53,6 +53,7 @@
 	  "the configuration defines a form of that name: change it there") \
 	X(TAKEN_OVER, "taken_over", 409, 10, 0, "another consumer has taken the subscription over") \
 	X(SUBSCRIPTION_CHANGED, "subscription_changed", 409, 10, 0, "the subscription was changed: subscribe again") \
+	X(SOURCE_UNAVAILABLE, "source_unavailable", 503, 14, 1, "the source's plugin does not answer") \
 	X(INTERNAL, "internal", 500, 13, 1, "an internal error; it is in the log")
 
 enum problem {

@@ -23,6 +23,17 @@ enum source_right {
 	RIGHT_CONSENT = 1 << 4,    /* state what people consent to (never browsers and mobile apps) */
 };
 
+struct conf_hook {         /* a webhook source's plugin */
+	struct str plugin; /* empty: none */
+	const struct node *options;
+	uint32_t deadline_ms;   /* of one request, in the queue and in the plugin: 10 s */
+	uint32_t queue;         /* requests that wait: 256 */
+	struct str *http_allow; /* these three as in conf_async */
+	size_t http_allow_count;
+	uint32_t http_connections, http_requests_per_second;
+	int line;
+};
+
 struct conf_source {
 	struct str id; /* [a-z0-9_-]{1,64}, unique */
 	enum source_kind kind;
@@ -37,6 +48,7 @@ struct conf_source {
 	struct conf_privacy privacy;
 	const struct privacy_rules *rules; /* those for everybody and its own; NULL: none */
 	struct str purpose;                /* what its events are for; empty: none */
+	struct conf_hook hook;             /* SOURCE_WEBHOOK */
 };
 
 struct conf_listener {

@@ -41,7 +41,37 @@ static const struct key source_keys[] = {
      .check = privacy_check_pseudonym},
     {"privacy.truncate_ip", KEY_CHOICE, SOURCE(privacy.truncate_ip), .fallback = "as_global", .choices = truncations},
     {"purpose", KEY_TEXT, SOURCE(purpose), .check = name_check_word},
+    {"plugin", KEY_TEXT, SOURCE(hook.plugin), .check = name_check_id},
+    {"options", KEY_NODE, SOURCE(hook.options)},
+    {"deadline", KEY_MS, SOURCE(hook.deadline_ms), RANGE("10s", "10ms", "5m")},
+    {"queue", KEY_INT, SOURCE(hook.queue), RANGE("256", "1", "10000")},
+    {"http.allow", KEY_TEXTS, FIELDS(struct conf_source, hook.http_allow, hook.http_allow_count)},
+    {"http.connections", KEY_INT, SOURCE(hook.http_connections), RANGE("8", "1", "256")},
+    {"http.requests_per_second", KEY_INT, SOURCE(hook.http_requests_per_second), RANGE("0", "0", "100000")},
 };
+
+static int *source_line(void *item)
+{
+	return &((struct conf_source *)item)->hook.line;
+}
+
+/* Keys that say something about a plugin, without one. */
+static void check_hook(struct reading *r, const struct node *node, const char *where, const struct conf_source *source)
+{
+	static const char *const keys[] = {"options", "deadline", "queue", "http"};
+	const struct node *plugin = node_child(node, STR("plugin"));
+	if (source->hook.plugin.len) {
+		if (source->kind != SOURCE_WEBHOOK)
+			complain(r->complaints, plugin ? plugin->line : node->line,
+				 "%s: only sources of kind webhook have a plugin", where);
+		return;
+	}
+	for (size_t i = 0; i < COUNT_OF(keys); i++) {
+		const struct node *key = node_child(node, str_from(keys[i]));
+		if (key && !node_is_absent(key))
+			complain(r->complaints, key->line, "%s: '%s' needs 'plugin'", where, keys[i]);
+	}
+}
 
 static void check_source(struct reading *r, const struct node *node, const char *where, void *item)
 {
@@ -59,12 +89,14 @@ static void check_source(struct reading *r, const struct node *node, const char 
 	/* A webhook may be known by its id and its own secret instead. */
 	if (!has_keys && source->kind != SOURCE_WEBHOOK)
 		complain(r->complaints, node->line, "%s needs 'write_keys'", where);
+	check_hook(r, node, where, source);
 }
 
 static const struct table source_table = {
     .keys = source_keys,
     .count = COUNT_OF(source_keys),
     .item_size = sizeof(struct conf_source),
+    .line_of = source_line,
     .check = check_source,
 };
 

@@ -245,6 +245,10 @@ static int take_stated_source(struct intake *in)
 static int read_credentials(struct intake *in)
 {
 	if (in->request->traits) return take_stated_source(in);
+	if (in->request->hook) {
+		int rc = hook_take_source(in);
+		return rc == OK ? check_caller(in) : rc;
+	}
 	if (in->request->person) {
 		in->caller = (struct caller){&consent_person_source, consent_person_source.id};
 		return check_limits(in);
@@ -266,6 +270,7 @@ static int read_events(struct intake *in)
 	case DIALECT_DECLARED: return declared_read_one(in);
 	case DIALECT_CONSENT: return consent_read(in);
 	case DIALECT_TRAITS: return set_traits_read(in);
+	case DIALECT_HOOK: return hook_read(in);
 	}
 	check_failed("every dialect has a reader", __FILE__, __LINE__);
 }
@@ -336,6 +341,23 @@ struct ingest_batch *ingest_submit(struct ingest_worker *worker, const struct in
 	charge(&in);
 	trim(worker, request->body.len);
 	return batch_settle(batch) ? batch : NULL;
+}
+
+bool ingest_hook_may(struct ingest_worker *worker, struct str source_id, struct str client_ip, bool costs,
+		     int *retry_after_s)
+{
+	refresh_config(worker);
+	const struct conf_source *source = hook_source(worker->config, source_id);
+	struct limit_pass pass = {.key = source_id,
+				  .ip = client_ip,
+				  .key_rate = source ? source->events_per_second : 0,
+				  .ip_rate = worker->config->limits.events_per_second_per_ip,
+				  .limit = -1};
+	if (pass.key_rate == 0 && pass.ip_rate == 0) return true;
+	bool may = limits_check(worker->ingest->limits, clock_mono_us(), &pass);
+	if (may && costs) limits_charge(worker->ingest->limits, clock_mono_us(), &pass, 1);
+	*retry_after_s = pass.retry_after_s;
+	return may;
 }
 
 void ingest_cancel(struct ingest_batch *batch)

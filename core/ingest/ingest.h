@@ -31,7 +31,8 @@ enum ingest_dialect {
 	DIALECT_NATIVE_PROTOBUF, /* cdpd.v1.PublishRequest */
 	DIALECT_CONSENT,         /* what one person consents to */
 	DIALECT_DECLARED,        /* what a person told us, made by the caller (form_answers.h); never says who asks */
-	DIALECT_TRAITS           /* traits of one person, a JSON object; the caller has checked the token */
+	DIALECT_TRAITS,          /* traits of one person, a JSON object; the caller has checked the token */
+	DIALECT_HOOK             /* what a source's plugin made of a request; the plugin has checked who asks */
 };
 
 /* Who speaks, when a person token says so instead of a source's key. */
@@ -56,6 +57,17 @@ struct ingest_refusal { /* why the caller refuses what was asked, to be counted 
 	struct str pointer, message;
 };
 
+struct ingest_hook_item {
+	bool is_reject;
+	struct str text;   /* the event in the native form; of a reject its excerpt */
+	struct str reason; /* of a reject */
+};
+struct ingest_hook {
+	struct str source; /* id of a webhook source */
+	const struct ingest_hook_item *items;
+	size_t count;
+};
+
 struct ingest_request {
 	enum ingest_dialect dialect;
 	enum event_type route_type;  /* 0: the body must say */
@@ -69,6 +81,7 @@ struct ingest_request {
 	const struct ingest_person *person;   /* DIALECT_CONSENT, DIALECT_DECLARED: NULL when a source's key speaks */
 	struct str person_ref;                /* DIALECT_CONSENT: instead of the body's `person`, or empty */
 	const struct ingest_traits *traits;   /* DIALECT_TRAITS */
+	const struct ingest_hook *hook;       /* DIALECT_HOOK */
 	const struct ingest_refusal *refusal; /* DIALECT_DECLARED; NULL: the body is the message */
 };
 
@@ -100,3 +113,8 @@ struct ingest_batch;
 struct ingest_batch *ingest_submit(struct ingest_worker *worker, const struct ingest_request *request,
 				   ingest_done_fn done, void *ctx);
 void ingest_cancel(struct ingest_batch *batch);
+
+/* For a request that a source's plugin is to look at first: may its sender and its source send? False: *retry_after_s says when. ingest_submit asks
+ * again, and takes what its events cost; a request without events costs as much as one (`costs`). */
+bool ingest_hook_may(struct ingest_worker *worker, struct str source_id, struct str client_ip, bool costs,
+		     int *retry_after_s);

@@ -32,7 +32,9 @@ bool http_query_get(struct http_request *req, struct str name, struct str *value
 /* Path segments captured by the route's {name}s, percent-decoded, in order. */
 struct str http_path_param(const struct http_request *req, size_t index);
 struct str http_header(const struct http_request *req, struct str name); /* first, or empty */
-struct str http_body(const struct http_request *req);                    /* followed by BUF_SLACK readable bytes */
+bool http_header_at(const struct http_request *req, size_t index, struct str *name,
+		    struct str *value);               /* all of them, in order; false past the last */
+struct str http_body(const struct http_request *req); /* followed by BUF_SLACK readable bytes */
 struct str http_client_ip(
     const struct http_request *req); /* of the peer, or of X-Forwarded-For behind trusted proxies */
 bool http_is_admin_listener(const struct http_request *req);

@@ -207,6 +207,15 @@ struct str http_header(const struct http_request *req, struct str name)
 	return head_find(req->head, req->base, name, &value) ? value : STR_NONE;
 }
 
+bool http_header_at(const struct http_request *req, size_t index, struct str *name, struct str *value)
+{
+	check(req);
+	if (index >= req->head->field_count) return false;
+	*name = text_at(req->base, req->head->fields[index].name);
+	*value = text_at(req->base, req->head->fields[index].value);
+	return true;
+}
+
 struct str http_body(const struct http_request *req)
 {
 	check(req);

@@ -9,19 +9,19 @@
 
 static const char *cap_name(uint32_t cap)
 {
-	return cap == CDPD_CAP_EXPORT ? "destination" : "enricher";
+	return cap == CDPD_CAP_EXPORT ? "destination" : cap == CDPD_CAP_SOURCE ? "source" : "enricher";
 }
 
-/* Kinds of the contract that this host does not run get a text of their own. */
+static const char *article(uint32_t cap)
+{
+	return cap & (CDPD_CAP_EXPORT | CDPD_CAP_SOURCE) ? "a" : "an";
+}
+
 static int refuse_kind(struct arena *arena, const struct cdpd_plugin *table, uint32_t cap, struct str *error)
 {
-	if (table->caps == CDPD_CAP_SOURCE) {
-		return plugin_refuse(arena, error, "'%s' is a source, which this version of cdpd does not run yet",
-				     table->name);
-	}
 	struct str caps = plugin_caps_text(arena, table->caps);
-	return plugin_refuse(arena, error, "'%s' cannot be used as %s: it is for %.*s", table->name,
-			     cap == CDPD_CAP_EXPORT ? "a destination" : "an enricher", STR_ARG(caps));
+	return plugin_refuse(arena, error, "'%s' cannot be used as %s %s: it is for %.*s", table->name, article(cap),
+			     cap_name(cap), STR_ARG(caps));
 }
 
 static int add_error(struct buf *errors, const struct config *config, int line, struct str text)
@@ -35,9 +35,9 @@ static int check_name(struct arena *arena, const struct conf_instance *instances
 {
 	struct str name = instances[index].name;
 	if (!plugin_is_name(name, "_-")) {
-		return plugin_refuse(arena, error, "the name of %s is [a-z][a-z0-9_-]*, at most %d bytes, not '%.*s'",
-				     cap == CDPD_CAP_EXPORT ? "a destination" : "an enricher", PLUGIN_NAME_MAX,
-				     name.len > 80 ? 80 : (int)name.len, name.ptr);
+		return plugin_refuse(
+		    arena, error, "the name of %s %s is [a-z][a-z0-9_-]*, at most %d bytes, not '%.*s'", article(cap),
+		    cap_name(cap), PLUGIN_NAME_MAX, name.len > 80 ? 80 : (int)name.len, name.ptr);
 	}
 	for (size_t i = 0; i < index; i++) {
 		if (str_eq(instances[i].name, name)) {
@@ -156,6 +156,33 @@ static int check_chain(struct arena *arena, const struct config *config, const s
 	return rc;
 }
 
+struct conf_instance source_instance(const struct conf_source *source)
+{
+	return (struct conf_instance){
+	    .name = source->id,
+	    .plugin = source->hook.plugin,
+	    .options = source->hook.options,
+	    .purpose = STR_NONE,
+	    .async = {.http_allow = source->hook.http_allow, .http_allow_count = source->hook.http_allow_count},
+	    .line = source->hook.line};
+}
+
+static int check_sources(struct arena *arena, const struct config *config, struct buf *errors)
+{
+	struct conf_instance *instances = arena_array(arena, struct conf_instance, config->source_count + 1);
+	struct checked_instance *checked = arena_array(arena, struct checked_instance, config->source_count + 1);
+	size_t count = 0;
+	if (!instances || !checked) return ERR_NOMEM;
+	for (size_t i = 0; i < config->source_count; i++)
+		if (config->sources[i].hook.plugin.len) instances[count++] = source_instance(&config->sources[i]);
+	int worst = plugin_check_instances(arena, config, instances, count, CDPD_CAP_SOURCE, checked, errors);
+	for (size_t i = 0; i < count && worst != ERR_NOMEM; i++) {
+		int rc = check_guard(arena, config, &instances[i], errors);
+		if (rc) worst = rc;
+	}
+	return worst;
+}
+
 static int check_config(struct arena *arena, const struct config *config, struct buf *errors)
 {
 	struct checked_instance *enrichers = arena_array(arena, struct checked_instance, config->enricher_count + 1);
@@ -170,7 +197,9 @@ static int check_config(struct arena *arena, const struct config *config, struct
 	if (first == ERR_NOMEM) return first;
 	int second = plugin_check_instances(arena, config, config->destinations, config->destination_count,
 					    CDPD_CAP_EXPORT, destinations, errors);
-	return first ? first : second;
+	if (second == ERR_NOMEM) return second;
+	int third = check_sources(arena, config, errors);
+	return first ? first : second ? second : third;
 }
 
 /* The buffer's text as a malloc'd string without the last newline; NULL when there is no memory. */

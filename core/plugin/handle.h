@@ -4,7 +4,7 @@
 
 #include "base/status.h"
 
-enum handle_kind { HANDLE_NONE, HANDLE_TICKET, HANDLE_CACHE_SLOT };
+enum handle_kind { HANDLE_NONE, HANDLE_TICKET, HANDLE_CACHE_SLOT, HANDLE_DECODE };
 
 #define HANDLES_MAX 262144 /* at a time, of the whole process */
 

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "plugin/decoding.h"
 #include "plugin/handover.h"
 #include "plugin/http.h"
 #include "plugin/internal.h"
@@ -328,6 +329,14 @@ static const struct cdpd_host host = {
     .timer = host_timer,
     .ticket_event = ticket_sdk_event,
     .ticket_done = ticket_sdk_done,
+    .request_info = decoding_sdk_info,
+    .request_header = decoding_sdk_header,
+    .request_param = decoding_sdk_param,
+    .out_event = decoding_sdk_event,
+    .out_reject = decoding_sdk_reject,
+    .reply_status = decoding_sdk_status,
+    .reply_header = decoding_sdk_reply_header,
+    .reply_body = decoding_sdk_reply_body,
     .http = host_http,
     .cache_get = host_cache_get,
     .cache_fill = cache_sdk_fill,

@@ -8,7 +8,7 @@
 
 struct cdpd_instance;
 
-#define INSTANCE_NAME_MAX 64
+#define INSTANCE_NAME_MAX 72 /* "source:" and 64 */
 
 const struct cdpd_host *plugin_host(void);
 
@@ -25,6 +25,9 @@ struct checked_instance {
 MUST_USE int plugin_check_instances(struct arena *arena, const struct config *config,
 				    const struct conf_instance *instances, size_t count, uint32_t cap,
 				    struct checked_instance *out, struct buf *errors);
+
+/* A webhook source's plugin, as an instance of the source's id. */
+struct conf_instance source_instance(const struct conf_source *source);
 
 /* An enricher that is asked after the journal, on its own time. */
 bool plugin_is_async(const struct plugin *plugin);

@@ -13,6 +13,7 @@
 #define BACKOFF_MAX_US (60 * US_PER_SECOND)
 #define IDLE_US        (30 * US_PER_SECOND)
 #define QUEUE_MAX      4096
+#define JOBS_AT_ONCE   64 /* then timers, answers of HTTP and tickets have their turn */
 
 struct runner {
 	struct runner_options options;
@@ -32,7 +33,8 @@ struct runner {
 	pthread_cond_t changed;
 	struct ticket *queue[QUEUE_MAX];
 	size_t queue_at, queue_count;
-	bool is_ready, should_restart, should_stop, is_finished, is_left_behind;
+	struct runner_job *first_job, *last_job;
+	bool is_ready, is_failing, should_restart, should_stop, is_finished, is_left_behind;
 };
 
 /* ── calls into the plugin ───────────────────────────────────────────────── */
@@ -62,6 +64,7 @@ static void set_ready(struct runner *runner, bool is_ready)
 {
 	(void)pthread_mutex_lock(&runner->lock);
 	runner->is_ready = is_ready;
+	if (is_ready) runner->is_failing = false;
 	(void)pthread_mutex_unlock(&runner->lock);
 }
 
@@ -106,6 +109,14 @@ static void drop_http(struct runner *runner)
 	http_client_free(http);
 }
 
+static struct runner_job *take_job(struct runner *runner);
+
+static void refuse_jobs(struct runner *runner)
+{
+	struct runner_job *job;
+	while ((job = take_job(runner)) != NULL) job->done(job, false);
+}
+
 static void create(struct runner *runner)
 {
 	int rc = make_instance(runner);
@@ -117,6 +128,10 @@ static void create(struct runner *runner)
 	}
 	if (runner->http) http_client_cancel(runner->http);
 	drop_http(runner);
+	(void)pthread_mutex_lock(&runner->lock);
+	runner->is_failing = true;
+	(void)pthread_mutex_unlock(&runner->lock);
+	refuse_jobs(runner);
 	int64_t pause = BACKOFF_MIN_US;
 	for (unsigned i = 0; i < runner->failures && pause < BACKOFF_MAX_US; i++) pause *= 2;
 	runner->failures++;
@@ -132,6 +147,7 @@ static void destroy(struct runner *runner)
 	if (!runner->instance) return;
 	set_ready(runner, false);
 	while ((ticket = take(runner)) != NULL) ticket_refuse(ticket);
+	refuse_jobs(runner);
 	enter(runner);
 	http_client_cancel(runner->http);
 	instance_free(runner->instance);
@@ -156,12 +172,36 @@ static struct ticket *take(struct runner *runner)
 	return ticket;
 }
 
+static struct runner_job *take_job(struct runner *runner)
+{
+	(void)pthread_mutex_lock(&runner->lock);
+	struct runner_job *job = runner->first_job;
+	if (job) runner->first_job = job->next;
+	if (!runner->first_job) runner->last_job = NULL;
+	(void)pthread_mutex_unlock(&runner->lock);
+	return job;
+}
+
 static bool is_told(struct runner *runner, const bool *what)
 {
 	(void)pthread_mutex_lock(&runner->lock);
 	bool is_so = *what;
 	(void)pthread_mutex_unlock(&runner->lock);
 	return is_so;
+}
+
+/* True: there may be more. */
+static bool work_jobs(struct runner *runner)
+{
+	struct runner_job *job = NULL;
+	for (size_t i = 0; i < JOBS_AT_ONCE; i++) {
+		if (is_told(runner, &runner->should_stop) || !(job = take_job(runner))) return false;
+		enter(runner);
+		job->call(job, runner->instance);
+		leave(runner);
+		job->done(job, true);
+	}
+	return true;
 }
 
 static void work(struct runner *runner)
@@ -201,10 +241,11 @@ static void turn(struct runner *runner)
 		destroy(runner);
 		return;
 	}
+	bool has_more = work_jobs(runner);
 	work(runner);
 	int64_t until = instance_next_timer(runner->instance);
 	if (until > now + IDLE_US) until = now + IDLE_US;
-	http_wait(runner->http, until);
+	http_wait(runner->http, has_more ? now : until);
 }
 
 static void *run(void *ctx)
@@ -212,6 +253,7 @@ static void *run(void *ctx)
 	struct runner *runner = ctx;
 	while (!is_told(runner, &runner->should_stop)) turn(runner);
 	destroy(runner);
+	refuse_jobs(runner);
 	(void)pthread_mutex_lock(&runner->lock);
 	runner->is_finished = true;
 	(void)pthread_cond_broadcast(&runner->changed);
@@ -274,6 +316,23 @@ int runner_ask(struct runner *runner, struct ticket *ticket)
 	}
 	(void)pthread_mutex_unlock(&runner->lock);
 	return rc;
+}
+
+int runner_submit(struct runner *runner, struct runner_job *job)
+{
+	job->next = NULL;
+	(void)pthread_mutex_lock(&runner->lock);
+	bool is_taken = !runner->is_failing && !runner->should_stop;
+	if (is_taken) {
+		if (runner->last_job)
+			runner->last_job->next = job;
+		else
+			runner->first_job = job;
+		runner->last_job = job;
+		wake(runner);
+	}
+	(void)pthread_mutex_unlock(&runner->lock);
+	return is_taken ? OK : ERR_BUSY;
 }
 
 static void tell(struct runner *runner, bool *what)

@@ -20,13 +20,14 @@
 /* +1 when something changes or goes: must match the host's. */
 #define CDPD_ABI_MAJOR 1
 /* +1 when something is appended: the host's must be >= the plugin's. */
-#define CDPD_ABI_MINOR 2
+#define CDPD_ABI_MINOR 3
 /* 1.0  first version: source, enrich, enrich_async, feature, export.
  *      A host of 1.0 runs enrich, feature and export. It fills every entry of struct cdpd_host except those marked "not in
  *      1.0", which are NULL: ask with CDPD_HAS.
  * 1.1  struct cdpd_feature_type: flags, options, state_max, check and the four calls that get compiled options; max_state may be 8192.
  * 1.2  runs enrich_async. ticket_event, ticket_done, http, cache_get, cache_fill, kv_get and kv_put are there: for enrich_async and export; to others
- *      they answer CDPD_ERR_UNSUPPORTED. Nothing was appended. */
+ *      they answer CDPD_ERR_UNSUPPORTED. Nothing was appended.
+ * 1.3  runs source: request_info to reply_body are there, and timer, http, the cache and the key-values for sources too. Nothing was appended. */
 
 #if defined(__GNUC__)
 #define CDPD_EXPORT            __attribute__((visibility("default")))
@@ -348,7 +349,7 @@ struct cdpd_host {
 	 * as RETRY and hands them over again. */
 	int (*receipt_done)(struct cdpd_receipt *receipt, enum cdpd_verdict rest);
 
-	/* Own thread (create included); export and enrich_async. `fn` runs once on the instance's own thread, between
+	/* Own thread (create included); export, enrich_async and source. `fn` runs once on the instance's own thread, between
 	 * its other calls, no sooner than delay_ms from now; not after destroy. At most 16 waiting: CDPD_ERR_BUSY. */
 	int (*timer)(struct cdpd_instance *instance, int64_t delay_ms, cdpd_timer_fn fn, void *ctx);
 
@@ -360,7 +361,10 @@ struct cdpd_host {
 	 * the deadline had passed, nobody waits any more; CDPD_ERR_INVALID: there is no such ticket, or it was answered. */
 	int (*ticket_done)(struct cdpd_ticket *ticket, int error, const char *reason);
 
-	/* Not in 1.0: source. Inside decode. */
+	/* From 1.3 on: source. Inside decode, on its thread; afterwards they answer CDPD_ERR_INVALID. Texts live until decode returns. A header or
+	 * parameter that is absent is empty. Events and rejects: at most limits.batch_events and limits.body_bytes of the
+	 * configuration, an excerpt keeps 1,024 bytes (CDPD_ERR_TOO_LARGE). The answer is 200 without a body unless something else is said: status 200 to
+	 * 599, 8 headers of 1,024 bytes, 65,536 bytes of body; headers of the connection and the framing are CDPD_ERR_DENIED. */
 	int (*request_info)(const struct cdpd_request *request, struct cdpd_request_info *out);
 	struct cdpd_str (*request_header)(const struct cdpd_request *request, const char *name);
 	struct cdpd_str (*request_param)(const struct cdpd_request *request, const char *name); /* decoded */
@@ -370,13 +374,13 @@ struct cdpd_host {
 	int (*reply_header)(struct cdpd_reply *reply, const char *name, struct cdpd_str value);
 	int (*reply_body)(struct cdpd_reply *reply, struct cdpd_str body);
 
-	/* From 1.2 on: own thread; enrich_async, export. `done` is called exactly once if and only if CDPD_OK is returned: on the own thread, never
+	/* From 1.2 on: own thread; enrich_async, export, source. `done` is called exactly once if and only if CDPD_OK is returned: on the own thread, never
 	 * before http returns; with CDPD_ERR_IO before destroy for what is still under way then. http and https; at most three redirects of GET and HEAD,
 	 * another host gets none of the headers. CDPD_ERR_DENIED (in the response): a private address that the
 	 * configuration does not allow. CDPD_ERR_BUSY: 1,024 wait already. */
 	int (*http)(struct cdpd_instance *instance, const struct cdpd_http_request *request, cdpd_http_fn done,
 		    void *ctx);
-	/* From 1.2 on: own thread; enrich_async, export. A cache of the instance's own that survives restarts: `fetch` is called once however many ask for a key,
+	/* From 1.2 on: own thread; enrich_async, export, source. A cache of the instance's own that survives restarts: `fetch` is called once however many ask for a key,
 	 * and must bring about one cache_fill, on the own thread, within 60 s. `done` is called exactly once if CDPD_OK is returned, maybe before that. A stale
 	 * value is given at once while `fetch` runs for nobody: its ctx is valid only until fetch returns. Filled with CDPD_OK
 	 * the value (at most 65,536 bytes) is kept, with CDPD_ERR_NOT_FOUND that there is none; other errors are told and never kept.
@@ -386,7 +390,7 @@ struct cdpd_host {
 	int (*cache_fill)(struct cdpd_cache_slot *slot, int error, struct cdpd_str value);
 
 	/* From 1.2 on: the instance's own persistent key-value space; keys at most 255 bytes, values 1,900. Own thread; enrich_async,
-	 * export. kv_put is durable when it returns CDPD_OK; 64 MB for an instance. kv_get copies at most `size` bytes and gives the whole length. kv_put with ttl_ms 0 keeps for ever;
+	 * export, source. kv_put is durable when it returns CDPD_OK; 64 MB for an instance. kv_get copies at most `size` bytes and gives the whole length. kv_put with ttl_ms 0 keeps for ever;
 	 * an empty value deletes. */
 	int (*kv_get)(struct cdpd_instance *instance, struct cdpd_str key, void *value, size_t size, size_t *len);
 	int (*kv_put)(struct cdpd_instance *instance, struct cdpd_str key, struct cdpd_str value, int64_t ttl_ms);
@@ -425,7 +429,9 @@ struct cdpd_plugin {
 	/* Last call for `self`; pending receipts and tickets are the plugin's no more when it returns. May be NULL. */
 	void (*destroy)(void *self);
 
-	/* Source. One request → events and the exact reply. CDPD_OK, or an error (500, counted). */
+	/* Source. One request → events and the exact reply, which is sent when the events are durable. On the instance's own thread; may block, but past the
+	 * source's deadline the client is answered 503 and what was made is lost. CDPD_OK, or an error (500, counted; no event is kept). A webhook is
+	 * delivered again: give events a messageId that is the same every time. */
 	int (*decode)(void *self, const struct cdpd_request *request, struct cdpd_batch_out *out,
 		      struct cdpd_reply *reply);
 	/* Sync enricher: on an io thread, before the journal, in microseconds, without I/O. CDPD_OK, CDPD_ENRICH_DROP, or an error: then

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <cmocka.h>
 
@@ -241,6 +242,88 @@ static int fake_timer(struct cdpd_instance *fake, int64_t delay_ms, cdpd_timer_f
 	return CDPD_OK;
 }
 
+/* ── sources ─────────────────────────────────────────────────────────────── */
+
+static int fake_request_info(const struct cdpd_request *request, struct cdpd_request_info *out)
+{
+	assert_int_equal(out->size, sizeof *out);
+	*out = (struct cdpd_request_info){
+	    .size = sizeof *out,
+	    .method = str(request->method ? request->method : "POST"),
+	    .path = str("/v1/hooks/test"),
+	    .query = str(""),
+	    .body = str(request->body ? request->body : ""),
+	    .client_ip = str(request->ip ? request->ip : "192.0.2.1"),
+	    .received_us = request->received_us,
+	};
+	if (request->body_len) out->body.len = request->body_len;
+	return CDPD_OK;
+}
+
+static struct cdpd_str find_pair(const struct fake_pair pairs[8], const char *name)
+{
+	for (size_t i = 0; i < 8 && pairs[i].name; i++)
+		if (strcasecmp(pairs[i].name, name) == 0) return str(pairs[i].value);
+	return str("");
+}
+
+static struct cdpd_str fake_request_header(const struct cdpd_request *request, const char *name)
+{
+	return find_pair(request->headers, name);
+}
+
+static struct cdpd_str fake_request_param(const struct cdpd_request *request, const char *name)
+{
+	return find_pair(request->params, name);
+}
+
+static int put_item(struct cdpd_batch_out *out, bool is_reject, const char *reason, struct cdpd_str text)
+{
+	if (out->count == (out->max ? out->max : FAKE_MAX)) return CDPD_ERR_TOO_LARGE;
+	struct fake_item *item = &out->items[out->count++];
+	item->is_reject = is_reject;
+	snprintf(item->reason, sizeof item->reason, "%s", reason);
+	snprintf(item->text, sizeof item->text, "%.*s", (int)text.len, text.ptr);
+	return CDPD_OK;
+}
+
+static int fake_out_event(struct cdpd_batch_out *out, struct cdpd_str json)
+{
+	return put_item(out, false, "", json);
+}
+
+static int fake_out_reject(struct cdpd_batch_out *out, const char *reason, struct cdpd_str excerpt)
+{
+	return put_item(out, true, reason, excerpt);
+}
+
+static int fake_reply_status(struct cdpd_reply *reply, int status)
+{
+	reply->status = status;
+	return CDPD_OK;
+}
+
+static int fake_reply_header(struct cdpd_reply *reply, const char *name, struct cdpd_str value)
+{
+	if (strcasecmp(name, "Content-Type") == 0)
+		snprintf(reply->type, sizeof reply->type, "%.*s", (int)value.len, value.ptr);
+	return CDPD_OK;
+}
+
+static int fake_reply_body(struct cdpd_reply *reply, struct cdpd_str body)
+{
+	snprintf(reply->body, sizeof reply->body, "%.*s", (int)body.len, body.ptr);
+	return CDPD_OK;
+}
+
+int fake_decode(struct cdpd_instance *fake, const struct cdpd_request *request, struct cdpd_batch_out *out,
+		struct cdpd_reply *reply)
+{
+	out->count = 0;
+	*reply = (struct cdpd_reply){.status = 200};
+	return fake->plugin->decode(fake->self, request, out, reply);
+}
+
 const struct cdpd_host fake_host_table = {
     .size = sizeof fake_host_table,
     .abi_major = CDPD_ABI_MAJOR,
@@ -270,6 +353,14 @@ const struct cdpd_host fake_host_table = {
     .receipt_set = fake_receipt_set,
     .receipt_done = fake_receipt_done,
     .timer = fake_timer,
+    .request_info = fake_request_info,
+    .request_header = fake_request_header,
+    .request_param = fake_request_param,
+    .out_event = fake_out_event,
+    .out_reject = fake_out_reject,
+    .reply_status = fake_reply_status,
+    .reply_header = fake_reply_header,
+    .reply_body = fake_reply_body,
 };
 
 const struct cdpd_host *fake_host = &fake_host_table;

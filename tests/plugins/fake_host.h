@@ -42,6 +42,28 @@ struct cdpd_receipt {
 	struct fake_verdict named[FAKE_MAX], all;
 };
 
+struct fake_pair {
+	const char *name, *value;
+};
+struct cdpd_request { /* what the test posts */
+	const char *method, *body, *ip;
+	size_t body_len; /* 0: all of body */
+	struct fake_pair headers[8], params[8];
+	int64_t received_us;
+};
+struct fake_item { /* what the source made, NUL-terminated */
+	bool is_reject;
+	char text[2048], reason[201];
+};
+struct cdpd_batch_out {
+	struct fake_item items[FAKE_MAX];
+	size_t count, max; /* max: CDPD_ERR_TOO_LARGE beyond; 0: FAKE_MAX */
+};
+struct cdpd_reply {
+	int status;
+	char body[2048], type[64];
+};
+
 struct cdpd_instance { /* the fake itself */
 	void *library;
 	const struct cdpd_plugin *plugin;
@@ -83,4 +105,7 @@ const struct fake_set *fake_get(const struct cdpd_instance *fake, const char *pa
 /* Fails the test unless `path` was set to `text`; NULL: was not set. */
 void fake_expect(const struct cdpd_instance *fake, const char *path, const char *text);
 int fake_enrich(struct cdpd_instance *fake, struct cdpd_event *event); /* forgets earlier sets */
+/* Calls decode; out->max is kept, the rest begins empty. */
+int fake_decode(struct cdpd_instance *fake, const struct cdpd_request *request, struct cdpd_batch_out *out,
+		struct cdpd_reply *reply);
 enum cdpd_verdict fake_export(struct cdpd_instance *fake, const struct cdpd_record *records, size_t count);

@@ -8,9 +8,16 @@ struct seen {
 };
 
 /* Whatever is public is named here; everything else must say which scope or key it takes. */
-static const char *const PUBLIC[] = {
-    "/healthz", "/readyz",    "/metrics",         "/openapi.yaml",           "/v1/projects/{key}/settings",
-    "/v1/m",    "/r/{token}", "/v1/forms/{name}", "/v1/forms/{name}/results" /* when the form says so */};
+static const char *const PUBLIC[] = {"/healthz",
+				     "/readyz",
+				     "/metrics",
+				     "/openapi.yaml",
+				     "/v1/projects/{key}/settings",
+				     "/v1/m",
+				     "/r/{token}",
+				     "/v1/forms/{name}",
+				     "/v1/forms/{name}/results" /* when the form says so */,
+				     "/v1/hooks/{source}" /* its plugin says who may */};
 
 static bool is_public(const char *path)
 {
