@@ -132,102 +132,6 @@ bool destination_is_same(const struct destination *d, const struct destination *
 	       selection_is_same(&d->selection, &other->selection);
 }
 
-/* ── calls into the plugin ───────────────────────────────────────────────── */
-
-static void enter(struct destination *d)
-{
-	pthread_mutex_lock(&d->lock);
-	d->is_inside = true;
-	pthread_cond_broadcast(&d->changed); /* destination_join looks */
-	pthread_mutex_unlock(&d->lock);
-}
-
-static void leave(struct destination *d)
-{
-	pthread_mutex_lock(&d->lock);
-	d->is_inside = false;
-	bool is_left_behind = d->is_left_behind;
-	pthread_mutex_unlock(&d->lock);
-	if (is_left_behind) pthread_exit(NULL); /* the rooms below may be gone */
-}
-
-static void set_http(struct destination *d, struct http_client *http)
-{
-	pthread_mutex_lock(&d->lock);
-	struct http_client *old = d->http;
-	d->http = http;
-	pthread_mutex_unlock(&d->lock);
-	if (old) http_client_cancel(old);
-	http_client_free(old);
-}
-
-static void enter_call(void *ctx)
-{
-	enter(ctx);
-}
-
-static void leave_call(void *ctx)
-{
-	leave(ctx);
-}
-
-static bool create(struct destination *d)
-{
-	const struct http_limits limits = {.guard = &d->guard,
-					   .connections = d->async.http_connections,
-					   .requests_per_second = d->async.http_requests_per_second,
-					   .enter = enter_call,
-					   .leave = leave_call,
-					   .ctx = d};
-	struct http_client *http;
-	if (http_client_new(&limits, &http)) return false;
-	set_http(d, http);
-	const struct instance_services services = {.http = http, .spaces = d->shared->spaces};
-	enter(d);
-	int rc = instance_new_with(d->plugin, d->name, d->conf, &services, &d->instance);
-	leave(d);
-	if (rc) set_http(d, NULL);
-	return rc == OK;
-}
-
-static void run_timers(struct destination *d)
-{
-	int64_t now = clock_mono_us();
-	if (!d->instance || instance_next_timer(d->instance) > now) return;
-	enter(d);
-	instance_run_timers(d->instance, now);
-	leave(d);
-}
-
-static int run_handover(struct destination *d, struct handover *h)
-{
-	pthread_mutex_lock(&d->lock);
-	d->running = h;
-	pthread_mutex_unlock(&d->lock);
-	enter(d);
-	int rc = handover_run(h, d->instance, d->shared->tuning.answer_us, &d->stop);
-	leave(d);
-	pthread_mutex_lock(&d->lock);
-	d->running = NULL;
-	pthread_mutex_unlock(&d->lock);
-	return rc;
-}
-
-static void destroy(struct destination *d)
-{
-	if (d->http) http_client_cancel(d->http);
-	enter(d);
-	instance_free(d->instance);
-	leave(d);
-	d->instance = NULL;
-	set_http(d, NULL);
-	for (size_t i = 0; i < d->abandoned_count; i++) {
-		handover_reclaim(d->abandoned[i]);
-		handover_unref(d->abandoned[i]);
-	}
-	d->abandoned_count = 0;
-}
-
 /* ── waiting ─────────────────────────────────────────────────────────────── */
 
 static bool is_stopping(const struct destination *d)
@@ -239,7 +143,7 @@ static bool is_stopping(const struct destination *d)
 static void wait_until(struct destination *d, int64_t until_us, bool wakes)
 {
 	for (;;) {
-		run_timers(d);
+		destination_run_timers(d);
 		int64_t now = clock_mono_us();
 		int64_t timer = d->instance ? instance_next_timer(d->instance) : INT64_MAX;
 		int64_t next = timer < until_us ? timer : until_us;
@@ -541,7 +445,7 @@ static bool attempt(struct destination *d, int64_t *wait_us)
 		*wait_us = backoff_us(d);
 		return true;
 	}
-	rc = run_handover(d, h);
+	rc = destination_run_handover(d, h);
 	if (rc == OK) {
 		tally = count_verdicts(d, h, places);
 	} else {
@@ -700,7 +604,7 @@ static bool step(struct destination *d)
 	look_at_head(d);
 	if (!obey(d, &did)) return false;
 	if (did) return true;
-	if (!d->instance && !create(d)) {
+	if (!d->instance && !destination_create(d)) {
 		fail_and_wait(d, STR("the plugin could not be created; its own text is in the log"));
 		return true;
 	}
@@ -728,7 +632,7 @@ static void *run(void *ctx)
 	while (goes_on && !is_stopping(d)) goes_on = step(d);
 	if (!goes_on) note_failure(d, STR("its cursor cannot be made durable: stopped until the daemon is restarted"));
 	if (goes_on && d->row.next_seq != d->committed_seq) (void)commit_cursor(d);
-	destroy(d);
+	destination_destroy(d);
 	pthread_mutex_lock(&d->lock);
 	d->is_finished = true;
 	pthread_cond_broadcast(&d->changed);

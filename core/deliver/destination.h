@@ -154,3 +154,10 @@ void destination_make_metrics(struct destination *destination);        /* regist
 void destination_show_counters(const struct destination *destination); /* its thread, or before the start */
 void destination_show_lag(struct destination *destination);
 MUST_USE int destination_status(struct destination *destination, struct arena *arena, struct destination_status *out);
+
+/* ── its calls into the plugin (destination_plugin.c); its thread ────────── */
+
+MUST_USE bool destination_create(struct destination *destination); /* the instance; false: the plugin has logged why */
+void destination_destroy(struct destination *destination);
+void destination_run_timers(struct destination *destination);
+MUST_USE int destination_run_handover(struct destination *destination, struct handover *handover); /* as handover_run */

@@ -249,7 +249,7 @@ static bool submit(struct stream *stream, struct str body, uint32_t requests, bo
 
 static void wait_to_retry(struct stream *stream)
 {
-	const struct timeval soon = {.tv_usec = RETRY_MS * 1000};
+	const struct timeval soon = {.tv_usec = (suseconds_t)RETRY_MS * 1000};
 	stream->is_stuck = true;
 	if (event_add(stream->retry_timer, &soon) == 0) return;
 	stream->problem = PROBLEM_INTERNAL;
