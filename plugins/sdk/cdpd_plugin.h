@@ -20,7 +20,7 @@
 /* +1 when something changes or goes: must match the host's. */
 #define CDPD_ABI_MAJOR 1
 /* +1 when something is appended: the host's must be >= the plugin's. */
-#define CDPD_ABI_MINOR 3
+#define CDPD_ABI_MINOR 4
 /* 1.0  first version: source, enrich, enrich_async, feature, export.
  *      A host of 1.0 runs enrich, feature and export. It fills every entry of struct cdpd_host except those marked "not in
  *      1.0", which are NULL: ask with CDPD_HAS.
@@ -216,7 +216,13 @@ enum cdpd_verdict {
 #define CDPD_ALL ((size_t)-1) /* receipt_set: every record that was not named singly */
 
 enum cdpd_record_kind {
-	CDPD_RECORD_EVENT = 1, /* an applied event */
+	CDPD_RECORD_EVENT = 1,   /* an applied event */
+	CDPD_RECORD_PROFILE = 2, /* a person as she is now (1.4) */
+	CDPD_RECORD_CHANGE = 3,  /* one change of a person (1.4) */
+};
+
+enum cdpd_record_flag {
+	CDPD_RECORD_GONE = 1, /* this person is no more: joined into another, split away or erased */
 };
 
 /* One record of a batch, borrowed from it. */
@@ -231,6 +237,10 @@ struct cdpd_record {
 	struct cdpd_str json; /* the event as readers of /v1/profiles/…/events see it: one JSON object on one line */
 	int64_t time_us;      /* corrected event time */
 	uint32_t attempt;     /* 1: handed over for the first time since the daemon started */
+
+	/* Since 1.4. */
+	uint32_t flags;           /* enum cdpd_record_flag */
+	struct cdpd_str other_id; /* of one that is gone: the profile she was joined into; empty: none */
 };
 
 /* ── source ──────────────────────────────────────────────────────────────── */

@@ -467,6 +467,8 @@ int fake_enrich(struct cdpd_instance *fake, struct cdpd_event *event)
 enum cdpd_verdict fake_export(struct cdpd_instance *fake, const struct cdpd_record *records, size_t count)
 {
 	struct cdpd_batch batch = {records, count};
-	memset(&fake->receipt, 0, sizeof fake->receipt);
+	assert_true(count <= FAKE_RECORDS_MAX);
+	memset(fake->receipt.named, 0, count * sizeof fake->receipt.named[0]);
+	fake->receipt.all = (struct fake_verdict){0};
 	return fake->plugin->export_batch(fake->self, &batch, &fake->receipt);
 }

@@ -4,7 +4,8 @@
 
 #include "cdpd_plugin.h"
 
-#define FAKE_MAX 64
+#define FAKE_MAX         64
+#define FAKE_RECORDS_MAX 5000 /* of a batch */
 
 struct fake_field {
 	const char *path;
@@ -39,7 +40,7 @@ struct cdpd_batch {
 	size_t count;
 };
 struct cdpd_receipt {
-	struct fake_verdict named[FAKE_MAX], all;
+	struct fake_verdict named[FAKE_RECORDS_MAX], all;
 };
 
 struct fake_pair {
