@@ -6,7 +6,7 @@
 #include "text.h"
 
 #define EPOCH_US      INT64_C(946684800000000) /* 2000-01-01, where PostgreSQL counts from */
-#define COLUMNS       8
+#define COLUMNS       11
 #define JSONB_VERSION 1
 
 static char *grow(struct rows *rows, size_t len)
@@ -83,16 +83,20 @@ void rows_begin(struct rows *rows)
 	put_number(rows, 0, 8); /* flags, header extension */
 }
 
-void rows_add(struct rows *rows, int32_t ord, int32_t run, const struct cdpd_record *record)
+void rows_add(struct rows *rows, int32_t ord, int32_t run, int32_t action, const struct cdpd_record *record,
+	      struct cdpd_str gone)
 {
 	put_number(rows, COLUMNS, 2);
 	put_int32(rows, ord);
 	put_int32(rows, run);
+	put_int32(rows, action);
 	put_text(rows, record->delivery_id);
 	put_text(rows, record->position);
 	put_text(rows, record->profile_id);
 	put_text(rows, record->message_id);
 	put_time(rows, record->time_us);
+	put_text(rows, gone);
+	put_text(rows, record->other_id);
 	put_json(rows, record->json);
 }
 

@@ -13,7 +13,9 @@ struct rows {
 };
 
 void rows_begin(struct rows *rows);
-void rows_add(struct rows *rows, int32_t ord, int32_t run, const struct cdpd_record *record);
+/* `action`: enum action. `gone`: why the person is no more; empty: she is. */
+void rows_add(struct rows *rows, int32_t ord, int32_t run, int32_t action, const struct cdpd_record *record,
+	      struct cdpd_str gone);
 /* false: out of memory. */
 bool rows_end(struct rows *rows);
 void rows_free(struct rows *rows);

@@ -44,15 +44,17 @@ static void make_bodies(void)
 {
 	for (size_t i = 0; i < PEOPLE; i++) snprintf(people[i], sizeof people[i], "%032zx", i * 7919);
 	for (size_t i = 0; i < FAKE_RECORDS_MAX; i++)
-		snprintf(bodies[i], BODY_SIZE,
-			 "{\"type\":\"track\",\"messageId\":\"0b9c3f52-%08zx-4f1f-9f53-2f5b1a3c0d11\",\"userId\":\"user-%zu\","
-			 "\"anonymousId\":\"3f0a6f0e-22c4-4d59-a5c4-%012zx\",\"event\":\"Order Completed\","
-			 "\"timestamp\":\"2026-11-22T08:15:30.123456Z\",\"receivedAt\":\"2026-11-22T08:15:30.223456Z\","
-			 "\"sourceId\":\"web\",\"properties\":{\"order_id\":\"o-%zu\",\"total\":%zu.25,\"currency\":\"EUR\","
-			 "\"products\":[{\"sku\":\"A-1\",\"quantity\":2},{\"sku\":\"B-7\",\"quantity\":1}]},\"context\":{"
-			 "\"locale\":\"de-DE\",\"page\":{\"url\":\"https://shop.example.org/checkout/thanks?id=%zu\"},"
-			 "\"campaign\":{\"name\":\"autumn\",\"source\":\"newsletter\"}}}",
-			 i, i % PEOPLE, i, i, i % 1000, i);
+		snprintf(
+		    bodies[i], BODY_SIZE,
+		    "{\"type\":\"track\",\"messageId\":\"0b9c3f52-%08zx-4f1f-9f53-2f5b1a3c0d11\",\"userId\":\"user-%"
+		    "zu\","
+		    "\"anonymousId\":\"3f0a6f0e-22c4-4d59-a5c4-%012zx\",\"event\":\"Order Completed\","
+		    "\"timestamp\":\"2026-11-22T08:15:30.123456Z\",\"receivedAt\":\"2026-11-22T08:15:30.223456Z\","
+		    "\"sourceId\":\"web\",\"properties\":{\"order_id\":\"o-%zu\",\"total\":%zu.25,\"currency\":\"EUR\","
+		    "\"products\":[{\"sku\":\"A-1\",\"quantity\":2},{\"sku\":\"B-7\",\"quantity\":1}]},\"context\":{"
+		    "\"locale\":\"de-DE\",\"page\":{\"url\":\"https://shop.example.org/checkout/thanks?id=%zu\"},"
+		    "\"campaign\":{\"name\":\"autumn\",\"source\":\"newsletter\"}}}",
+		    i, i % PEOPLE, i, i, i % 1000, i);
 }
 
 /* The next batch: ids that were never there. */
@@ -238,9 +240,10 @@ static void (*open_both(const char *what, const char *where, const char *how))(v
 		char out[4096], format[16];
 		snprintf(out, sizeof out, "%s/out", where);
 		snprintf(format, sizeof format, "%.*s", (int)strcspn(how, "+"), how);
-		const struct fake_option options[] = {{"directory", out},
-						      {"format", format},
-						      {"compression", strchr(how, '+') ? strchr(how, '+') + 1 : "none"}};
+		const struct fake_option options[] = {
+		    {"directory", out},
+		    {"format", format},
+		    {"compression", strchr(how, '+') ? strchr(how, '+') + 1 : "none"}};
 		open_file(where);
 		create("files", options, 3);
 		return send_by_write;
@@ -275,8 +278,9 @@ int main(int argc, char **argv)
 		ours[rounds] = measure(send_by_plugin);
 	}
 	struct cost us = median(ours, rounds), them = median(theirs, rounds);
-	printf("{\"what\":\"%s\",\"how\":\"%s\",\"batch\":%zu,\"rounds\":%zu,\"records_per_s\":%.0f,\"plain_per_s\":%.0f,"
-	       "\"cpu_us\":%.3f,\"plain_cpu_us\":%.3f}\n",
-	       argv[1], how, batch, rounds, 1 / us.wall, 1 / them.wall, us.cpu * 1e6, them.cpu * 1e6);
+	printf(
+	    "{\"what\":\"%s\",\"how\":\"%s\",\"batch\":%zu,\"rounds\":%zu,\"records_per_s\":%.0f,\"plain_per_s\":%.0f,"
+	    "\"cpu_us\":%.3f,\"plain_cpu_us\":%.3f}\n",
+	    argv[1], how, batch, rounds, 1 / us.wall, 1 / them.wall, us.cpu * 1e6, them.cpu * 1e6);
 	return 0;
 }

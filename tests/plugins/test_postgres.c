@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "fake_host.h"
+#include "postgres/latest.h"
 #include "postgres/rows.h"
 #include "postgres/text.h"
 
@@ -65,6 +66,8 @@ static void test_options_that_are_refused(void **state)
 	assert_refused("table", "Events", "table");
 	assert_refused("table", "1events", "table");
 	assert_refused("table", "e\"", "table");
+	assert_refused("profiles_table", "events", "different");
+	assert_refused("changes_table", "A", "changes_table");
 }
 
 static void test_no_server_is_a_retry_with_the_reason(void **state)
@@ -128,27 +131,52 @@ static void test_the_bytes_of_a_batch(void **state)
 	static const char wanted[] = "PGCOPY\n\377\r\n\0"
 				     "\0\0\0\0"
 				     "\0\0\0\0"
-				     "\0\010"
+				     "\0\013"
 				     "\0\0\0\004\0\0\0\007"
 				     "\0\0\0\004\0\0\0\001"
+				     "\0\0\0\004\0\0\0\003"
 				     "\0\0\0\005del-1"
 				     "\0\0\0\005pos-1"
 				     "\377\377\377\377"
 				     "\0\0\0\004m\xef\xbf\xbd"
 				     "\0\0\0\010\0\0\0\0\0\0\0\001"
+				     "\0\0\0\006merged"
+				     "\0\0\0\002o1"
 				     "\0\0\0\003\001{}"
 				     "\377\377";
 	struct rows rows = {0};
 	struct cdpd_record one = record("{}");
 	for (int i = 0; i < 2; i++) { /* the second use begins anew */
 		rows_begin(&rows);
-		rows_add(&rows, 7, 1, &one);
+		one.other_id = (struct cdpd_str){"o1", 2};
+		rows_add(&rows, 7, 1, 3, &one, (struct cdpd_str){"merged", 6});
 		assert_true(rows_end(&rows));
 		assert_int_equal(rows.len, sizeof wanted - 1);
 		assert_memory_equal(rows.ptr, wanted, rows.len);
 		assert_int_equal(rows.mended, 1);
 	}
 	rows_free(&rows);
+}
+
+static void test_which_profiles_are_stale(void **state)
+{
+	(void)state;
+	static const char people[] = "abacbaad";
+	struct cdpd_record records[8];
+	bool is_stale[8];
+	struct latest latest = {0};
+	for (size_t i = 0; i < 8; i++) {
+		records[i] = record("{}");
+		records[i].kind = i == 5 ? CDPD_RECORD_EVENT : CDPD_RECORD_PROFILE;
+		records[i].profile_id = (struct cdpd_str){people + i, 1};
+	}
+	assert_true(latest_mark(&latest, records, 0, 8, is_stale));
+	static const bool all[8] = {true, true, true, false, false, false, false, false};
+	assert_memory_equal(is_stale, all, sizeof all);
+	assert_true(latest_mark(&latest, records, 0, 3, is_stale)); /* those behind it do not count */
+	static const bool first[8] = {true, false, false};
+	assert_memory_equal(is_stale, first, sizeof first);
+	latest_free(&latest);
 }
 
 static void test_a_big_batch_and_far_times(void **state)
@@ -163,10 +191,10 @@ static void test_a_big_batch_and_far_times(void **state)
 	one.json = (struct cdpd_str){json, len};
 	one.time_us = INT64_MIN;
 	rows_begin(&rows);
-	for (int i = 0; i < 3; i++) rows_add(&rows, i, 0, &one);
+	for (int i = 0; i < 3; i++) rows_add(&rows, i, 0, 0, &one, (struct cdpd_str){"", 0});
 	assert_true(rows_end(&rows));
 	assert_true(rows.len > 3 * len);
-	assert_memory_equal(rows.ptr + rows.len - 2 - len - 5 - 8, "\200\0\0\0\0\0\0\0", 8); /* -infinity */
+	assert_memory_equal(rows.ptr + rows.len - 2 - len - 5 - 8 - 8, "\200\0\0\0\0\0\0\0", 8); /* -infinity */
 	rows_free(&rows);
 	free(json);
 }
@@ -180,6 +208,7 @@ int main(void)
 	    cmocka_unit_test(test_escapes_that_jsonb_refuses),
 	    cmocka_unit_test(test_bytes_that_are_nul),
 	    cmocka_unit_test(test_the_bytes_of_a_batch),
+	    cmocka_unit_test(test_which_profiles_are_stale),
 	    cmocka_unit_test(test_a_big_batch_and_far_times),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
