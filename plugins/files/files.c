@@ -6,182 +6,105 @@
 #include <stdlib.h>
 #include <zstd.h>
 
-#define INDEX_SIZE  8192 /* four times what is remembered */
+#include "shared/records.h"
+
 #define ZSTD_EFFORT 3
-
-/* ── bytes ───────────────────────────────────────────────────────────────── */
-
-static bool make_room(struct bytes *bytes, size_t len)
-{
-	if (bytes->has_failed) return false;
-	if (len <= bytes->size - bytes->len) return true;
-	size_t size = bytes->size ? bytes->size : 512;
-	while (size - bytes->len < len) size *= 2;
-	char *bigger = realloc(bytes->ptr, size);
-	bytes->has_failed = !bigger;
-	if (!bigger) return false;
-	bytes->ptr = bigger;
-	bytes->size = size;
-	return true;
-}
-
-void bytes_add(struct bytes *bytes, const void *ptr, size_t len)
-{
-	if (len == 0 || !make_room(bytes, len)) return;
-	memcpy(bytes->ptr + bytes->len, ptr, len);
-	bytes->len += len;
-}
-
-void bytes_free(struct bytes *bytes)
-{
-	free(bytes->ptr);
-	*bytes = (struct bytes){0};
-}
-
-static void bytes_reset(struct bytes *bytes)
-{
-	bytes->len = 0;
-	bytes->has_failed = false;
-}
-
-/* ── which records are new ───────────────────────────────────────────────── */
-
-struct seen {
-	uint16_t slots[INDEX_SIZE]; /* index in ids + 1; 0: free */
-};
-
-static void seen_build(struct seen *seen, const struct state *state)
-{
-	memset(seen, 0, sizeof *seen);
-	for (uint32_t i = 0; i < state->id_count; i++) {
-		size_t at = state->ids[i].a % INDEX_SIZE;
-		while (seen->slots[at]) at = (at + 1) % INDEX_SIZE;
-		seen->slots[at] = (uint16_t)(i + 1);
-	}
-}
-
-static bool seen_has(const struct seen *seen, const struct state *state, struct id id)
-{
-	for (size_t at = id.a % INDEX_SIZE; seen->slots[at]; at = (at + 1) % INDEX_SIZE) {
-		const struct id *other = &state->ids[seen->slots[at] - 1];
-		if (other->a == id.a && other->b == id.b) return true;
-	}
-	return false;
-}
 
 /* ── the batch ───────────────────────────────────────────────────────────── */
 
-static void note_position(char out[64], struct cdpd_str position)
+/* Where a record goes: a bit for each output. 0: this version does not know its kind. */
+static unsigned outputs_of(const struct files *self, const struct cdpd_record *record)
 {
-	memset(out, 0, 64); /* at most 40 bytes, URL-safe: the host's word */
-	memcpy(out, position.ptr, position.len < 63 ? position.len : 63);
+	if (record->kind == CDPD_RECORD_EVENT || record_notice(record)) return 1u << OUT_EVENTS;
+	if (record->kind == CDPD_RECORD_CHANGE) return 1u << OUT_CHANGES;
+	if (record->kind != CDPD_RECORD_PROFILE) return 0;
+	return (self->writes_profiles ? 1u << OUT_PROFILES : 0) | (self->writes_features ? 1u << OUT_FEATURES : 0);
 }
 
-static void note(struct files *self, const struct cdpd_record *record, struct id id)
-{
-	struct state *next = &self->next;
-	if (next->rows == 0) note_position(next->first_position, record->position);
-	note_position(next->last_position, record->position);
-	next->rows++;
-	state_remember(next, id);
-}
+struct batch_at_hand {
+	unsigned begun; /* outputs */
+	uint64_t repeats;
+	const char *why;
+};
 
-/* Into self->records and self->next; what stands in a file already is left out. */
-static enum cdpd_verdict collect(struct files *self, const struct cdpd_batch *batch, struct cdpd_receipt *receipt)
+static bool begin(struct files *self, unsigned outputs, struct batch_at_hand *hand)
 {
-	struct seen seen;
-	struct cdpd_record record = {.size = sizeof record};
-	size_t total = self->host->batch_count(batch), repeats = 0;
-	self->next = self->state;
-	bytes_reset(&self->records);
-	seen_build(&seen, &self->state);
-	for (size_t i = 0; i < total; i++) {
-		if (self->host->batch_record(batch, i, &record) != CDPD_OK) return CDPD_RETRY;
-		struct id id = id_of(record.delivery_id);
-		if (seen_has(&seen, &self->state, id))
-			repeats++;
-		else if (record.kind != CDPD_RECORD_EVENT)
-			self->host->receipt_set(receipt, i, CDPD_DROP, 0,
-						"a kind of record that this version does not know");
-		else if (!self->format->record(self, &record, &self->records))
-			self->host->receipt_set(receipt, i, CDPD_DROP, 0, "the record is not one line of JSON");
-		else
-			note(self, &record, id);
+	for (enum output_kind k = 0; k < OUTPUT_COUNT; k++) {
+		if (!(outputs & ~hand->begun & 1u << k)) continue;
+		if (!output_begin(&self->outputs[k], &hand->why)) return false;
+		hand->begun |= 1u << k;
 	}
-	self->host->count(self->instance, self->repeats_metric, repeats);
-	return self->records.has_failed ? CDPD_RETRY : CDPD_ACK;
+	return true;
 }
 
-static bool pack(const struct bytes *from, struct bytes *to)
+/* Into the rows of its outputs; what stands in a file already is left out. false: nothing can be written now. */
+static bool take(struct files *self, const struct cdpd_record *record, struct cdpd_receipt *receipt, size_t i,
+		 struct batch_at_hand *hand)
 {
-	bytes_reset(to);
-	if (!make_room(to, ZSTD_compressBound(from->len))) return false;
-	size_t len = ZSTD_compress(to->ptr, to->size, from->ptr, from->len, ZSTD_EFFORT);
-	to->len = ZSTD_isError(len) ? 0 : len;
-	return to->len > 0;
-}
-
-/* The bytes of the batch as they go to the file. NULL: out of memory. */
-static const struct bytes *shape(struct files *self, uint64_t rows)
-{
-	const struct format *format = self->format;
-	bool begins = self->state.size == 0 && format->header;
-	const struct bytes *out = &self->records;
-	if (begins || format->block) {
-		bytes_reset(&self->block);
-		if (begins) format->header(self, &self->block);
-		if (format->block)
-			format->block(self, &self->records, rows, &self->block);
-		else
-			bytes_add(&self->block, self->records.ptr, self->records.len);
-		out = &self->block;
+	unsigned outputs = outputs_of(self, record);
+	if (!begin(self, outputs, hand)) return false;
+	const char *never = outputs ? NULL : "a kind of record that this version does not know";
+	bool is_repeat = false;
+	for (enum output_kind k = 0; k < OUTPUT_COUNT; k++) {
+		if (!(outputs & 1u << k)) continue;
+		enum taken taken = output_take(&self->outputs[k], record);
+		if (taken == TAKEN_NEVER) never = "the record is not one line of JSON";
+		is_repeat |= taken == TAKEN_BEFORE;
 	}
-	if (out->has_failed) return NULL;
-	if (!self->is_zstd) return out;
-	return pack(out, &self->packed) ? &self->packed : NULL;
+	hand->repeats += is_repeat;
+	if (never) self->host->receipt_set(receipt, i, CDPD_DROP, 0, never);
+	return true;
 }
 
-/* The new records of the batch, all or none. */
-static int write_records(struct files *self, uint64_t rows, const char **why)
+static bool take_all(struct files *self, const struct cdpd_batch *batch, struct cdpd_receipt *receipt,
+		     struct batch_at_hand *hand)
 {
-	if (folder_begin(self, why) != CDPD_OK) return CDPD_ERR_IO;
-	const struct bytes *bytes = shape(self, rows);
-	if (bytes) return folder_write(self, bytes, why);
-	folder_close(self);
-	return CDPD_ERR_NOMEM;
+	size_t count = self->host->batch_count(batch);
+	for (size_t i = 0; i < count; i++) {
+		struct cdpd_record record = {.size = sizeof record};
+		if (self->host->batch_record(batch, i, &record) != CDPD_OK) return false;
+		if (i >= ROWS_MAX)
+			self->host->receipt_set(receipt, i, CDPD_RETRY, 0, "more than a batch holds");
+		else if (!take(self, &record, receipt, i, hand))
+			return false;
+	}
+	return true;
+}
+
+static bool write_all(struct files *self, struct batch_at_hand *hand)
+{
+	for (enum output_kind k = 0; k < OUTPUT_COUNT; k++)
+		if (hand->begun & 1u << k && output_write(&self->outputs[k], &hand->why) != CDPD_OK) return false;
+	return true;
 }
 
 static enum cdpd_verdict export_batch(void *ctx, const struct cdpd_batch *batch, struct cdpd_receipt *receipt)
 {
 	struct files *self = ctx;
-	const char *why = "out of memory";
-	if (folder_ready(self, &why) == CDPD_OK && collect(self, batch, receipt) == CDPD_ACK) {
-		uint64_t rows = (uint64_t)(self->next.rows - self->state.rows);
-		why = "out of memory";
-		if (rows == 0) return CDPD_ACK;
-		if (write_records(self, rows, &why) == CDPD_OK) {
-			self->host->count(self->instance, self->rows_metric, rows);
-			return CDPD_ACK;
-		}
+	struct batch_at_hand hand = {.why = "the batch cannot be read"};
+	if (take_all(self, batch, receipt, &hand) && write_all(self, &hand)) {
+		self->host->count(self->instance, self->repeats_metric, hand.repeats);
+		return CDPD_ACK;
 	}
-	self->host->receipt_set(receipt, CDPD_ALL, CDPD_RETRY, 0, why);
+	self->host->receipt_set(receipt, CDPD_ALL, CDPD_RETRY, 0, hand.why);
 	return CDPD_RETRY;
 }
 
 static void on_timer(void *ctx)
 {
-	struct files *self = ctx;
-	self->has_timer = false;
-	folder_seal_if_old(self);
-	folder_set_timer(self);
+	struct output *output = ctx;
+	output->has_timer = false;
+	folder_seal_if_old(output);
+	folder_set_timer(output);
 }
 
-void folder_set_timer(struct files *self)
+void folder_set_timer(struct output *output)
 {
-	if (self->has_timer || self->fd < 0 || !CDPD_HAS(self->host, timer)) return;
-	int64_t left = self->state.opened_at + self->rotate_seconds - folder_now();
-	self->has_timer =
-	    self->host->timer(self->instance, (left > 0 ? left : 0) * 1000 + 10, on_timer, self) == CDPD_OK;
+	const struct files *self = output->files;
+	if (output->has_timer || output->fd < 0 || !CDPD_HAS(self->host, timer)) return;
+	int64_t left = output->state.opened_at + self->rotate_seconds - folder_now();
+	output->has_timer =
+	    self->host->timer(self->instance, (left > 0 ? left : 0) * 1000 + 10, on_timer, output) == CDPD_OK;
 }
 
 /* ── options ─────────────────────────────────────────────────────────────── */
@@ -189,63 +112,66 @@ void folder_set_timer(struct files *self)
 static int refuse(struct files *self, const char *what, const char *why)
 {
 	self->host->log(self->instance, CDPD_LOG_ERROR, "%s: %s", what, why);
-	return CDPD_ERR_INVALID;
+	return strcmp(why, "out of memory") == 0 ? CDPD_ERR_NOMEM : CDPD_ERR_INVALID;
 }
 
-static bool is_avro_name(const char *text)
+static int add_column(struct output *output, struct cdpd_str item)
 {
-	if (!isalpha((unsigned char)text[0]) && text[0] != '_') return false;
-	for (; *text; text++)
-		if (!isalnum((unsigned char)*text) && *text != '_') return false;
-	return true;
+	const char *why = column_add(output, item);
+	if (!why) return CDPD_OK;
+	char what[200];
+	snprintf(what, sizeof what, "%.*s", (int)(item.len < 190 ? item.len : 190), item.ptr);
+	return refuse(output->files, what, why);
 }
 
-static const char *what_is_wrong(const struct files *self, const struct column *column)
+static int read_columns(struct output *output, const struct cdpd_conf *conf, const char *option)
 {
-	if (!column->name[0] || !column->path[0]) return "a column is a path, or name=path";
-	for (size_t i = 0; i < self->column_count; i++)
-		if (strcmp(self->columns[i].name, column->name) == 0) return "two columns have this name";
-	if (self->format != &format_avro) return NULL;
-	if (strcmp(column->name, "time") == 0 || strcmp(column->name, "json") == 0)
-		return "every Avro record has this field already";
-	return is_avro_name(column->name) ? NULL : "Avro names hold letters, digits and '_': give it one, name=path";
-}
-
-static int add_column(struct files *self, struct cdpd_str item)
-{
-	struct column *column = &self->columns[self->column_count];
-	const char *equals = memchr(item.ptr, '=', item.len);
-	size_t name = equals ? (size_t)(equals - item.ptr) : item.len, path = equals ? name + 1 : 0;
-	column->name = strndup(item.ptr, name);
-	column->path = strndup(item.ptr + path, item.len - path);
-	if (!column->name || !column->path) return CDPD_ERR_NOMEM;
-	const char *why = what_is_wrong(self, column);
-	self->column_count++;
-	return why ? refuse(self, column->name, why) : CDPD_OK;
-}
-
-static int read_columns(struct files *self, const struct cdpd_conf *conf)
-{
-	size_t count = self->host->conf_count(conf, "columns");
+	const struct cdpd_host *host = output->files->host;
+	size_t count = host->conf_count(conf, option);
 	int rc = CDPD_OK;
-	for (size_t i = 0; i < count && i < COLUMNS_MAX && rc == CDPD_OK; i++)
-		rc = add_column(self, self->host->conf_item(conf, "columns", i));
+	for (size_t i = 0; i < count && rc == CDPD_OK; i++) rc = add_column(output, host->conf_item(conf, option, i));
 	return rc;
 }
 
-static void hash_shape(struct files *self)
+static int add_feature_columns(struct output *output)
 {
-	uint64_t hash = hash_bytes(self->format->name, strlen(self->format->name), self->is_zstd);
-	for (size_t i = 0; i < self->column_count && self->format != &format_ndjson; i++) {
-		hash = hash_bytes(self->columns[i].name, strlen(self->columns[i].name) + 1, hash);
-		hash = hash_bytes(self->columns[i].path, strlen(self->columns[i].path) + 1, hash);
+	int rc = CDPD_OK;
+	for (const char *at = features_columns; *at && rc == CDPD_OK;) {
+		size_t len = strcspn(at, ",");
+		rc = add_column(output, (struct cdpd_str){at, len});
+		at += len;
+		at += strspn(at, ", ");
 	}
-	self->shape = hash;
+	return rc;
 }
 
-static bool is_text(struct cdpd_str text, const char *other)
+/* "events" becomes "profiles", "shop-events" "shop-profiles", "shop" "shop-profiles". */
+static char *prefix_of(const struct files *self, enum output_kind kind)
 {
-	return text.len == strlen(other) && memcmp(text.ptr, other, text.len) == 0;
+	static const char *const names[OUTPUT_COUNT] = {"events", "profiles", "features", "changes"};
+	size_t len = strlen(self->prefix), cut = strlen(names[OUT_EVENTS]);
+	bool ends = len >= cut && strcmp(self->prefix + len - cut, names[OUT_EVENTS]) == 0 &&
+		    (len == cut || strchr("-_", self->prefix[len - cut - 1]));
+	char *prefix = NULL;
+	if (kind == OUT_EVENTS) return strdup(self->prefix);
+	if (asprintf(&prefix, "%.*s%s%s", (int)(ends ? len - cut : len), self->prefix, ends ? "" : "-", names[kind]) <
+	    0)
+		return NULL;
+	return prefix;
+}
+
+static int configure_outputs(struct files *self, const struct cdpd_conf *conf)
+{
+	static const char *const columns[OUTPUT_COUNT] = {"columns", "profile_columns", NULL, "change_columns"};
+	for (enum output_kind k = 0; k < OUTPUT_COUNT; k++) {
+		struct output *output = &self->outputs[k];
+		output->prefix = prefix_of(self, k);
+		if (!output->prefix) return CDPD_ERR_NOMEM;
+		int rc = columns[k] ? read_columns(output, conf, columns[k]) : add_feature_columns(output);
+		if (rc != CDPD_OK) return rc;
+		if (!output_init(output)) return CDPD_ERR_NOMEM;
+	}
+	return CDPD_OK;
 }
 
 static bool is_prefix(const char *text)
@@ -255,28 +181,44 @@ static bool is_prefix(const char *text)
 	return text[0] != '\0';
 }
 
+static bool make_zstd(struct files *self)
+{
+	if (!self->is_zstd) return true;
+	self->zstd = ZSTD_createCCtx();
+	return self->zstd && !ZSTD_isError(ZSTD_CCtx_setParameter(self->zstd, ZSTD_c_compressionLevel, ZSTD_EFFORT));
+}
+
 static int configure(struct files *self, const struct cdpd_conf *conf)
 {
-	struct cdpd_str directory = self->host->conf_text(conf, "directory"), format;
-	struct cdpd_str prefix = self->host->conf_text(conf, "prefix");
+	const struct cdpd_host *host = self->host;
+	struct cdpd_str directory = host->conf_text(conf, "directory"), prefix = host->conf_text(conf, "prefix");
+	struct cdpd_str format = host->conf_text(conf, "format"), profiles = host->conf_text(conf, "profiles_as");
 	self->directory = strndup(directory.ptr, directory.len);
 	self->prefix = strndup(prefix.ptr, prefix.len);
-	self->rotate_bytes = self->host->conf_int(conf, "rotate_bytes");
-	self->rotate_seconds = self->host->conf_int(conf, "rotate_seconds");
-	format = self->host->conf_text(conf, "format");
-	self->format = is_text(format, "avro") ? &format_avro : is_text(format, "csv") ? &format_csv : &format_ndjson;
-	self->is_zstd = is_text(self->host->conf_text(conf, "compression"), "zstd");
-	if (!self->directory || !self->prefix) return CDPD_ERR_NOMEM;
+	self->rotate_bytes = host->conf_int(conf, "rotate_bytes");
+	self->rotate_seconds = host->conf_int(conf, "rotate_seconds");
+	self->format = record_is(format, "avro")  ? &format_avro
+		       : record_is(format, "csv") ? &format_csv
+						  : &format_ndjson;
+	self->is_zstd = record_is(host->conf_text(conf, "compression"), "zstd");
+	self->writes_profiles = !record_is(profiles, "features");
+	self->writes_features = !record_is(profiles, "rows");
+	if (!self->directory || !self->prefix || !make_zstd(self)) return CDPD_ERR_NOMEM;
 	if (!is_prefix(self->prefix)) return refuse(self, "prefix", "it may hold letters, digits, '_' and '-' only");
 	if (self->is_zstd && self->format == &format_avro)
 		return refuse(self, "compression", "Avro files are written without");
-	int rc = read_columns(self, conf);
-	hash_shape(self);
-	self->rows_metric = self->host->counter(self->instance, "files_rows_total", "Records made durable.");
-	self->files_metric = self->host->counter(self->instance, "files_sealed_total", "Files sealed.");
+	return configure_outputs(self, conf);
+}
+
+static void make_metrics(struct files *self)
+{
+	const struct cdpd_host *host = self->host;
+	self->rows_metric = host->counter(self->instance, "files_rows_total", "Rows made durable.");
+	self->files_metric = host->counter(self->instance, "files_sealed_total", "Files sealed.");
 	self->repeats_metric =
-	    self->host->counter(self->instance, "files_repeats_total", "Records that were in a file already.");
-	return rc;
+	    host->counter(self->instance, "files_repeats_total", "Records that were in a file already.");
+	self->mismatches_metric = host->counter(self->instance, "files_mismatched_values_total",
+						"Values that were not of their column's type.");
 }
 
 /* ── making and ending ───────────────────────────────────────────────────── */
@@ -284,17 +226,26 @@ static int configure(struct files *self, const struct cdpd_conf *conf)
 static void destroy(void *ctx)
 {
 	struct files *self = ctx;
-	folder_close(self);
-	for (size_t i = 0; i < self->column_count; i++) {
-		free(self->columns[i].name);
-		free(self->columns[i].path);
+	for (enum output_kind k = 0; k < OUTPUT_COUNT; k++) {
+		folder_close(&self->outputs[k]);
+		output_free(&self->outputs[k]);
 	}
-	bytes_free(&self->records);
-	bytes_free(&self->block);
-	bytes_free(&self->packed);
+	ZSTD_freeCCtx(self->zstd);
 	free(self->directory);
 	free(self->prefix);
 	free(self);
+}
+
+/* The one of events is the lock of the prefix; the others are there when there was something for them. */
+static int open_outputs(struct files *self)
+{
+	int rc = CDPD_OK;
+	for (enum output_kind k = 0; k < OUTPUT_COUNT && rc == CDPD_OK; k++) {
+		if (k != OUT_EVENTS && !folder_is_known(&self->outputs[k])) continue;
+		rc = folder_open(&self->outputs[k]);
+		if (rc == CDPD_OK) folder_set_timer(&self->outputs[k]);
+	}
+	return rc;
 }
 
 static int create(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *conf,
@@ -304,14 +255,19 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 	if (!self) return CDPD_ERR_NOMEM;
 	self->host = host;
 	self->instance = instance;
-	self->fd = self->dir_fd = self->state_fd = -1;
+	for (enum output_kind k = 0; k < OUTPUT_COUNT; k++) {
+		struct output *output = &self->outputs[k];
+		output->files = self;
+		output->kind = k;
+		output->fd = output->dir_fd = output->state_fd = -1;
+	}
+	make_metrics(self);
 	int rc = configure(self, conf);
-	if (rc == CDPD_OK) rc = folder_open(self);
+	if (rc == CDPD_OK) rc = open_outputs(self);
 	if (rc != CDPD_OK) {
 		destroy(self);
 		return rc;
 	}
-	folder_set_timer(self);
 	*out = self;
 	return CDPD_OK;
 }
@@ -331,7 +287,7 @@ static const struct cdpd_option options[] = {
 	.default_text = "events",
 	.min = 1,
 	.max = 100,
-	.help = "first part of the file names; one prefix in one directory belongs to one destination",
+	.help = "first part of the names of events' files; one prefix in one directory belongs to one destination",
     },
     {
 	.name = "format",
@@ -353,7 +309,35 @@ static const struct cdpd_option options[] = {
 	.default_text = "messageId, type, event, userId, anonymousId, timestamp, profileId, deliveryId, position",
 	.min = 1,
 	.max = COLUMNS_MAX,
-	.help = "of CSV and Avro: a path into the record, or name=path, such as total=properties.total",
+	.help = "of events, in CSV and Avro: a path into the record, name=path or name=path:type, such as "
+		"total=properties.total:double",
+    },
+    {
+	.name = "profiles_as",
+	.type = CDPD_OPTION_ENUM,
+	.default_text = "rows",
+	.values = "rows|features|both",
+	.help = "what is written of people: a row each, a row for each of their features, or both",
+    },
+    {
+	.name = "profile_columns",
+	.type = CDPD_OPTION_LIST,
+	.default_text =
+	    "profileId, gone, mergedInto, firstSeen:timestamp, lastSeen:timestamp, eventCount:long, "
+	    "identifiers:json, traits:json, features:json, segments:json, consents:json, deliveryId, position",
+	.min = 1,
+	.max = COLUMNS_MAX,
+	.help = "of people, in CSV and Avro, such as plan=traits.plan or orders=features.orders:long",
+    },
+    {
+	.name = "change_columns",
+	.type = CDPD_OPTION_LIST,
+	.default_text =
+	    "kind, profileId, at:timestamp, traits:json, features:json, identifiers:json, from, into, segment, "
+	    "entered:boolean, purpose, state, deliveryId, position",
+	.min = 1,
+	.max = COLUMNS_MAX,
+	.help = "of changes, in CSV and Avro",
     },
     {
 	.name = "rotate_bytes",
@@ -376,9 +360,9 @@ static const struct cdpd_option options[] = {
 CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
     .size = sizeof cdpd_plugin,
     .abi_major = CDPD_ABI_MAJOR,
-    .abi_minor = 0,
+    .abi_minor = 4,
     .name = "files",
-    .version = "1.0.0",
+    .version = "1.1.0",
     .summary = "writes NDJSON, CSV or Avro files, each record in one of them, once",
     .caps = CDPD_CAP_EXPORT,
     .options = {sizeof options[0], sizeof options / sizeof options[0], options},

@@ -23,9 +23,10 @@ int64_t folder_now(void)
 	return (int64_t)time(NULL);
 }
 
-static void say(struct files *self, enum cdpd_log_level level, const char *what, const char *name)
+static void say(struct output *output, enum cdpd_log_level level, const char *what, const char *name)
 {
-	self->host->log(self->instance, level, "%s/%s: %s (%s)", self->directory, name, what, strerror(errno));
+	output->files->host->log(output->files->instance, level, "%s/%s: %s (%s)", output->files->directory, name, what,
+				 strerror(errno));
 }
 
 static void part_name(const struct state *state, char out[NAME_MAX_LEN + 8])
@@ -33,201 +34,222 @@ static void part_name(const struct state *state, char out[NAME_MAX_LEN + 8])
 	snprintf(out, NAME_MAX_LEN + 8, "%s" PART, state->name);
 }
 
-static bool exists(const struct files *self, const char *name)
+static bool exists(const struct output *output, const char *name)
 {
 	struct stat st;
-	return fstatat(self->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+	return fstatat(output->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
 }
 
-static void drop_fd(struct files *self)
+static void drop_fd(struct output *output)
 {
-	if (self->fd >= 0) close(self->fd);
-	self->fd = -1;
+	if (output->fd >= 0) close(output->fd);
+	output->fd = -1;
 }
 
-void folder_close(struct files *self)
+void folder_close(struct output *output)
 {
-	drop_fd(self); /* goes on after the next start, or is sealed then */
-	if (self->state_fd >= 0) close(self->state_fd);
-	if (self->dir_fd >= 0) close(self->dir_fd);
-	self->state_fd = self->dir_fd = -1;
+	drop_fd(output); /* goes on after the next start, or is sealed then */
+	if (output->state_fd >= 0) close(output->state_fd);
+	if (output->dir_fd >= 0) close(output->dir_fd);
+	output->state_fd = output->dir_fd = -1;
 }
 
 /* ── sealing ─────────────────────────────────────────────────────────────── */
 
 /* Each step may have been made before a crash already. */
-static int finish_sealing(struct files *self)
+static int finish_sealing(struct output *output)
 {
 	char part[NAME_MAX_LEN + 8];
-	part_name(&self->state, part);
-	drop_fd(self);
-	if (exists(self, part)) {
-		if (renameat(self->dir_fd, part, self->dir_fd, self->state.name) || fsync(self->dir_fd))
+	part_name(&output->state, part);
+	drop_fd(output);
+	if (exists(output, part)) {
+		if (renameat(output->dir_fd, part, output->dir_fd, output->state.name) || fsync(output->dir_fd))
 			return CDPD_ERR_IO;
-	} else if (!exists(self, self->state.name)) {
-		say(self, CDPD_LOG_WARN, "was deleted before it was sealed, what stood in it is lost", part);
-		self->state.rows = 0;
+	} else if (!exists(output, output->state.name)) {
+		say(output, CDPD_LOG_WARN, "was deleted before it was sealed, what stood in it is lost", part);
+		output->state.rows = 0;
 	}
-	if (self->state.rows > 0) {
-		int rc = manifest_add(self->dir_fd, self->prefix, &self->state);
+	if (output->state.rows > 0) {
+		int rc = manifest_add(output->dir_fd, output->prefix, &output->state);
 		if (rc != CDPD_OK) return rc;
-		self->host->count(self->instance, self->files_metric, 1);
+		output->files->host->count(output->files->instance, output->files->files_metric, 1);
 	}
-	self->state.name[0] = '\0';
-	self->state.is_sealing = 0;
-	self->state.size = self->state.rows = 0;
-	return state_commit(self->state_fd, &self->state);
+	output->state.name[0] = '\0';
+	output->state.is_sealing = 0;
+	output->state.size = output->state.rows = 0;
+	return state_commit(output->state_fd, &output->state, &output->memory);
 }
 
-static int seal(struct files *self)
+static int seal(struct output *output)
 {
-	self->state.is_sealing = 1;
-	int rc = state_commit(self->state_fd, &self->state);
-	if (rc == CDPD_OK) rc = finish_sealing(self);
+	output->state.is_sealing = 1;
+	int rc = state_commit(output->state_fd, &output->state, &output->memory);
+	if (rc == CDPD_OK) rc = finish_sealing(output);
 	if (rc == CDPD_OK) return rc;
-	say(self, CDPD_LOG_WARN, "cannot be sealed yet", self->state.name);
-	folder_close(self); /* the next use begins by reading what is so */
+	say(output, CDPD_LOG_WARN, "cannot be sealed yet", output->state.name);
+	folder_close(output); /* the next use begins by reading what is so */
 	return rc;
 }
 
-static bool is_old(const struct files *self)
+static bool is_old(const struct output *output)
 {
-	return folder_now() - self->state.opened_at >= self->rotate_seconds;
+	return folder_now() - output->state.opened_at >= output->files->rotate_seconds;
 }
 
-void folder_seal_if_old(struct files *self)
+void folder_seal_if_old(struct output *output)
 {
-	if (self->fd >= 0 && is_old(self)) (void)seal(self);
+	if (output->fd >= 0 && is_old(output)) (void)seal(output);
 }
 
 /* ── taking the directory ────────────────────────────────────────────────── */
 
 /* Files that were begun and never counted: nothing of them was acknowledged. */
-static int remove_uncounted(struct files *self)
+static int remove_uncounted(struct output *output)
 {
 	char wanted[NAME_MAX_LEN + 8];
-	part_name(&self->state, wanted);
-	int fd = openat(self->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	part_name(&output->state, wanted);
+	int fd = openat(output->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	if (!dir) {
 		if (fd >= 0) close(fd);
 		return CDPD_ERR_IO;
 	}
-	size_t len = strlen(self->prefix);
+	size_t len = strlen(output->prefix);
 	for (const struct dirent *entry; (entry = readdir(dir));) {
 		const char *name = entry->d_name, *stamp = name + len + 1;
-		if (strncmp(name, self->prefix, len) != 0 || name[len] != '-' || strcmp(name, wanted) == 0) continue;
+		if (strncmp(name, output->prefix, len) != 0 || name[len] != '-' || strcmp(name, wanted) == 0) continue;
 		bool is_ours =
 		    strspn(stamp, "0123456789") == 8 && stamp[8] == 'T' && strlen(stamp) > 17 && stamp[15] == 'Z';
 		size_t whole = strlen(name);
-		if (is_ours && whole > 5 && strcmp(name + whole - 5, PART) == 0) (void)unlinkat(self->dir_fd, name, 0);
+		if (is_ours && whole > 5 && strcmp(name + whole - 5, PART) == 0)
+			(void)unlinkat(output->dir_fd, name, 0);
 	}
 	closedir(dir);
 	return CDPD_OK;
 }
 
 /* The open file, cut back to what is counted. */
-static int adopt(struct files *self)
+static int adopt(struct output *output)
 {
 	char part[NAME_MAX_LEN + 8];
 	struct stat st;
-	part_name(&self->state, part);
-	self->fd = openat(self->dir_fd, part, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (self->fd < 0 && errno == ENOENT) return seal(self); /* says that it was deleted */
-	if (self->fd < 0 || fstat(self->fd, &st)) return CDPD_ERR_IO;
-	if (st.st_size < self->state.size) {
+	part_name(&output->state, part);
+	output->fd = openat(output->dir_fd, part, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (output->fd < 0 && errno == ENOENT) return seal(output); /* says that it was deleted */
+	if (output->fd < 0 || fstat(output->fd, &st)) return CDPD_ERR_IO;
+	if (st.st_size < output->state.size) {
 		errno = EIO;
-		say(self, CDPD_LOG_ERROR, "is shorter than what was made durable, it was changed by somebody else",
+		say(output, CDPD_LOG_ERROR, "is shorter than what was made durable, it was changed by somebody else",
 		    part);
 		return CDPD_ERR_IO;
 	}
-	if (st.st_size > self->state.size && (ftruncate(self->fd, (off_t)self->state.size) || fsync(self->fd)))
+	if (st.st_size > output->state.size && (ftruncate(output->fd, (off_t)output->state.size) || fsync(output->fd)))
 		return CDPD_ERR_IO;
-	if (self->state.shape != self->shape || self->state.size >= self->rotate_bytes || is_old(self))
-		return seal(self);
+	if (output->state.shape != output->shape || output->state.size >= output->files->rotate_bytes || is_old(output))
+		return seal(output);
 	return CDPD_OK;
 }
 
-static int recover(struct files *self)
+static int recover(struct output *output)
 {
-	bool was_there = state_read(self->state_fd, &self->state);
+	int rc = state_read(output->state_fd, &output->state, &output->memory);
+	if (rc == CDPD_ERR_UNSUPPORTED) {
+		errno = EPROTO;
+		say(output, CDPD_LOG_ERROR, "the state is of another version of this plugin: choose another prefix",
+		    output->prefix);
+		return rc;
+	}
+	bool was_there = rc == CDPD_OK;
 	/* Again, because what was read may not be what the disk holds. */
-	int rc = state_commit(self->state_fd, &self->state);
-	if (rc == CDPD_OK && was_there) rc = remove_uncounted(self);
-	if (rc == CDPD_OK && self->state.is_sealing)
-		rc = finish_sealing(self);
-	else if (rc == CDPD_OK && self->state.name[0])
-		rc = adopt(self);
-	if (rc != CDPD_OK) say(self, CDPD_LOG_ERROR, "cannot be recovered", self->state.name);
+	rc = state_commit(output->state_fd, &output->state, &output->memory);
+	if (rc == CDPD_OK && was_there) rc = remove_uncounted(output);
+	if (rc == CDPD_OK && output->state.is_sealing)
+		rc = finish_sealing(output);
+	else if (rc == CDPD_OK && output->state.name[0])
+		rc = adopt(output);
+	if (rc != CDPD_OK) say(output, CDPD_LOG_ERROR, "cannot be recovered", output->state.name);
 	return rc;
 }
 
-static int sync_parent(const struct files *self)
+static int sync_parent(const struct output *output)
 {
-	int fd = openat(self->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = fd < 0 || fsync(fd) || fsync(self->dir_fd) ? CDPD_ERR_IO : CDPD_OK;
+	int fd = openat(output->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = fd < 0 || fsync(fd) || fsync(output->dir_fd) ? CDPD_ERR_IO : CDPD_OK;
 	if (fd >= 0) close(fd);
 	return rc;
 }
 
-static int take(struct files *self)
+static void state_name(const struct output *output, char out[NAME_MAX_LEN])
 {
-	char name[NAME_MAX_LEN];
-	if (mkdir(self->directory, 0700) && errno != EEXIST) {
-		say(self, CDPD_LOG_ERROR, "the directory cannot be made", "");
-		return CDPD_ERR_IO;
-	}
-	self->dir_fd = open(self->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	snprintf(name, sizeof name, ".%s.state", self->prefix);
-	if (self->dir_fd >= 0)
-		self->state_fd = openat(self->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (self->state_fd < 0 || sync_parent(self)) {
-		say(self, CDPD_LOG_ERROR, "the directory cannot be used", "");
-		return CDPD_ERR_IO;
-	}
-	if (flock(self->state_fd, LOCK_EX | LOCK_NB)) {
-		say(self, CDPD_LOG_ERROR, "this prefix is in use by another destination", name);
-		return CDPD_ERR_BUSY;
-	}
-	return recover(self);
+	snprintf(out, NAME_MAX_LEN, ".%s.state", output->prefix);
 }
 
-int folder_open(struct files *self)
+static int take(struct output *output)
 {
-	int rc = take(self);
-	if (rc != CDPD_OK) folder_close(self);
+	char name[NAME_MAX_LEN];
+	if (mkdir(output->files->directory, 0700) && errno != EEXIST) {
+		say(output, CDPD_LOG_ERROR, "the directory cannot be made", "");
+		return CDPD_ERR_IO;
+	}
+	output->dir_fd = open(output->files->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	state_name(output, name);
+	if (output->dir_fd >= 0)
+		output->state_fd = openat(output->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (output->state_fd < 0 || sync_parent(output)) {
+		say(output, CDPD_LOG_ERROR, "the directory cannot be used", "");
+		return CDPD_ERR_IO;
+	}
+	if (flock(output->state_fd, LOCK_EX | LOCK_NB)) {
+		say(output, CDPD_LOG_ERROR, "this prefix is in use by another destination", name);
+		return CDPD_ERR_BUSY;
+	}
+	return recover(output);
+}
+
+bool folder_is_known(const struct output *output)
+{
+	char path[4096], name[NAME_MAX_LEN];
+	state_name(output, name);
+	snprintf(path, sizeof path, "%s/%s", output->files->directory, name);
+	return access(path, F_OK) == 0;
+}
+
+int folder_open(struct output *output)
+{
+	int rc = take(output);
+	if (rc != CDPD_OK) folder_close(output);
 	return rc;
 }
 
 /* ── writing ─────────────────────────────────────────────────────────────── */
 
-static int make_file(struct files *self)
+static int make_file(struct output *output)
 {
 	char part[NAME_MAX_LEN + 8], stamp[32];
 	struct tm tm;
-	struct state *state = &self->next;
+	struct state *state = &output->next;
 	state->opened_at = folder_now();
 	time_t now = (time_t)state->opened_at;
 	strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
-	for (int n = 1; n < NUMBERS_MAX && self->fd < 0; n++) {
-		snprintf(state->name, sizeof state->name, "%s-%s-%d.%s%s", self->prefix, stamp, n, self->format->name,
-			 self->is_zstd ? ".zst" : "");
+	for (int n = 1; n < NUMBERS_MAX && output->fd < 0; n++) {
+		snprintf(state->name, sizeof state->name, "%s-%s-%d.%s%s", output->prefix, stamp, n,
+			 output->files->format->name, output->files->is_zstd ? ".zst" : "");
 		part_name(state, part);
-		if (exists(self, state->name)) continue;
-		self->fd = openat(self->dir_fd, part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-		if (self->fd < 0 && errno != EEXIST) break;
+		if (exists(output, state->name)) continue;
+		output->fd = openat(output->dir_fd, part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (output->fd < 0 && errno != EEXIST) break;
 	}
-	state->shape = self->shape;
-	if (self->fd < 0) return CDPD_ERR_IO;
+	state->shape = output->shape;
+	if (output->fd < 0) return CDPD_ERR_IO;
 	return getrandom(state->sync, sizeof state->sync, 0) == (ssize_t)sizeof state->sync ? CDPD_OK : CDPD_ERR_IO;
 }
 
-int folder_begin(struct files *self, const char **why)
+int folder_begin(struct output *output, const char **why)
 {
-	if (self->fd >= 0 || make_file(self) == CDPD_OK) return CDPD_OK;
+	if (output->fd >= 0 || make_file(output) == CDPD_OK) return CDPD_OK;
 	*why = errno == ENOSPC || errno == EDQUOT ? "the disk is full" : "the file cannot be made";
-	say(self, CDPD_LOG_WARN, *why, self->prefix);
-	folder_close(self);
+	say(output, CDPD_LOG_WARN, *why, output->prefix);
+	folder_close(output);
 	return CDPD_ERR_IO;
 }
 
@@ -238,13 +260,13 @@ static bool is_deleted(int fd)
 	return fd >= 0 && (fstat(fd, &st) || st.st_nlink == 0);
 }
 
-int folder_ready(struct files *self, const char **why)
+int folder_ready(struct output *output, const char **why)
 {
-	folder_seal_if_old(self);
-	if (is_deleted(self->fd) || is_deleted(self->state_fd) || is_deleted(self->dir_fd)) folder_close(self);
+	folder_seal_if_old(output);
+	if (is_deleted(output->fd) || is_deleted(output->state_fd) || is_deleted(output->dir_fd)) folder_close(output);
 	*why = "the directory cannot be used";
-	if (self->state_fd < 0 && folder_open(self) != CDPD_OK) return CDPD_ERR_IO;
-	return self->state_fd >= 0 ? CDPD_OK : CDPD_ERR_IO;
+	if (output->state_fd < 0 && folder_open(output) != CDPD_OK) return CDPD_ERR_IO;
+	return output->state_fd >= 0 ? CDPD_OK : CDPD_ERR_IO;
 }
 
 static int write_all(int fd, const char *ptr, size_t len, int64_t offset)
@@ -260,24 +282,24 @@ static int write_all(int fd, const char *ptr, size_t len, int64_t offset)
 	return CDPD_OK;
 }
 
-static int write_durably(struct files *self, const struct bytes *bytes)
+static int write_durably(struct output *output, const struct bytes *bytes)
 {
-	if (write_all(self->fd, bytes->ptr, bytes->len, self->state.size)) return CDPD_ERR_IO;
-	if (fdatasync(self->fd)) return CDPD_ERR_IO;
-	return self->state.size == 0 && fsync(self->dir_fd) ? CDPD_ERR_IO : CDPD_OK;
+	if (write_all(output->fd, bytes->ptr, bytes->len, output->state.size)) return CDPD_ERR_IO;
+	if (fdatasync(output->fd)) return CDPD_ERR_IO;
+	return output->state.size == 0 && fsync(output->dir_fd) ? CDPD_ERR_IO : CDPD_OK;
 }
 
-int folder_write(struct files *self, const struct bytes *bytes, const char **why)
+int folder_write(struct output *output, const struct bytes *bytes, const char **why)
 {
-	self->next.size = self->state.size + (int64_t)bytes->len;
-	if (write_durably(self, bytes) || state_commit(self->state_fd, &self->next)) {
+	output->next.size = output->state.size + (int64_t)bytes->len;
+	if (write_durably(output, bytes) || state_commit(output->state_fd, &output->next, &output->memory)) {
 		*why = errno == ENOSPC || errno == EDQUOT ? "the disk is full" : "the file cannot be written";
-		say(self, CDPD_LOG_WARN, *why, self->next.name);
-		folder_close(self);
+		say(output, CDPD_LOG_WARN, *why, output->next.name);
+		folder_close(output);
 		return CDPD_ERR_IO;
 	}
-	self->state = self->next;
-	if (self->state.size >= self->rotate_bytes) (void)seal(self);
-	folder_set_timer(self);
+	output->state = output->next;
+	if (output->state.size >= output->files->rotate_bytes) (void)seal(output);
+	folder_set_timer(output);
 	return CDPD_OK;
 }

@@ -1,29 +1,45 @@
 /* NDJSON, and CSV by RFC 4180. */
 #include "files.h"
+#include "shared/records.h"
 
-static void add_member(struct bytes *out, const char *name, struct cdpd_str value)
+/* ── NDJSON ──────────────────────────────────────────────────────────────── */
+
+static void add_member(struct bytes *out, const char *name, struct value value)
 {
 	bytes_text(out, name);
-	bytes_add(out, value.ptr, value.len);
-	bytes_text(out, "\"");
+	bytes_text(out, value.is_json ? "" : "\"");
+	bytes_add(out, value.text.ptr, value.text.len);
+	bytes_text(out, value.is_json ? "" : "\"");
 }
 
-/* The record's object with three members more: it ends in '}', and the values are plain ASCII by the host's word. */
-static bool ndjson_record(const struct files *self, const struct cdpd_record *record, struct bytes *out)
+/* Of features_columns. */
+static bool ndjson_feature(const struct value *values, struct bytes *out)
 {
-	struct cdpd_str json = record->json;
-	(void)self;
-	if (json.len < 2 || json.ptr[json.len - 1] != '}' || memchr(json.ptr, '\n', json.len)) return false;
-	bytes_add(out, json.ptr, json.len - 1);
-	if (json.len > 2) bytes_text(out, ",");
-	add_member(out, "\"position\":\"", record->position);
-	add_member(out, ",\"profileId\":\"", record->profile_id);
-	add_member(out, ",\"deliveryId\":\"", record->delivery_id);
+	static const char *const names[] = {"{\"profileId\":", ",\"feature\":",    ",\"value\":",   NULL,
+					    ",\"at\":",        ",\"deliveryId\":", ",\"position\":"};
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (names[i]) add_member(out, names[i], values[i]);
 	bytes_text(out, "}\n");
 	return true;
 }
 
-const struct format format_ndjson = {.name = "ndjson", .record = ndjson_record};
+static bool ndjson_row(struct output *output, const struct cdpd_record *record, const struct value *values,
+		       struct bytes *out)
+{
+	if (output->kind == OUT_FEATURES) return ndjson_feature(values, out);
+	char tail[RECORD_TAIL_MAX];
+	struct cdpd_str json = record->json;
+	size_t len = record_tail(record, tail);
+	if (len == 0 || memchr(json.ptr, '\n', json.len) || !bytes_room(out, json.len + len + 1)) return false;
+	bytes_add(out, json.ptr, json.len - 1);
+	bytes_add(out, tail, len);
+	bytes_add(out, "\n", 1);
+	return true;
+}
+
+const struct format format_ndjson = {.name = "ndjson", .row = ndjson_row};
+
+/* ── CSV ─────────────────────────────────────────────────────────────────── */
 
 /* What stands from `from` on becomes a field. */
 static void quote(struct bytes *out, size_t from)
@@ -35,9 +51,8 @@ static void quote(struct bytes *out, size_t from)
 		quotes += c == '"';
 		needs |= c == '"' || c == ',' || c == '\r' || c == '\n';
 	}
-	if (!needs) return;
-	for (size_t i = 0; i < quotes + 2; i++) bytes_text(out, "\"");
-	if (out->has_failed) return;
+	if (!needs || !bytes_room(out, quotes + 2)) return;
+	out->len += quotes + 2;
 	char *start = out->ptr + from, *to = out->ptr + out->len;
 	*--to = '"';
 	for (size_t i = len; i-- > 0;) {
@@ -47,27 +62,31 @@ static void quote(struct bytes *out, size_t from)
 	*--to = '"';
 }
 
-static void csv_header(const struct files *self, struct bytes *out)
+static void csv_header(const struct output *output, struct bytes *out)
 {
-	for (size_t i = 0; i < self->column_count; i++) {
-		if (i) bytes_text(out, ",");
+	for (size_t i = 0; i < output->column_count; i++) {
+		if (i) bytes_add(out, ",", 1);
 		size_t from = out->len;
-		bytes_text(out, self->columns[i].name);
+		bytes_text(out, output->columns[i].name);
 		quote(out, from);
 	}
 	bytes_text(out, "\r\n");
 }
 
-static bool csv_record(const struct files *self, const struct cdpd_record *record, struct bytes *out)
+static bool csv_row(struct output *output, const struct cdpd_record *record, const struct value *values,
+		    struct bytes *out)
 {
-	for (size_t i = 0; i < self->column_count; i++) {
-		if (i) bytes_text(out, ",");
+	(void)record;
+	for (size_t i = 0; i < output->column_count; i++) {
+		if (i) bytes_add(out, ",", 1);
 		size_t from = out->len;
-		(void)column_value(&self->columns[i], record, out);
-		quote(out, from);
+		if (column_text(&output->columns[i], values[i], out))
+			quote(out, from);
+		else
+			output->mismatches += !value_is_absent(values[i]);
 	}
-	bytes_text(out, "\r\n");
+	bytes_add(out, "\r\n", 2);
 	return true;
 }
 
-const struct format format_csv = {.name = "csv", .header = csv_header, .record = csv_record};
+const struct format format_csv = {.name = "csv", .header = csv_header, .row = csv_row};

@@ -1,77 +1,180 @@
 /* Looks into records, which are JSON by the host's word; whatever they hold, nothing is read outside of them. */
+#include <stdlib.h>
+
 #include "files.h"
 
-static size_t skip_space(struct cdpd_str json, size_t at)
+/* ── walking ─────────────────────────────────────────────────────────────── */
+
+static const char *skip_space(const char *at, const char *end)
 {
-	while (at < json.len &&
-	       (json.ptr[at] == ' ' || json.ptr[at] == '\t' || json.ptr[at] == '\n' || json.ptr[at] == '\r'))
-		at++;
+	while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) at++;
 	return at;
 }
 
-static size_t at_most(struct cdpd_str json, size_t at)
+/* From behind a string's quote to its other one, or `end`. */
+static const char *string_end(const char *from, const char *end)
 {
-	return at < json.len ? at : json.len;
+	for (const char *at = from; at < end;) {
+		const char *quote = memchr(at, '"', (size_t)(end - at));
+		if (!quote) return end;
+		const char *slash = quote;
+		while (slash > from && slash[-1] == '\\') slash--;
+		if ((quote - slash) % 2 == 0) return quote;
+		at = quote + 1;
+	}
+	return end;
 }
 
-static size_t skip_string(struct cdpd_str json, size_t at) /* from its quote to behind the other one */
+/* From a string's quote to behind the other one. */
+static const char *skip_string(const char *at, const char *end)
 {
-	for (at++; at < json.len && json.ptr[at] != '"'; at++) at += json.ptr[at] == '\\';
-	return at_most(json, at + 1);
+	at = string_end(at + 1, end);
+	return at < end ? at + 1 : end;
 }
 
-static size_t skip_value(struct cdpd_str json, size_t at)
+static const char *skip_nested(const char *at, const char *end)
 {
-	int depth = 0;
-	while (at < json.len) {
-		char c = json.ptr[at];
+	for (unsigned depth = 0; at < end;) {
+		char c = *at;
 		if (c == '"') {
-			at = skip_string(json, at);
-			if (depth == 0) return at;
+			at = skip_string(at, end);
 			continue;
 		}
-		if ((c == ',' || c == '}' || c == ']') && depth == 0) return at;
-		depth += (c == '{' || c == '[') - (c == '}' || c == ']');
 		at++;
-		if (depth == 0 && (c == '}' || c == ']')) return at;
+		if (c == '{' || c == '[') depth++;
+		if ((c == '}' || c == ']') && --depth == 0) break;
 	}
 	return at;
 }
 
-static struct cdpd_str slice(struct cdpd_str json, size_t from, size_t to)
+static const char *skip_value(const char *at, const char *end)
 {
-	while (to > from && strchr(" \t\r\n", json.ptr[to - 1]) && json.ptr[to - 1]) to--;
-	return (struct cdpd_str){json.ptr + from, to - from};
+	if (at < end && *at == '"') return skip_string(at, end);
+	if (at < end && (*at == '{' || *at == '[')) return skip_nested(at, end);
+	while (at < end && *at != ',' && *at != '}' && *at != ']') at++;
+	return at;
 }
 
-static bool find_member(struct cdpd_str json, const char *name, size_t len, struct cdpd_str *out)
+static struct cdpd_str slice(const char *from, const char *to)
 {
-	size_t at = skip_space(json, 0);
-	if (at >= json.len || json.ptr[at] != '{') return false;
-	for (at = skip_space(json, at + 1); at < json.len && json.ptr[at] == '"'; at = skip_space(json, at)) {
-		size_t key = at + 1, key_end = skip_string(json, at);
-		at = skip_space(json, key_end);
-		if (at >= json.len || json.ptr[at] != ':') return false;
-		at = skip_space(json, at + 1);
-		size_t end = skip_value(json, at);
-		*out = slice(json, at, end);
-		if (key_end - 1 - key == len && memcmp(json.ptr + key, name, len) == 0) return true;
-		at = skip_space(json, end);
-		if (at >= json.len || json.ptr[at] != ',') return false;
-		at++;
-	}
-	return false;
+	while (to > from && (to[-1] == ' ' || to[-1] == '\t' || to[-1] == '\n' || to[-1] == '\r')) to--;
+	return (struct cdpd_str){from, (size_t)(to - from)};
 }
 
-bool json_find(struct cdpd_str json, const char *path, struct cdpd_str *out)
+/* `at`: where a key may begin. *key without its quotes; *value: where it begins. NULL: there is none. */
+static const char *read_key(const char *at, const char *end, struct cdpd_str *key)
 {
-	*out = json;
-	for (;;) {
-		size_t len = strcspn(path, ".");
-		if (!find_member(*out, path, len, out)) return false;
-		if (!path[len]) return out->len > 0;
-		path += len + 1;
+	at = skip_space(at, end);
+	if (at >= end || *at != '"') return NULL;
+	const char *close = string_end(at + 1, end);
+	if (close == end) return NULL;
+	*key = (struct cdpd_str){at + 1, (size_t)(close - at - 1)};
+	at = skip_space(close + 1, end);
+	return at < end && *at == ':' ? skip_space(at + 1, end) : NULL;
+}
+
+bool json_next(struct cdpd_str object, size_t *at, struct cdpd_str *key, struct cdpd_str *value)
+{
+	const char *end = object.ptr + object.len, *from = object.ptr + *at;
+	if (*at == 0) {
+		from = skip_space(from, end);
+		if (from >= end || *from++ != '{') return false;
 	}
+	const char *start = read_key(from, end, key);
+	if (!start) return false;
+	const char *behind = skip_value(start, end);
+	*value = slice(start, behind);
+	behind = skip_space(behind, end);
+	*at = behind < end && *behind == ',' ? (size_t)(behind + 1 - object.ptr) : object.len;
+	return value->len > 0;
+}
+
+/* ── picking ─────────────────────────────────────────────────────────────── */
+
+struct pick_node {
+	char *name;
+	size_t len;
+	size_t child, sibling; /* 0: none */
+};
+
+static size_t find_child(const struct picker *picker, size_t parent, const char *name, size_t len)
+{
+	size_t at = picker->nodes[parent].child;
+	for (; at; at = picker->nodes[at].sibling) {
+		const struct pick_node *node = &picker->nodes[at];
+		if (node->len == len && memcmp(node->name, name, len) == 0) break;
+	}
+	return at;
+}
+
+static size_t new_node(struct picker *picker, const char *name, size_t len)
+{
+	if (picker->count == picker->size) {
+		size_t size = picker->size ? 2 * picker->size : 16;
+		struct pick_node *bigger = realloc(picker->nodes, size * sizeof *bigger);
+		if (!bigger) return 0;
+		picker->nodes = bigger;
+		picker->size = size;
+	}
+	struct pick_node *node = &picker->nodes[picker->count];
+	*node = (struct pick_node){.name = strndup(name, len), .len = len};
+	if (!node->name) return 0;
+	return picker->count++;
+}
+
+size_t picker_add(struct picker *picker, const char *path)
+{
+	size_t at = 0;
+	if (picker->count == 0 && (new_node(picker, "", 0), picker->count == 0)) return 0;
+	for (;; path++) {
+		size_t len = strcspn(path, "."), child = find_child(picker, at, path, len);
+		if (!child) {
+			child = new_node(picker, path, len);
+			if (!child) return 0;
+			picker->nodes[child].sibling = picker->nodes[at].child;
+			picker->nodes[at].child = child;
+		}
+		at = child;
+		path += len;
+		if (!*path) return at;
+	}
+}
+
+void picker_free(struct picker *picker)
+{
+	for (size_t i = 0; i < picker->count; i++) free(picker->nodes[i].name);
+	free(picker->nodes);
+	*picker = (struct picker){0};
+}
+
+/* Picks the members of the object that begins at `at`; behind it. No deeper than paths are. */
+static const char *pick(const struct picker *picker, size_t parent, const char *at, const char *end,
+			struct cdpd_str *values)
+{
+	struct cdpd_str key;
+	for (at++;;) {
+		const char *value = read_key(at, end, &key);
+		if (!value) {
+			at = skip_space(at, end);
+			return at < end && *at == '}' ? at + 1 : end;
+		}
+		size_t node = find_child(picker, parent, key.ptr, key.len);
+		bool is_new = node && !values[node].ptr;
+		if (is_new && picker->nodes[node].child && value < end && *value == '{')
+			at = pick(picker, node, value, end, values);
+		else
+			at = skip_value(value, end);
+		if (is_new) values[node] = slice(value, at);
+		at = skip_space(at, end);
+		if (at < end && *at == ',') at++;
+	}
+}
+
+void picker_run(const struct picker *picker, struct cdpd_str json, struct cdpd_str *values)
+{
+	const char *end = json.ptr + json.len, *at = skip_space(json.ptr, end);
+	memset(values, 0, picker->count * sizeof values[0]);
+	if (picker->count > 1 && at < end && *at == '{') (void)pick(picker, 0, at, end, values);
 }
 
 /* ── strings ─────────────────────────────────────────────────────────────── */
@@ -131,25 +234,4 @@ void json_decode(struct cdpd_str quoted, struct bytes *out)
 		bytes_add(out, known ? &to[known - from] : at + 1, 1);
 		at += 2;
 	}
-}
-
-/* ── columns ─────────────────────────────────────────────────────────────── */
-
-bool column_value(const struct column *column, const struct cdpd_record *record, struct bytes *out)
-{
-	struct cdpd_str value = {NULL, 0};
-	if (strcmp(column->path, "profileId") == 0) value = record->profile_id;
-	if (strcmp(column->path, "deliveryId") == 0) value = record->delivery_id;
-	if (strcmp(column->path, "position") == 0) value = record->position;
-	if (value.ptr) {
-		bytes_add(out, value.ptr, value.len);
-		return true;
-	}
-	if (!json_find(record->json, column->path, &value)) return false;
-	if (value.len == 4 && memcmp(value.ptr, "null", 4) == 0) return false;
-	if (value.ptr[0] == '"')
-		json_decode(value, out);
-	else
-		bytes_add(out, value.ptr, value.len);
-	return true;
 }
