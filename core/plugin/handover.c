@@ -111,7 +111,7 @@ int handover_sdk_record(const struct cdpd_batch *batch, size_t index, struct cdp
 	const struct export_record *record = &h->records[index];
 	*out = (struct cdpd_record){
 	    .size = sizeof *out,
-	    .kind = CDPD_RECORD_EVENT,
+	    .kind = record->kind,
 	    .position = sdk_str(record->position),
 	    .delivery_id = sdk_str(record->delivery_id),
 	    .message_id = sdk_str(record->message_id),

@@ -15,7 +15,7 @@ struct handover;
 struct export_record { /* all text borrowed from the handover's arena */
 	struct str position, delivery_id, message_id, profile_id, json;
 	int64_t time_us;
-	uint32_t attempt;
+	uint32_t attempt, kind; /* kind: enum cdpd_record_kind */
 };
 
 struct export_verdict {
