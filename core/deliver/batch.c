@@ -205,7 +205,7 @@ static void keep(struct batch *batch, size_t i, struct str json, struct str deli
 				   .message_id = record->message_id,
 				   .profile_id = record->profile_id.len ? record->profile_id : batch->persons[i],
 				   .flags = record->flags,
-				   .other_id = record->other_id,
+				   .other_id = record->other_id.len ? record->other_id : STR_NONE,
 				   .json = json,
 				   .time_us = record->time_us};
 }
