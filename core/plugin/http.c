@@ -28,6 +28,7 @@ struct request {
 	unsigned redirects;
 	CURL *easy; /* NULL: it waits */
 	int error;  /* that a callback found */
+	char why[CURL_ERROR_SIZE];
 	struct buf answer;
 	struct cdpd_http_header answer_headers[HTTP_HEADERS_MAX];
 	size_t answer_header_count, answer_header_bytes;
@@ -88,12 +89,19 @@ static void free_request(struct request *request)
 	free(request);
 }
 
+static struct cdpd_str tell_why(const struct request *request, int error)
+{
+	static const char private[] = "the address is private and http.allow does not name it";
+	if (error == CDPD_ERR_DENIED) return (struct cdpd_str){private, sizeof private - 1};
+	return (struct cdpd_str){request->why, strlen(request->why)};
+}
+
 /* Exactly once for each request. */
 static void finish(struct request *request, int error)
 {
 	struct http_client *client = request->client;
 	struct cdpd_http_response response = {
-	    .size = sizeof response, .error = error, .retry_after_ms = -1, .body = {"", 0}};
+	    .size = sizeof response, .error = error, .retry_after_ms = -1, .body = {"", 0}, .why = {"", 0}};
 	if (request->easy) {
 		long status = 0;
 		curl_off_t after = 0;
@@ -110,6 +118,7 @@ static void finish(struct request *request, int error)
 		response.header_count = request->answer_header_count;
 	} else {
 		client->counts.failures++;
+		response.why = tell_why(request, error);
 	}
 	if (client->limits.enter) client->limits.enter(client->limits.ctx);
 	request->done(request->ctx, &response);
@@ -222,6 +231,7 @@ static int set_up(struct request *request)
 	if (left <= 0) return CDPD_ERR_TIMEOUT;
 	curl_easy_reset(easy);
 	(void)curl_easy_setopt(easy, CURLOPT_PRIVATE, request);
+	(void)curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, request->why);
 	(void)curl_easy_setopt(easy, CURLOPT_URL, request->url.ptr);
 	(void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	(void)curl_easy_setopt(easy, CURLOPT_PROXY, "");

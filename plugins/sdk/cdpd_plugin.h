@@ -20,14 +20,15 @@
 /* +1 when something changes or goes: must match the host's. */
 #define CDPD_ABI_MAJOR 1
 /* +1 when something is appended: the host's must be >= the plugin's. */
-#define CDPD_ABI_MINOR 3
+#define CDPD_ABI_MINOR 4
 /* 1.0  first version: source, enrich, enrich_async, feature, export.
  *      A host of 1.0 runs enrich, feature and export. It fills every entry of struct cdpd_host except those marked "not in
  *      1.0", which are NULL: ask with CDPD_HAS.
  * 1.1  struct cdpd_feature_type: flags, options, state_max, check and the four calls that get compiled options; max_state may be 8192.
  * 1.2  runs enrich_async. ticket_event, ticket_done, http, cache_get, cache_fill, kv_get and kv_put are there: for enrich_async and export; to others
  *      they answer CDPD_ERR_UNSUPPORTED. Nothing was appended.
- * 1.3  runs source: request_info to reply_body are there, and timer, http, the cache and the key-values for sources too. Nothing was appended. */
+ * 1.3  runs source: request_info to reply_body are there, and timer, http, the cache and the key-values for sources too. Nothing was appended.
+ * 1.4  struct cdpd_http_response: why. */
 
 #if defined(__GNUC__)
 #define CDPD_EXPORT            __attribute__((visibility("default")))
@@ -262,6 +263,9 @@ struct cdpd_http_response {
 	struct cdpd_str body;
 	const struct cdpd_http_header *headers; /* names in lower case */
 	size_t header_count;
+
+	/* Since 1.4. A host before it ends here: look at `size`. */
+	struct cdpd_str why; /* with an error: what happened, in words for operators; maybe empty */
 };
 /* On the instance's own thread, exactly once for each accepted request; the response lives during the call. */
 typedef void (*cdpd_http_fn)(void *ctx, const struct cdpd_http_response *response);

@@ -178,6 +178,7 @@ void fake_answer(size_t index, int status, const char *body, int64_t retry_after
 	    .status = status,
 	    .retry_after_ms = retry_after_ms,
 	    .body = {body, strlen(body)},
+	    .why = {"", 0},
 	};
 	respond(index, &response);
 }
@@ -185,7 +186,7 @@ void fake_answer(size_t index, int status, const char *body, int64_t retry_after
 void fake_answer_error(size_t index, int error)
 {
 	struct cdpd_http_response response = {
-	    .size = sizeof response, .error = error, .retry_after_ms = -1, .body = {"", 0}};
+	    .size = sizeof response, .error = error, .retry_after_ms = -1, .body = {"", 0}, .why = {"", 0}};
 	respond(index, &response);
 }
 
