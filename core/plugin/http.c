@@ -38,6 +38,7 @@ struct request {
 struct http_client {
 	CURLM *multi;
 	struct http_limits limits;
+	struct http_tls *tls;                   /* NULL: none configured */
 	struct request *waiting, **waiting_end; /* by the rate */
 	struct request *running;
 	size_t count, running_count;
@@ -61,10 +62,12 @@ int http_client_new(const struct http_limits *limits, struct http_client **out)
 	(void)pthread_once(&once, init_curl);
 	struct http_client *client = calloc(1, sizeof *client);
 	if (!client) return ERR_NOMEM;
-	client->multi = curl_multi_init();
+	int rc = limits->tls ? http_tls_new(limits->name, limits->tls, &client->tls) : OK;
+	client->multi = rc ? NULL : curl_multi_init();
 	if (!client->multi) {
+		http_tls_free(client->tls);
 		free(client);
-		return ERR_NOMEM;
+		return rc ? rc : ERR_NOMEM;
 	}
 	client->limits = *limits;
 	client->watched_fd = -1;
@@ -224,6 +227,23 @@ static void set_method(struct request *request)
 	(void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method.ptr);
 }
 
+/* The texts may be replaced while the request is under way: curl keeps copies. */
+static void set_blob(CURL *easy, CURLoption option, struct str text)
+{
+	struct curl_blob blob = {.data = (void *)(uintptr_t)text.ptr, .len = text.len, .flags = CURL_BLOB_COPY};
+	if (text.len) (void)curl_easy_setopt(easy, option, &blob);
+}
+
+static void set_tls(CURL *easy, struct http_tls *tls)
+{
+	if (!tls) return;
+	const struct http_tls_texts *texts = http_tls_get(tls);
+	set_blob(easy, CURLOPT_CAINFO_BLOB, texts->ca);
+	if (texts->ca.len) (void)curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* the system's are not trusted then */
+	set_blob(easy, CURLOPT_SSLCERT_BLOB, texts->certificate);
+	set_blob(easy, CURLOPT_SSLKEY_BLOB, texts->key);
+}
+
 static int set_up(struct request *request)
 {
 	CURL *easy = request->easy;
@@ -248,6 +268,7 @@ static int set_up(struct request *request)
 	(void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, request);
 	(void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
 	(void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, request);
+	set_tls(easy, request->client->tls);
 	set_method(request);
 	return CDPD_OK;
 }
@@ -305,6 +326,10 @@ static int take_headers(struct request *request, const struct cdpd_http_request 
 		if (!more) return CDPD_ERR_NOMEM;
 		request->headers = more;
 	}
+	/* Who does not know `Expect: 100-continue` would let us wait for a second. */
+	struct curl_slist *all = curl_slist_append(request->headers, "Expect:");
+	if (!all) return CDPD_ERR_NOMEM;
+	request->headers = all;
 	return CDPD_OK;
 }
 
@@ -518,5 +543,6 @@ void http_client_free(struct http_client *client)
 	if (!client) return;
 	CHECK(client->count == 0);
 	(void)curl_multi_cleanup(client->multi);
+	http_tls_free(client->tls);
 	free(client);
 }
