@@ -28,6 +28,7 @@ struct request {
 	unsigned redirects;
 	CURL *easy; /* NULL: it waits */
 	int error;  /* that a callback found */
+	char why[CURL_ERROR_SIZE];
 	struct buf answer;
 	struct cdpd_http_header answer_headers[HTTP_HEADERS_MAX];
 	size_t answer_header_count, answer_header_bytes;
@@ -37,6 +38,7 @@ struct request {
 struct http_client {
 	CURLM *multi;
 	struct http_limits limits;
+	struct http_tls *tls;                   /* NULL: none configured */
 	struct request *waiting, **waiting_end; /* by the rate */
 	struct request *running;
 	size_t count, running_count;
@@ -60,10 +62,12 @@ int http_client_new(const struct http_limits *limits, struct http_client **out)
 	(void)pthread_once(&once, init_curl);
 	struct http_client *client = calloc(1, sizeof *client);
 	if (!client) return ERR_NOMEM;
-	client->multi = curl_multi_init();
+	int rc = limits->tls ? http_tls_new(limits->name, limits->tls, &client->tls) : OK;
+	client->multi = rc ? NULL : curl_multi_init();
 	if (!client->multi) {
+		http_tls_free(client->tls);
 		free(client);
-		return ERR_NOMEM;
+		return rc ? rc : ERR_NOMEM;
 	}
 	client->limits = *limits;
 	client->watched_fd = -1;
@@ -88,12 +92,19 @@ static void free_request(struct request *request)
 	free(request);
 }
 
+static struct cdpd_str tell_why(const struct request *request, int error)
+{
+	static const char private[] = "the address is private and http.allow does not name it";
+	if (error == CDPD_ERR_DENIED) return (struct cdpd_str){private, sizeof private - 1};
+	return (struct cdpd_str){request->why, strlen(request->why)};
+}
+
 /* Exactly once for each request. */
 static void finish(struct request *request, int error)
 {
 	struct http_client *client = request->client;
 	struct cdpd_http_response response = {
-	    .size = sizeof response, .error = error, .retry_after_ms = -1, .body = {"", 0}};
+	    .size = sizeof response, .error = error, .retry_after_ms = -1, .body = {"", 0}, .why = {"", 0}};
 	if (request->easy) {
 		long status = 0;
 		curl_off_t after = 0;
@@ -110,6 +121,7 @@ static void finish(struct request *request, int error)
 		response.header_count = request->answer_header_count;
 	} else {
 		client->counts.failures++;
+		response.why = tell_why(request, error);
 	}
 	if (client->limits.enter) client->limits.enter(client->limits.ctx);
 	request->done(request->ctx, &response);
@@ -215,6 +227,23 @@ static void set_method(struct request *request)
 	(void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method.ptr);
 }
 
+/* The texts may be replaced while the request is under way: curl keeps copies. */
+static void set_blob(CURL *easy, CURLoption option, struct str text)
+{
+	struct curl_blob blob = {.data = (void *)(uintptr_t)text.ptr, .len = text.len, .flags = CURL_BLOB_COPY};
+	if (text.len) (void)curl_easy_setopt(easy, option, &blob);
+}
+
+static void set_tls(CURL *easy, struct http_tls *tls)
+{
+	if (!tls) return;
+	const struct http_tls_texts *texts = http_tls_get(tls);
+	set_blob(easy, CURLOPT_CAINFO_BLOB, texts->ca);
+	if (texts->ca.len) (void)curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* the system's are not trusted then */
+	set_blob(easy, CURLOPT_SSLCERT_BLOB, texts->certificate);
+	set_blob(easy, CURLOPT_SSLKEY_BLOB, texts->key);
+}
+
 static int set_up(struct request *request)
 {
 	CURL *easy = request->easy;
@@ -222,6 +251,7 @@ static int set_up(struct request *request)
 	if (left <= 0) return CDPD_ERR_TIMEOUT;
 	curl_easy_reset(easy);
 	(void)curl_easy_setopt(easy, CURLOPT_PRIVATE, request);
+	(void)curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, request->why);
 	(void)curl_easy_setopt(easy, CURLOPT_URL, request->url.ptr);
 	(void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	(void)curl_easy_setopt(easy, CURLOPT_PROXY, "");
@@ -238,6 +268,7 @@ static int set_up(struct request *request)
 	(void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, request);
 	(void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
 	(void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, request);
+	set_tls(easy, request->client->tls);
 	set_method(request);
 	return CDPD_OK;
 }
@@ -295,6 +326,10 @@ static int take_headers(struct request *request, const struct cdpd_http_request 
 		if (!more) return CDPD_ERR_NOMEM;
 		request->headers = more;
 	}
+	/* Who does not know `Expect: 100-continue` would let us wait for a second. */
+	struct curl_slist *all = curl_slist_append(request->headers, "Expect:");
+	if (!all) return CDPD_ERR_NOMEM;
+	request->headers = all;
 	return CDPD_OK;
 }
 
@@ -508,5 +543,6 @@ void http_client_free(struct http_client *client)
 	if (!client) return;
 	CHECK(client->count == 0);
 	(void)curl_multi_cleanup(client->multi);
+	http_tls_free(client->tls);
 	free(client);
 }

@@ -52,6 +52,7 @@ static int write_response(struct isolate *isolate, uint32_t id, const struct cdp
 	wire_i32(&wire, response && !error ? response->status : 0);
 	wire_i64(&wire, response ? response->retry_after_ms : -1);
 	wire_text(&wire, response && !error ? core_str(response->body) : STR_NONE);
+	wire_text(&wire, response ? core_str(response->why) : STR_NONE);
 	size_t count = response && !error ? response->header_count : 0;
 	wire_u32(&wire, (uint32_t)count);
 	for (size_t i = 0; i < count; i++) {

@@ -145,6 +145,7 @@ void inside_http_done(struct str body)
 	response.status = wire_take_i32(&in);
 	response.retry_after_ms = wire_take_i64(&in);
 	response.body = sdk_str(wire_take_text(&in));
+	response.why = sdk_str(wire_take_text(&in));
 	response.header_count = wire_take_count(&in, 8);
 	for (size_t i = 0; i < response.header_count && i < HTTP_HEADERS_MAX; i++) {
 		headers[i].name = sdk_str(wire_take_text(&in));

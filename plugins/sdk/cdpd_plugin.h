@@ -28,7 +28,8 @@
  * 1.2  runs enrich_async. ticket_event, ticket_done, http, cache_get, cache_fill, kv_get and kv_put are there: for enrich_async and export; to others
  *      they answer CDPD_ERR_UNSUPPORTED. Nothing was appended.
  * 1.3  runs source: request_info to reply_body are there, and timer, http, the cache and the key-values for sources too. Nothing was appended.
- * 1.4  exporters are handed profile and change records where the configuration asks for them; struct cdpd_record: flags, other_id. */
+ * 1.4  exporters are handed profile and change records where the configuration asks for them; struct cdpd_record: flags, other_id.
+ *      struct cdpd_http_response: why. */
 
 #if defined(__GNUC__)
 #define CDPD_EXPORT            __attribute__((visibility("default")))
@@ -274,6 +275,9 @@ struct cdpd_http_response {
 	struct cdpd_str body;
 	const struct cdpd_http_header *headers; /* names in lower case */
 	size_t header_count;
+
+	/* Since 1.4. A host before it ends here: look at `size`. */
+	struct cdpd_str why; /* with an error: what happened, in words for operators; maybe empty */
 };
 /* On the instance's own thread, exactly once for each accepted request; the response lives during the call. */
 typedef void (*cdpd_http_fn)(void *ctx, const struct cdpd_http_response *response);

@@ -112,6 +112,7 @@ static const struct line offsets[] = {
     AT(cdpd_http_response, body, 24),
     AT(cdpd_http_response, headers, 40),
     AT(cdpd_http_response, header_count, 48),
+    AT(cdpd_http_response, why, 56),
     AT(cdpd_cache_request, size, 0),
     AT(cdpd_cache_request, key, 8),
     AT(cdpd_cache_request, ttl_ms, 24),
@@ -192,6 +193,7 @@ static const struct line growing[] = {
     SIZE(cdpd_http_request, 80),  SIZE(cdpd_http_response, 56), SIZE(cdpd_cache_request, 56),
     SIZE(cdpd_host, 328),         SIZE(cdpd_plugin, 152),       SIZE(cdpd_params, 16),
     SIZE(cdpd_feature_type, 128), SIZE(cdpd_record, 120),
+    SIZE(cdpd_feature_type, 128), SIZE(cdpd_http_response, 72),
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -33,6 +33,7 @@ struct cdpd_conf {
 struct fake_verdict {
 	enum cdpd_verdict verdict;
 	bool is_set;
+	int64_t retry_after_ms;
 	char reason[201];
 };
 struct cdpd_batch {
@@ -41,6 +42,7 @@ struct cdpd_batch {
 };
 struct cdpd_receipt {
 	struct fake_verdict named[FAKE_RECORDS_MAX], all;
+	unsigned done_count;
 };
 
 struct fake_pair {
