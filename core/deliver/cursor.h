@@ -30,6 +30,7 @@ struct store_env *cursors_env(const struct cursors *cursors);
 store_db cursors_letters(const struct cursors *cursors);
 store_db cursors_orders(const struct cursors *cursors);
 store_db cursors_subscriptions(const struct cursors *cursors);
+store_db cursors_notices(const struct cursors *cursors);
 /* Writes the environment anew without what was deleted. ERR_CLOSED when *stop becomes true; ERR_FULL. Any thread. */
 MUST_USE int cursors_compact(struct cursors *cursors, const _Atomic bool *stop);
 MUST_USE int cursors_get(struct cursors *cursors, struct str name, struct cursor_row *out); /* ERR_NOT_FOUND */
