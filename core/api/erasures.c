@@ -43,7 +43,37 @@ static void write_progress(struct json_out *out, const struct erasure *erasure)
 	jo_end_object(out);
 }
 
-static void write_receipt(struct answer *answer, const struct erasure *erasure)
+/* What each destination answered to the notice. */
+static int write_destinations(struct answer *answer, struct read_thread *thread, const struct erasure *erasure)
+{
+	struct json_out *out = &answer->json;
+	struct notice_status *list = NULL;
+	size_t count = 0;
+	int rc = OK;
+	if (answer->api->deliver)
+		rc = deliver_notice_status(answer->api->deliver, erasure->receipt, erasure->seq, &thread->scratch,
+					   &list, &count);
+	jo_key(out, STR("destinations"));
+	jo_array(out);
+	for (size_t i = 0; i < count; i++) {
+		jo_object(out);
+		jo_key(out, STR("name"));
+		jo_str(out, list[i].destination);
+		jo_key(out, STR("answer"));
+		jo_str(out, str_from(notice_state_name(list[i].state)));
+		write_time(out, STR("at"), list[i].at_us);
+		write_count(out, STR("attempts"), list[i].attempts);
+		if (list[i].reason.len) {
+			jo_key(out, STR("reason"));
+			jo_str(out, list[i].reason);
+		}
+		jo_end_object(out);
+	}
+	jo_end_array(out);
+	return rc;
+}
+
+static int write_receipt(struct answer *answer, struct read_thread *thread, const struct erasure *erasure)
 {
 	char id[RECEIPT_TEXT_SIZE], position[POSITION_TEXT_SIZE];
 	struct json_out *out = &answer->json;
@@ -73,7 +103,9 @@ static void write_receipt(struct answer *answer, const struct erasure *erasure)
 	jo_str(out, erasure->actor);
 	jo_key(out, STR("reason"));
 	jo_str(out, erasure->reason);
+	int rc = write_destinations(answer, thread, erasure);
 	jo_end_object(out);
+	return rc;
 }
 
 /* ── asking ──────────────────────────────────────────────────────────────── */
@@ -148,8 +180,7 @@ static int erase(struct answer *answer, struct read_thread *thread)
 	int rc = privacy_erase(answer->api->privacy, thread->people, &query->request, &thread->scratch, &erasure);
 	if (rc) return fail(answer, rc);
 	answer->status = 202;
-	write_receipt(answer, &erasure);
-	return OK;
+	return write_receipt(answer, thread, &erasure);
 }
 
 static bool read_scope(struct http_request *req, bool *is_whole)
@@ -211,8 +242,7 @@ static int get_one(struct answer *answer, struct read_thread *thread)
 	int rc = privacy_get(answer->api->privacy, query->id, &thread->scratch, &erasure);
 	if (rc == ERR_NOT_FOUND) return answer_fail(answer, PROBLEM_NOT_FOUND, STR("no erasure has that id"));
 	if (rc) return rc;
-	write_receipt(answer, &erasure);
-	return OK;
+	return write_receipt(answer, thread, &erasure);
 }
 
 static int get_list(struct answer *answer, struct read_thread *thread)
@@ -227,7 +257,8 @@ static int get_list(struct answer *answer, struct read_thread *thread)
 	jo_object(out);
 	jo_key(out, STR("erasures"));
 	jo_array(out);
-	for (size_t i = 0; i < count; i++) write_receipt(answer, &list[i]);
+	for (size_t i = 0; i < count && rc == OK; i++) rc = write_receipt(answer, thread, &list[i]);
+	if (rc) return rc;
 	jo_end_array(out);
 	jo_key(out, STR("next"));
 	if (count == query->limit) {

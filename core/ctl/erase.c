@@ -47,6 +47,18 @@ static void show_preview(struct json root)
 	(void)puts("Nothing was changed.");
 }
 
+static void show_answers(struct json root)
+{
+	struct json list, row;
+	struct json_iter it;
+	if (!json_get(root, STR("destinations"), &list)) return;
+	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
+		struct str reason = json_text_at(row, "reason");
+		(void)printf("%-12s %.*s: %.*s%s%.*s\n", "destination", STR_ARG(json_text_at(row, "name")),
+			     STR_ARG(json_text_at(row, "answer")), reason.len ? ", " : "", STR_ARG(reason));
+	}
+}
+
 static void show_receipt(struct json root)
 {
 	print_text_line("receipt", json_text_at(root, "id"));
@@ -54,6 +66,7 @@ static void show_receipt(struct json root)
 	(void)printf("%-12s %" PRId64 " fragments, %" PRId64 " events, %" PRId64 " of %" PRId64 " segments looked at\n",
 		     "erased", json_int_at(root, "counts.fragments"), json_int_at(root, "counts.events"),
 		     json_int_at(root, "counts.segments"), json_int_at(root, "counts.segmentsTotal"));
+	show_answers(root);
 }
 
 void show_erasures(struct json root)

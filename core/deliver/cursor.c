@@ -18,7 +18,7 @@
 
 struct cursors {
 	struct store_env *env;
-	store_db meta, rows, letters, orders, subscriptions;
+	store_db meta, rows, letters, orders, subscriptions, notices;
 	pthread_mutex_t lock; /* one writer at a time */
 };
 
@@ -177,6 +177,7 @@ int cursors_open(struct str store_path_, uint64_t epoch, uint64_t journal_next, 
 	if (rc == OK) rc = store_db_open(cursors->env, "letters", 0, &cursors->letters);
 	if (rc == OK) rc = store_db_open(cursors->env, "orders", 0, &cursors->orders);
 	if (rc == OK) rc = store_db_open(cursors->env, "subscriptions", 0, &cursors->subscriptions);
+	if (rc == OK) rc = store_db_open(cursors->env, "notices", 0, &cursors->notices);
 	if (rc == OK) rc = verify(cursors, epoch, journal_next);
 	if (rc) {
 		cursors_close(cursors);
@@ -291,4 +292,9 @@ int cursors_compact(struct cursors *cursors, const _Atomic bool *stop)
 store_db cursors_subscriptions(const struct cursors *cursors)
 {
 	return cursors->subscriptions;
+}
+
+store_db cursors_notices(const struct cursors *cursors)
+{
+	return cursors->notices;
 }

@@ -41,6 +41,7 @@ struct store_env *cursors_env(const struct cursors *cursors);
 store_db cursors_letters(const struct cursors *cursors);
 store_db cursors_orders(const struct cursors *cursors);
 store_db cursors_subscriptions(const struct cursors *cursors);
+store_db cursors_notices(const struct cursors *cursors);
 /* Writes the environment anew without what was deleted. ERR_CLOSED when *stop becomes true; ERR_FULL. Any thread. */
 MUST_USE int cursors_compact(struct cursors *cursors, const _Atomic bool *stop);
 /* A row is a destination's in one stream; those of events are as they were before there were others. */

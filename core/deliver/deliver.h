@@ -45,6 +45,25 @@ MUST_USE int deliver_letters_of(struct deliver *deliver, const struct fragment_i
 /* For the sweep of an erasure: letters of erased persons go, on disk too. ERR_CLOSED: *stop became true. */
 MUST_USE int deliver_erase_letters(struct deliver *deliver, const _Atomic bool *stop, uint64_t *count);
 
+/* What came of a notice (an erasure's, by its receipt) at each destination that is configured or ever answered. */
+enum notice_state {
+	NOTICE_STATE_TAKEN,
+	NOTICE_STATE_REFUSED,  /* a dead letter */
+	NOTICE_STATE_WAITING,  /* it has not come to it, or tries again */
+	NOTICE_STATE_PASSED_BY /* it began behind it, or what was trimmed held it */
+};
+const char *notice_state_name(enum notice_state state);
+struct notice_status {
+	struct str destination;
+	enum notice_state state;
+	uint32_t attempts;
+	int64_t at_us;     /* TAKEN, REFUSED */
+	struct str reason; /* REFUSED */
+};
+/* `id`: 16 bytes; `seq`: of its record, 0: not in the journal yet. By name, copied into the arena. */
+MUST_USE int deliver_notice_status(struct deliver *deliver, const uint8_t *id, uint64_t seq, struct arena *arena,
+				   struct notice_status **out, size_t *count);
+
 /* Named cursors of the change feed (deliver/subscription.h). */
 struct subscriptions;
 struct subscriptions *deliver_subscriptions(const struct deliver *deliver);

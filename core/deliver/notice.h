@@ -1,0 +1,33 @@
+/* notice: what each destination answered to what it must hear: that a person was erased, or withdrew a consent. In delivery/, for the receipt:
+ * the notice's id, the destination, its answer; nothing of the person. Any thread. */
+#pragma once
+
+#include "deliver/cursor.h"
+
+#define NOTICE_ID_SIZE 16
+#define NOTICE_ANSWERS_MAX \
+	100000 /* of all destinations; beyond, those with the smallest ids (the oldest erasures) make room */
+#define NOTICE_REASON_MAX 200
+
+enum notice_verdict { /* numbers are stored */
+		      NOTICE_TAKEN,
+		      NOTICE_REFUSED, /* it is a dead letter now */
+		      NOTICE_VERDICT_COUNT
+};
+const char *notice_verdict_name(enum notice_verdict verdict);
+
+struct notice_answer {
+	struct str destination;
+	enum notice_verdict verdict;
+	uint32_t attempts; /* of the run that settled it */
+	int64_t at_us;     /* wall clock */
+	struct str reason; /* REFUSED: its words, cut to NOTICE_REASON_MAX */
+};
+
+/* In a transaction of cursors_begin. A later answer of a destination to the same notice (a replay, a letter that was handed over again) takes
+ * the place of the earlier one. */
+MUST_USE int notices_write(struct cursors *cursors, struct store_txn *txn, const uint8_t id[NOTICE_ID_SIZE],
+			   const struct notice_answer *answer);
+/* By destination, copied into the arena; also of those that are configured no more. */
+MUST_USE int notices_get(struct cursors *cursors, const uint8_t id[NOTICE_ID_SIZE], struct arena *arena,
+			 struct notice_answer **out, size_t *count);
