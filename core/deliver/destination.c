@@ -319,16 +319,20 @@ static bool move_idle(struct destination *d, uint64_t next_seq)
 	return next_seq == d->lane->committed_seq || !is_due || commit_cursor(d);
 }
 
-/* Retention went past the cursor: the gap is told, counted, and it goes on from the oldest record. */
+/* Retention went past the cursor, or it is ahead of everything (an older backup of the profiles): the gap is told, counted, and it goes on
+ * from the oldest record. What profiles do is repair's. */
 static bool skip_gap(struct destination *d)
 {
-	uint64_t first = d->lane->stream->first(d->shared);
-	if (d->lane->row.next_seq >= first) return true;
-	if (d->lane->stream->id == STREAM_OF_PROFILES) return true; /* repair looks after them */
-	uint64_t gap = first - d->lane->row.next_seq;
+	const struct stream *stream = d->lane->stream;
+	uint64_t first = stream->first(d->shared), next = d->lane->row.next_seq;
+	bool is_ahead = stream->id != STREAM_OF_EVENTS && next > stream->end(d->shared);
+	if ((next >= first && !is_ahead) || stream->id == STREAM_OF_PROFILES || stream->id == STREAM_OF_SNAPSHOT)
+		return true;
+	uint64_t gap = is_ahead ? 0 : lane_records(d->lane, first - next);
 	log_error(LOG_DELIVER,
-		  "destination %.*s has expired: %llu records from position %llu on were trimmed before it took them",
-		  STR_ARG(d->name), (unsigned long long)gap, (unsigned long long)d->lane->row.next_seq);
+		  "destination %.*s has expired: %llu %s from position %llu on were trimmed before it took them",
+		  STR_ARG(d->name), (unsigned long long)gap, stream->id == STREAM_OF_EVENTS ? "records" : "changes",
+		  (unsigned long long)next);
 	pthread_mutex_lock(&d->lock);
 	d->lane->row.expired_records += gap;
 	d->lane->row.next_seq = first;

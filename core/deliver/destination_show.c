@@ -2,9 +2,8 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "deliver/destination.h"
+#include "deliver/lanes.h"
 #include "deliver/snapshot.h"
-#include "deliver/stream_feed.h"
 
 static struct metric *metric_of(const struct destination *d, enum metric_type type, const char *name, const char *help)
 {
@@ -74,14 +73,10 @@ void destination_show_counters(const struct destination *d)
 
 /* ── status ──────────────────────────────────────────────────────────────── */
 
-/* A snapshot says how far it is in its own way. */
 static uint64_t lag_of(const struct destination *d, const struct lane *lane)
 {
-	enum stream_id id = lane->stream->id;
-	if (id == STREAM_OF_SNAPSHOT) return 0;
 	uint64_t end = lane->stream->end(d->shared), next = lane->row.next_seq;
-	uint64_t lag = end > next ? end - next : 0;
-	return id == STREAM_OF_EVENTS ? lag : lag / FEED_PARTS;
+	return lane_records(lane, end > next ? end - next : 0);
 }
 
 struct behind {

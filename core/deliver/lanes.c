@@ -32,6 +32,15 @@ struct lane *lane_of(struct destination *d, enum stream_id stream)
 	return NULL;
 }
 
+uint64_t lane_records(const struct lane *lane, uint64_t positions)
+{
+	switch (lane->stream->id) {
+	case STREAM_OF_EVENTS: return positions;
+	case STREAM_OF_SNAPSHOT: return 0; /* says in its own way how far it is */
+	default: return positions / FEED_PARTS;
+	}
+}
+
 /* ── where they begin ────────────────────────────────────────────────────── */
 
 static bool begins_with_everybody(const struct destination *d)

@@ -11,6 +11,8 @@ MUST_USE int lanes_read(struct destination *destination);
 MUST_USE int lanes_settle(struct destination *destination);
 /* It waits for another one. */
 bool lane_is_held(const struct destination *destination, const struct lane *lane);
+/* As many records as that many positions of its stream stand for. */
+uint64_t lane_records(const struct lane *lane, uint64_t positions);
 struct lane *lane_of(struct destination *destination, enum stream_id stream); /* NULL: it does not read that one */
 /* Changes were trimmed before the destination took them, or it is ahead of the feed (an older backup of the profiles): it takes everybody anew.
  * *gap: changes that it will not see. Durable. ERR_NOT_FOUND: nothing of the kind. */
