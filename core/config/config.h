@@ -138,7 +138,7 @@ enum conf_record { CONF_RECORD_EVENTS = 1, CONF_RECORD_PROFILES = 2, CONF_RECORD
 /* Where a new one begins. AUTO: with everybody as they are now for profiles, with the oldest record for the rest. */
 enum conf_start { CONF_START_AUTO, CONF_START_OLDEST, CONF_START_NOW, CONF_START_SNAPSHOT };
 
-#define CONF_CHANGES_MAX 100 /* of one destination */
+#define CONF_CHANGES_MAX 100                  /* of one destination */
 extern const char *const conf_change_kinds[]; /* ends with NULL */
 /* "trait:plan" is a kind and a name; false: a kind alone. */
 bool conf_change_split(struct str text, struct str *kind, struct str *name);

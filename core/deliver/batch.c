@@ -62,8 +62,7 @@ static int ask_consent(struct batch *batch, const struct gate *gate, size_t i, i
 static bool is_for(const struct batch *batch, const struct gate *gate, const struct stream_record *record)
 {
 	if (!selection_takes_notice(gate->selection, batch->stream->id, record->notice)) return false;
-	return !record->purpose.len ||
-	       people_purpose_gates(batch->streams.people, record->purpose, gate->name);
+	return !record->purpose.len || people_purpose_gates(batch->streams.people, record->purpose, gate->name);
 }
 
 /* ERR_BUSY: the fold does not know of the gate yet; the commit that brings the definition wakes us. */
@@ -173,16 +172,17 @@ static int choose(struct batch *batch, const struct gate *gate, size_t i, struct
 		rc = set_aside(batch, i, ASIDE_DENIED, STR_NONE);
 	else if (batch->is_outside[i] || !is_wanted)
 		rc = set_aside(batch, i, ASIDE_FILTERED,
-			       is_wanted                             ? SELECTION_NOT_IN_SEGMENTS
+			       is_wanted                            ? SELECTION_NOT_IN_SEGMENTS
 			       : record->kind == CDPD_RECORD_CHANGE ? SELECTION_NOT_IN_CHANGES
-								     : SELECTION_NOT_IN_EVENTS);
+								    : SELECTION_NOT_IN_EVENTS);
 	else
 		return select_record(batch, gate->selection, i, json);
 	return rc ? rc : ERR_NOT_FOUND;
 }
 
 /* One record is delivered once to a destination: its place says which. A person may come with several snapshots. */
-static int name_delivery(struct batch *batch, const struct gate *gate, const struct stream_record *record, struct str *out)
+static int name_delivery(struct batch *batch, const struct gate *gate, const struct stream_record *record,
+			 struct str *out)
 {
 	*out = record->place;
 	if (batch->stream->id != STREAM_OF_SNAPSHOT) return OK;

@@ -54,8 +54,8 @@ struct destination_status {
 	uint32_t records; /* enum conf_record */
 	double snapshot;  /* how much of it is done; below 0: none is running */
 	uint64_t cursor;  /* next seq of the journal to hand over; 0: it takes no events */
-	uint64_t lag;    /* records behind the fold */
-	int64_t lag_us;  /* age of the oldest of them */
+	uint64_t lag;     /* records behind the fold */
+	int64_t lag_us;   /* age of the oldest of them */
 	bool is_paused;
 	uint64_t delivered, dropped, retries, expired_records;
 	uint64_t denied; /* kept back because the person does not consent */

@@ -348,7 +348,8 @@ static bool repair(struct destination *d)
 	if (rc == ERR_NOT_FOUND) return true;
 	if (rc == OK)
 		log_error(LOG_DELIVER,
-			  "destination %.*s has expired: %llu changes were trimmed before it took them; it is handed everybody "
+			  "destination %.*s has expired: %llu changes were trimmed before it took them; it is handed "
+			  "everybody "
 			  "anew",
 			  STR_ARG(d->name), (unsigned long long)gap);
 	return rc != ERR_PANIC;

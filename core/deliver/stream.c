@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 static const struct stream *const STREAMS[STREAM_COUNT] = {
-    [STREAM_OF_EVENTS] = &stream_events,     [STREAM_OF_PROFILES] = &stream_profiles,
-    [STREAM_OF_CHANGES] = &stream_changes,   [STREAM_OF_SNAPSHOT] = &stream_snapshot,
+    [STREAM_OF_EVENTS] = &stream_events,   [STREAM_OF_PROFILES] = &stream_profiles,
+    [STREAM_OF_CHANGES] = &stream_changes, [STREAM_OF_SNAPSHOT] = &stream_snapshot,
     [STREAM_OF_NOTICES] = &stream_notices,
 };
 

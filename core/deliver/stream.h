@@ -23,11 +23,11 @@ struct stream_record {     /* all text in the window's arena */
 	uint8_t fragment[16]; /* whose it is: the person is looked up when it is handed over */
 	bool is_notice; /* somebody is gone: consent, `events`, `segments`, `where` and `mapping` do not hold it back */
 	enum stream_notice notice;
-	uint32_t kind, flags;  /* enum cdpd_record_kind, cdpd_record_flag */
-	struct str purpose;    /* of a withdrawal; else empty */
-	struct str other_id;   /* of somebody gone; maybe empty */
+	uint32_t kind, flags;        /* enum cdpd_record_kind, cdpd_record_flag */
+	struct str purpose;          /* of a withdrawal; else empty */
+	struct str other_id;         /* of somebody gone; maybe empty */
 	const struct change *change; /* of change records; else NULL */
-	struct str type, name; /* what `events` chooses by: a type ("page"), and a name, empty when it has none */
+	struct str type, name;       /* what `events` chooses by: a type ("page"), and a name, empty when it has none */
 	struct str json, message_id;
 	struct str place;      /* the position as outsiders see it; also its delivery id */
 	struct str profile_id; /* of notices, which nobody can be looked up for, and of profiles; of others empty */

@@ -118,8 +118,8 @@ static void ahead_of_the_feed_everybody_comes_anew(void **state)
 	unsigned before = count_rows("d", true);
 	struct cursors *cursors;
 	struct cursor_row row;
-	assert_int_equal(cursors_open(w.config.store_path, journal_epoch(w.journal), journal_next_seq(w.journal), &cursors),
-			 OK);
+	assert_int_equal(
+	    cursors_open(w.config.store_path, journal_epoch(w.journal), journal_next_seq(w.journal), &cursors), OK);
 	for (int i = 0; i < 2; i++) {
 		enum stream_id stream = i ? STREAM_OF_CHANGES : STREAM_OF_PROFILES;
 		assert_int_equal(cursors_get(cursors, STR("d"), stream, &row), OK);
