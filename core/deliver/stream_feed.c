@@ -68,7 +68,8 @@ int feed_record(struct stream_reader *r, struct stream_window *window, const str
 {
 	char place[POSITION_TEXT_SIZE];
 	struct stream_record *record = &window->records[window->count];
-	*record = (struct stream_record){.position = position,
+	*record = (struct stream_record){.stream = stream->id,
+					 .position = position,
 					 .seq = change->cause_seq,
 					 .kind = CDPD_RECORD_EVENT,
 					 .type = STR_NONE,
