@@ -3,10 +3,12 @@
 #include "api/answer.h"
 #include "api/event_json.h"
 #include "api/ingest_http.h"
+#include "api/notice_json.h"
 #include "api/params.h"
 #include "api/profile_json.h"
 #include "base/clock.h"
 #include "base/encode.h"
+#include "deliver/notice.h"
 
 #define NAME_MAX_BYTES 64
 #define REF_MAX        400
@@ -219,6 +221,27 @@ static int write_evidence(struct answer *answer, struct read_thread *thread, uin
 	return OK;
 }
 
+/* What the destinations that the purpose gates answered when they were told that it was taken back. One that is past it without an answer was
+ * not told: it had nothing to lose. */
+static int write_destinations(struct answer *answer, struct read_thread *thread, const struct consent *consent)
+{
+	struct notice_question question = {.seq = consent->position};
+	struct notice_status *list = NULL;
+	size_t count = 0;
+	if (!answer->api->deliver || consent->channel.len) return OK; /* gates ask for the purpose as a whole */
+	if (consent->state != CONSENT_WITHDRAWN && consent->state != CONSENT_DENIED) return OK;
+	notice_id_of_withdrawal(consent->position, consent->purpose, question.id);
+	int rc = deliver_notice_status(answer->api->deliver, &question, &thread->scratch, &list, &count);
+	jo_key(&answer->json, STR("destinations"));
+	jo_array(&answer->json);
+	for (size_t i = 0; i < count; i++)
+		if (list[i].state != NOTICE_STATE_PASSED_BY &&
+		    people_purpose_gates(thread->people, consent->purpose, list[i].destination))
+			notice_json_write(&answer->json, &list[i]);
+	jo_end_array(&answer->json);
+	return rc;
+}
+
 static int write_records(struct answer *answer, struct read_thread *thread, const struct profile *profile)
 {
 	struct json_out *out = &answer->json;
@@ -229,6 +252,7 @@ static int write_records(struct answer *answer, struct read_thread *thread, cons
 		profile_write_consent(out, &profile->consents[i]);
 		event_json_position(out, answer->api, STR("position"), profile->consents[i].record.position);
 		int rc = write_evidence(answer, thread, profile->consents[i].record.log);
+		if (rc == OK) rc = write_destinations(answer, thread, &profile->consents[i].record);
 		if (rc != OK) return rc;
 		jo_end_object(out);
 	}

@@ -2,6 +2,7 @@
 #include "api/answer.h"
 #include "api/erase.h"
 #include "api/internal.h"
+#include "api/notice_json.h"
 #include "api/params.h"
 #include "api/profile_json.h"
 #include "base/clock.h"
@@ -47,28 +48,16 @@ static void write_progress(struct json_out *out, const struct erasure *erasure)
 static int write_destinations(struct answer *answer, struct read_thread *thread, const struct erasure *erasure)
 {
 	struct json_out *out = &answer->json;
+	struct notice_question question = {.seq = erasure->seq, .is_erasure = true};
 	struct notice_status *list = NULL;
 	size_t count = 0;
 	int rc = OK;
+	memcpy(question.id, erasure->receipt, sizeof question.id);
 	if (answer->api->deliver)
-		rc = deliver_notice_status(answer->api->deliver, erasure->receipt, erasure->seq, &thread->scratch,
-					   &list, &count);
+		rc = deliver_notice_status(answer->api->deliver, &question, &thread->scratch, &list, &count);
 	jo_key(out, STR("destinations"));
 	jo_array(out);
-	for (size_t i = 0; i < count; i++) {
-		jo_object(out);
-		jo_key(out, STR("name"));
-		jo_str(out, list[i].destination);
-		jo_key(out, STR("answer"));
-		jo_str(out, str_from(notice_state_name(list[i].state)));
-		write_time(out, STR("at"), list[i].at_us);
-		write_count(out, STR("attempts"), list[i].attempts);
-		if (list[i].reason.len) {
-			jo_key(out, STR("reason"));
-			jo_str(out, list[i].reason);
-		}
-		jo_end_object(out);
-	}
+	for (size_t i = 0; i < count; i++) notice_json_write(out, &list[i]);
 	jo_end_array(out);
 	return rc;
 }

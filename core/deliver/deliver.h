@@ -50,7 +50,7 @@ enum notice_state {
 	NOTICE_STATE_TAKEN,
 	NOTICE_STATE_REFUSED,  /* a dead letter */
 	NOTICE_STATE_WAITING,  /* it has not come to it, or tries again */
-	NOTICE_STATE_PASSED_BY /* it began behind it, or what was trimmed held it */
+	NOTICE_STATE_PASSED_BY /* it began later, or what was trimmed held it */
 };
 const char *notice_state_name(enum notice_state state);
 struct notice_status {
@@ -60,8 +60,13 @@ struct notice_status {
 	int64_t at_us;     /* TAKEN, REFUSED */
 	struct str reason; /* REFUSED */
 };
-/* `id`: 16 bytes; `seq`: of its record, 0: not in the journal yet. By name, copied into the arena. */
-MUST_USE int deliver_notice_status(struct deliver *deliver, const uint8_t *id, uint64_t seq, struct arena *arena,
+struct notice_question {
+	uint8_t id[16];  /* deliver/notice.h */
+	uint64_t seq;    /* of the journal's record that caused it; 0: not in there yet */
+	bool is_erasure; /* else a withdrawal */
+};
+/* By name, copied into the arena. */
+MUST_USE int deliver_notice_status(struct deliver *deliver, const struct notice_question *question, struct arena *arena,
 				   struct notice_status **out, size_t *count);
 
 /* Hands a test event to the destination and waits for the plugin's answer, at most `span_us` (deliver/rehearsal.h). ERR_NOT_FOUND; ERR_BUSY: another
@@ -76,10 +81,10 @@ struct subscriptions *deliver_subscriptions(const struct deliver *deliver);
 
 enum destination_condition {
 	DESTINATION_OK,
-	DESTINATION_WAITING,  /* the other side is down: no attempt before retry_at_us */
-	DESTINATION_TRYING,   /* … and one attempt tells */
-	DESTINATION_FULL,     /* as many records are parked as may be: all of them wait */
-	DESTINATION_STOPPED,  /* nothing can be made durable any more */
+	DESTINATION_WAITING, /* the other side is down: no attempt before retry_at_us */
+	DESTINATION_TRYING,  /* … and one attempt tells */
+	DESTINATION_FULL,    /* as many records are parked as may be: all of them wait */
+	DESTINATION_STOPPED, /* nothing can be made durable any more */
 };
 const char *destination_condition_name(enum destination_condition condition);
 struct destination_state {

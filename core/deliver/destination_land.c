@@ -27,6 +27,18 @@ static void set_state(struct cargo *cargo, enum lane_state state)
 	cargo->window->states[cargo->index] = (uint8_t)state;
 }
 
+/* For the receipt of an erasure. Not noted for want of memory: the receipt says that it passed by. */
+static void note_answer(struct landing *l, const struct cargo *cargo, enum notice_verdict verdict, struct str reason)
+{
+	if (!cargo->has_notice) return;
+	const struct notice_answer answer = {.destination = l->d->name,
+					     .verdict = verdict,
+					     .attempts = cargo->attempts + 1,
+					     .at_us = clock_wall_us(),
+					     .reason = reason};
+	(void)!destination_put_answer(l->d, cargo->notice_id, &answer);
+}
+
 static void take(struct landing *l, struct cargo *cargo)
 {
 	struct destination *d = l->d;
@@ -34,6 +46,7 @@ static void take(struct landing *l, struct cargo *cargo)
 	if (l->flight->source == FLIGHT_LANE) set_state(cargo, LANE_DELIVERED);
 	if (l->flight->source == FLIGHT_PARKED) destination_unpark(d, stream, cargo->position);
 	l->delivered++;
+	note_answer(l, cargo, NOTICE_TAKEN, STR_NONE);
 	/* Not noted: the letter stays, and whoever queues it again hands it over once more. */
 	(void)!destination_end_letter(d, stream, cargo->position);
 }
@@ -68,6 +81,7 @@ static void drop(struct landing *l, struct cargo *cargo, enum letter_cause cause
 		return;
 	}
 	note_drop(d, cargo->position, reason);
+	note_answer(l, cargo, NOTICE_REFUSED, reason);
 	if (l->flight->source == FLIGHT_LANE) set_state(cargo, LANE_DROPPED);
 	if (l->flight->source == FLIGHT_PARKED) destination_unpark(d, stream, cargo->position);
 	l->dropped++;

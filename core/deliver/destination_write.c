@@ -7,7 +7,7 @@
 
 bool destination_has_changes(const struct destination *d)
 {
-	return d->changes.put_count > 0 || d->changes.gone_count > 0 || d->parked_row_count > 0;
+	return d->changes.put_count > 0 || d->changes.gone_count > 0 || d->parked_row_count > 0 || d->answer_count > 0;
 }
 
 /* ── letters ─────────────────────────────────────────────────────────────── */
@@ -59,6 +59,36 @@ void destination_unpark(struct destination *d, enum stream_id stream, uint64_t p
 	parked_take(&d->parked, stream, position);
 }
 
+/* ── answers to notices ──────────────────────────────────────────────────── */
+
+int destination_put_answer(struct destination *d, const uint8_t id[NOTICE_ID_SIZE], const struct notice_answer *answer)
+{
+	if (d->answer_count == d->answer_room) {
+		size_t room = d->answer_room ? 2 * d->answer_room : 16;
+		struct notice_row *rows = realloc(d->answers, room * sizeof *rows);
+		if (!rows) return ERR_NOMEM;
+		d->answers = rows;
+		d->answer_room = room;
+	}
+	struct notice_row *row = &d->answers[d->answer_count++];
+	size_t len = answer->reason.len < NOTICE_REASON_MAX ? answer->reason.len : NOTICE_REASON_MAX;
+	*row = (struct notice_row){.answer = *answer};
+	memcpy(row->id, id, sizeof row->id);
+	memcpy(row->reason, answer->reason.ptr, len);
+	return OK;
+}
+
+static int write_answers(struct destination *d, struct store_txn *txn)
+{
+	int rc = OK;
+	for (size_t i = 0; i < d->answer_count && rc == OK; i++) {
+		struct notice_answer answer = d->answers[i].answer;
+		answer.reason = str_from(d->answers[i].reason);
+		rc = notices_write(d->shared->cursors, txn, d->answers[i].id, &answer);
+	}
+	return rc;
+}
+
 /* ── writing ─────────────────────────────────────────────────────────────── */
 
 static int write_step(struct destination *d, uint64_t *lost)
@@ -74,6 +104,7 @@ static int write_step(struct destination *d, uint64_t *lost)
 		if (rc == OK) metric_set(d->letters, (int64_t)letters);
 	}
 	if (rc == OK) rc = parked_write(cursors, txn, d->reader, d->name, d->parked_rows, d->parked_row_count);
+	if (rc == OK) rc = write_answers(d, txn);
 	if (rc) {
 		cursors_abort(cursors, txn);
 		return rc;
@@ -93,7 +124,7 @@ static void note_written(struct destination *d, uint64_t lost)
 	d->lanes[0].row.letters_lost += lost;
 	pthread_mutex_unlock(&d->lock);
 	letter_changes_clear(&d->changes);
-	d->parked_row_count = 0;
+	d->parked_row_count = d->answer_count = 0;
 	for (size_t i = 0; i < d->lane_count; i++) {
 		d->lanes[i].committed = d->lanes[i].row.next_seq;
 		d->lanes[i].committed_at_us = now;
@@ -133,7 +164,8 @@ static bool is_due(const struct lane *lane, size_t batch, bool is_idle, int64_t 
 	if (lane->row.next_seq == lane->committed && !lane->loose) return false;
 	if (lane->loose) return is_idle || lane->loose >= most || now - lane->committed_at_us >= CURSOR_BUSY_US;
 	/* Nothing was handed over: repeating it costs nothing. */
-	return lane->row.next_seq - lane->committed >= CURSOR_IDLE_ROWS || now - lane->committed_at_us >= CURSOR_IDLE_US;
+	return lane->row.next_seq - lane->committed >= CURSOR_IDLE_ROWS ||
+	       now - lane->committed_at_us >= CURSOR_IDLE_US;
 }
 
 bool destination_settle(struct destination *d, bool is_idle)

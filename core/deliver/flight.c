@@ -97,7 +97,10 @@ int flight_add(struct flight *flight, struct stream_window *window, const struct
 	}
 	if (rc == OK) rc = handover_add(flight->handover, &out);
 	if (rc) return rc;
-	flight->cargo[flight->count++] = *cargo;
+	struct cargo *kept = &flight->cargo[flight->count++];
+	*kept = *cargo;
+	kept->has_notice = record->notice != NOTICE_NONE;
+	memcpy(kept->notice_id, record->notice_id, sizeof kept->notice_id);
 	flight->bytes += json.len;
 	return OK;
 }

@@ -15,6 +15,8 @@ struct cargo {
 	uint8_t fragment[16];
 	struct fragment_id person; /* when it left; of zeros: nobody's */
 	uint32_t attempts;         /* in vain, before this one */
+	bool has_notice;           /* its answer is kept */
+	uint8_t notice_id[NOTICE_ID_SIZE];
 	struct lane_window *window; /* FLIGHT_LANE: where it stands in the lane */
 	size_t index;
 };

@@ -1,6 +1,7 @@
 #include "deliver/notice.h"
 
 #include "base/encode.h"
+#include "base/hash.h"
 
 /* Key: the notice's id, then the destination's name. Row: format, verdict, 0, 0, attempts (4), time (8), the reason's text. */
 #define FORMAT          1
@@ -11,6 +12,13 @@ const char *notice_verdict_name(enum notice_verdict verdict)
 {
 	static const char *const names[NOTICE_VERDICT_COUNT] = {"taken", "refused"};
 	return verdict < NOTICE_VERDICT_COUNT ? names[verdict] : "unknown";
+}
+
+void notice_id_of_withdrawal(uint64_t journal_seq, struct str purpose, uint8_t id[NOTICE_ID_SIZE])
+{
+	static const struct hash_key key = {"cdpd withdrawal"}; /* stored: never another one */
+	put_be64(id, journal_seq);
+	put_be64(id + 8, hash64(&key, purpose.ptr, purpose.len));
 }
 
 static int make_room(struct store_txn *txn, store_db db)

@@ -24,6 +24,15 @@ struct notice_answer {
 	struct str reason; /* REFUSED: its words, cut to NOTICE_REASON_MAX */
 };
 
+struct notice_row { /* to be written */
+	uint8_t id[NOTICE_ID_SIZE];
+	struct notice_answer answer; /* without its reason: that is here */
+	char reason[NOTICE_REASON_MAX + 1];
+};
+
+/* Of an erasure it is the receipt; of a withdrawal it is made of what caused it and the purpose. */
+void notice_id_of_withdrawal(uint64_t journal_seq, struct str purpose, uint8_t id[NOTICE_ID_SIZE]);
+
 /* In a transaction of cursors_begin. A later answer of a destination to the same notice (a replay, a letter that was handed over again) takes
  * the place of the earlier one. */
 MUST_USE int notices_write(struct cursors *cursors, struct store_txn *txn, const uint8_t id[NOTICE_ID_SIZE],

@@ -34,52 +34,91 @@ static bool has_answered(const struct notice_answer *answers, size_t count, stru
 	return false;
 }
 
-static int copy_names(struct deliver *deliver, struct arena *arena, struct str **names, size_t *count)
+/* A destination as it is now: what it reads the notice from, and whether something is parked. */
+struct silent {
+	struct str name;
+	const struct stream *streams[STREAM_COUNT];
+	size_t stream_count;
+	bool has_parked;
+};
+
+/* Under the list's lock. */
+static int copy_one(struct destination *d, const struct notice_question *q, struct arena *arena, struct silent *out)
+{
+	enum stream_notice notice = q->is_erasure ? NOTICE_ERASED : NOTICE_WITHDRAWN;
+	*out = (struct silent){.name = STR_NONE};
+	pthread_mutex_lock(&d->lock);
+	out->has_parked = d->shown.parked > 0;
+	for (size_t i = 0; i < d->lane_count; i++)
+		if (selection_takes_notice(&d->selection, d->lanes[i].stream->id, notice))
+			out->streams[out->stream_count++] = d->lanes[i].stream;
+	pthread_mutex_unlock(&d->lock);
+	return arena_str(arena, d->name, &out->name);
+}
+
+static int copy_list(struct deliver *deliver, const struct notice_question *q, struct arena *arena, struct silent **out,
+		     size_t *count)
 {
 	size_t total = 0;
 	int rc = OK;
 	*count = 0;
 	pthread_mutex_lock(&deliver->lock);
 	for (const struct destination *d = deliver->destinations; d; d = d->next) total++;
-	*names = arena_array(arena, struct str, total + 1);
-	if (!*names) rc = ERR_NOMEM;
-	for (const struct destination *d = deliver->destinations; d && rc == OK; d = d->next)
-		rc = arena_str(arena, d->name, &(*names)[(*count)++]);
+	*out = arena_array(arena, struct silent, total + 1);
+	if (!*out) rc = ERR_NOMEM;
+	for (struct destination *d = deliver->destinations; d && rc == OK; d = d->next)
+		rc = copy_one(d, q, arena, &(*out)[(*count)++]);
 	pthread_mutex_unlock(&deliver->lock);
 	return rc;
 }
 
-/* As if it never answered. */
-static int look_at(struct deliver *deliver, struct str name, uint64_t seq, struct notice_status *out)
+/* Durably past it, as far as that can be told: in the journal by the position, in the feed of changes when nothing waits. */
+static int has_passed(struct deliver *deliver, const struct notice_question *q, const struct silent *silent, bool *out)
 {
-	struct cursor_row row = {.next_seq = 0};
-	int rc = cursors_get(deliver->shared.cursors, name, &row);
-	bool is_past = rc == OK && seq && row.next_seq > seq;
-	*out = (struct notice_status){
-	    .destination = name, .state = is_past ? NOTICE_STATE_PASSED_BY : NOTICE_STATE_WAITING, .reason = STR_NONE};
-	return rc == ERR_NOT_FOUND ? OK : rc;
+	const struct deliver_shared *shared = &deliver->shared;
+	*out = q->seq && people_applied(shared->people) > q->seq && !silent->has_parked;
+	for (size_t i = 0; i < silent->stream_count && *out; i++) {
+		const struct stream *stream = silent->streams[i];
+		uint64_t behind = stream->id == STREAM_OF_EVENTS ? q->seq + 1 : stream->end(shared);
+		struct cursor_row row = {.next_seq = 0};
+		int rc = cursors_get(shared->cursors, silent->name, stream->id, &row);
+		if (rc && rc != ERR_NOT_FOUND) return rc;
+		*out = rc == OK && row.next_seq >= behind;
+	}
+	return OK;
+}
+
+static int look_at(struct deliver *deliver, const struct notice_question *q, const struct silent *silent,
+		   struct notice_status *out)
+{
+	bool is_past = false;
+	int rc = has_passed(deliver, q, silent, &is_past);
+	*out = (struct notice_status){.destination = silent->name,
+				      .state = is_past ? NOTICE_STATE_PASSED_BY : NOTICE_STATE_WAITING,
+				      .reason = STR_NONE};
+	return rc;
 }
 
 /* Where they stand is looked at before the answers: an answer is written together with the cursor that it moves. */
-int deliver_notice_status(struct deliver *deliver, const uint8_t *id, uint64_t seq, struct arena *arena,
+int deliver_notice_status(struct deliver *deliver, const struct notice_question *question, struct arena *arena,
 			  struct notice_status **out, size_t *count)
 {
 	struct notice_answer *answers = NULL;
-	struct notice_status *silent;
-	struct str *names;
+	struct notice_status *standing;
+	struct silent *list;
 	size_t answered = 0, configured;
 	*count = 0;
-	int rc = copy_names(deliver, arena, &names, &configured);
-	silent = arena_array(arena, struct notice_status, configured + 1);
-	if (rc == OK && !silent) rc = ERR_NOMEM;
-	for (size_t i = 0; i < configured && rc == OK; i++) rc = look_at(deliver, names[i], seq, &silent[i]);
-	if (rc == OK) rc = notices_get(deliver->shared.cursors, id, arena, &answers, &answered);
+	int rc = copy_list(deliver, question, arena, &list, &configured);
+	standing = arena_array(arena, struct notice_status, configured + 1);
+	if (rc == OK && !standing) rc = ERR_NOMEM;
+	for (size_t i = 0; i < configured && rc == OK; i++) rc = look_at(deliver, question, &list[i], &standing[i]);
+	if (rc == OK) rc = notices_get(deliver->shared.cursors, question->id, arena, &answers, &answered);
 	if (rc) return rc;
 	*out = arena_array(arena, struct notice_status, answered + configured + 1);
 	if (!*out) return ERR_NOMEM;
 	for (size_t i = 0; i < answered; i++) (*out)[(*count)++] = from_answer(&answers[i]);
 	for (size_t i = 0; i < configured; i++)
-		if (!has_answered(answers, answered, names[i])) (*out)[(*count)++] = silent[i];
+		if (!has_answered(answers, answered, list[i].name)) (*out)[(*count)++] = standing[i];
 	qsort(*out, *count, sizeof **out, by_name);
 	return OK;
 }

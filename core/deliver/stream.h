@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "base/json.h"
+#include "deliver/notice.h"
 #include "deliver/shared.h"
 #include "event/event.h"
 #include "event/position.h"
@@ -19,18 +20,19 @@
 /* A notice that several streams tell: a destination is told by one of them (batch.c). NONE: it is the stream's own affair. */
 enum stream_notice { NOTICE_NONE, NOTICE_ERASED, NOTICE_WITHDRAWN };
 
-struct stream_record {     /* all text in the window's arena */
+struct stream_record { /* all text in the window's arena */
 	enum stream_id stream;
 	uint64_t position; /* in its stream */
 	uint64_t seq; /* of the journal's record that caused it: who was erased after it gets nothing of it any more */
 	uint8_t fragment[16]; /* whose it is: the person is looked up when it is handed over */
 	bool is_notice; /* somebody is gone: consent, `events`, `segments`, `where` and `mapping` do not hold it back */
 	enum stream_notice notice;
-	uint32_t kind, flags;        /* enum cdpd_record_kind, cdpd_record_flag */
-	struct str purpose;          /* of a withdrawal; else empty */
-	struct str other_id;         /* of somebody gone; maybe empty */
-	const struct change *change; /* of change records; else NULL */
-	struct str type, name;       /* what `events` chooses by: a type ("page"), and a name, empty when it has none */
+	uint8_t notice_id[NOTICE_ID_SIZE]; /* of a notice that several streams tell: what is answered to it is kept */
+	uint32_t kind, flags;              /* enum cdpd_record_kind, cdpd_record_flag */
+	struct str purpose;                /* of a withdrawal; else empty */
+	struct str other_id;               /* of somebody gone; maybe empty */
+	const struct change *change;       /* of change records; else NULL */
+	struct str type, name; /* what `events` chooses by: a type ("page"), and a name, empty when it has none */
 	struct str json, message_id;
 	struct str place;      /* the position as outsiders see it; also its delivery id */
 	struct str profile_id; /* of notices, which nobody can be looked up for, and of profiles; of others empty */

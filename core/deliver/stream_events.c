@@ -69,6 +69,7 @@ static int write_erasure(struct stream_reader *r, struct arena *arena, const str
 	out->time_us = record->t;
 	out->is_notice = true;
 	out->notice = NOTICE_ERASED;
+	memcpy(out->notice_id, erasure.receipt, sizeof out->notice_id);
 	rc = json.status;
 	if (!rc) rc = arena_str(arena, buf_str(&r->json), &out->json);
 	return rc ? rc : arena_str(arena, str_from(text), &out->message_id);

@@ -162,7 +162,7 @@ static size_t read_ids(struct json list, struct fragment_id *ids)
 }
 
 /* The receipt of the newest erasure of a fragment: what was erased again since is told again. */
-static int read_receipt(struct stream_reader *r, const struct fragment_id *id, char out[2 * RECEIPT_SIZE + 1])
+static int read_receipt(struct stream_reader *r, const struct fragment_id *id, uint8_t out[NOTICE_ID_SIZE])
 {
 	struct erased_row row = {.seq = 0};
 	uint64_t applied;
@@ -170,7 +170,7 @@ static int read_receipt(struct stream_reader *r, const struct fragment_id *id, c
 	if (rc) return rc;
 	rc = people_erased(r->people, id, &row);
 	people_read_end(r->people);
-	hex_encode(row.receipt, RECEIPT_SIZE, out);
+	memcpy(out, row.receipt, NOTICE_ID_SIZE);
 	return rc == ERR_NOT_FOUND ? OK : rc;
 }
 
@@ -180,6 +180,7 @@ static int tell_erased(struct stream_reader *r, struct stream_window *window, co
 {
 	struct json fragments, remaining;
 	struct stream_record *record;
+	uint8_t id[NOTICE_ID_SIZE];
 	char receipt[2 * RECEIPT_SIZE + 1];
 	struct fragment_id *ids = arena_array(&r->scratch, struct fragment_id, IDS_MAX);
 	if (!ids) return ERR_NOMEM;
@@ -187,10 +188,12 @@ static int tell_erased(struct stream_reader *r, struct stream_window *window, co
 	size_t count = read_ids(fragments, ids);
 	if (!count) return OK;
 	bool is_whole = !json_get(root, STR("remaining"), &remaining) || json_type(remaining) == JSON_NULL;
-	int rc = read_receipt(r, &ids[0], receipt);
+	int rc = read_receipt(r, &ids[0], id);
 	if (rc == OK) rc = feed_record(r, window, stream, feed_position(change->seq, FEED_BEFORE), change, &record);
 	if (rc) return rc;
+	hex_encode(id, RECEIPT_SIZE, receipt);
 	record->notice = NOTICE_ERASED;
+	memcpy(record->notice_id, id, sizeof id);
 	record->type = STR("erased");
 	if ((rc = name_notice(window, record, &ids[0]))) return rc;
 	if ((rc = arena_str(&window->arena, str_from(receipt), &record->message_id))) return rc;
@@ -251,6 +254,7 @@ static int tell_withdrawn(struct stream_reader *r, struct stream_window *window,
 	rc = feed_record(r, window, stream, feed_position(change->seq, FEED_BEFORE), change, &record);
 	if (rc) return rc;
 	record->notice = NOTICE_WITHDRAWN;
+	notice_id_of_withdrawal(change->cause_seq, lost->purpose, record->notice_id);
 	record->type = STR("withdrawn");
 	record->message_id = record->place;
 	if ((rc = name_notice(window, record, &lost->ids[0]))) return rc;
