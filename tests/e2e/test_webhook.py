@@ -493,9 +493,10 @@ def test_private_addresses_are_not_asked(stopped, sink):
     deadline = time.monotonic() + 120
     while not all(errors().values()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    wrong = {host: errors()[f"d{n}"] for n, host in enumerate(PRIVATE + AWAY) if not re.search("private|resolve|cannot be made|unreachable", errors()[f"d{n}"], re.IGNORECASE)}
+    told = errors()
+    names = ["localhost.", socket.gethostname()]  # which some machines do not know
+    wrong = {host: told[f"d{n}"] for n, host in enumerate(PRIVATE + AWAY) if "private" not in told[f"d{n}"] and not (host in names and "resolv" in told[f"d{n}"])}
     assert not wrong, wrong
-    assert "private" in errors()["d0"] and "private" in errors()["d2"] and "private" in errors()[f"d{len(PRIVATE) + 3}"]
     assert not sink.requests and "m1" not in json.dumps(errors())
 
 
