@@ -3,15 +3,19 @@
 import json
 
 import pytest
-from cdpd import SERVER_KEY
+from cdpd import CONFIG, SERVER_KEY
 from sink import Sink
-from test_destinations import configure, post, status_of, wait_for
+from test_destinations import post, status_of, wait_for
 from test_erasure import erase_and_wait
 
-NDJSON = "  - {{{{name: {name}, plugin: ndjson, options: {{{{directory: {{folder}}/{name}}}}}, {more}}}}}\n"
+NDJSON = "  - {{{{name: {name}, plugin: ndjson, options: {{{{directory: '{{folder}}/{name}'}}}}, {more}}}}}\n"
 FILE = NDJSON.format(name="file", more="records: [events]")
 PEOPLE = NDJSON.format(name="people", more="records: [profiles]")
 HOOK = "  - {{{{name: hook, plugin: webhook, options: {{{{url: 'http://127.0.0.1:{port}/'}}}}, http: {{{{allow: [127.0.0.1/32]}}}}}}}}\n"
+
+
+def configure(daemon, destinations, extra=""):
+    daemon.write_config(CONFIG + extra + "destinations:\n" + destinations)
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ def test_an_erasure_says_what_each_destination_answered(stopped, sink):
 
     # Handed over again it may be taken after all; who comes too late is told to be so; who is configured no more keeps what it said.
     sink.answer = lambda request: (204,)
-    post(stopped, "/v1/admin/deadletters/hook/redrive")
+    assert post(stopped, "/v1/admin/deadletters/redrive", {"destination": "hook"}).status == 200
     answer_is(stopped, receipt, "hook", "taken")
     configure(stopped, HOOK.format(port=sink.port) + PEOPLE + NDJSON.format(name="late", more="start: now"))
     stopped.reload()
