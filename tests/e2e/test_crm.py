@@ -124,7 +124,7 @@ def identify(daemon, user, message_id=None, **traits):
 
 
 def letters(daemon):
-    return [letter["reason"] for letter in daemon.get("/v1/admin/deadletters?destination=crm").json["deadletters"]]
+    return [letter["reason"] for letter in daemon.get("/v1/admin/deadletters?destination=crm").json["deadLetters"]]
 
 
 def metric(daemon, name):
