@@ -111,6 +111,11 @@ struct conf_segment {
 
 enum enrich_fail { ENRICH_FAIL_OPEN, ENRICH_FAIL_CLOSED };
 
+struct conf_http_tls {               /* PEM files; empty: none */
+	struct str ca;               /* only what this signed is trusted; none: the system's */
+	struct str certificate, key; /* who we are to servers that ask */
+};
+
 /* How an instance is bounded that works on its own time: asynchronous enrichers; of destinations only `events` and `http`. */
 struct conf_async {
 	struct str *events; /* these only: names of tracks, or types such as "page"; none: all */
@@ -123,6 +128,7 @@ struct conf_async {
 	size_t http_allow_count;
 	uint32_t http_connections;         /* at a time: 8 */
 	uint32_t http_requests_per_second; /* 0: no limit */
+	struct conf_http_tls http_tls;     /* destinations */
 };
 
 struct conf_isolation { /* of an enricher in a process of its own */

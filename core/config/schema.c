@@ -297,6 +297,9 @@ static const struct key destination_keys[] = {
     {"http.allow", KEY_TEXTS, FIELDS(struct conf_instance, async.http_allow, async.http_allow_count)},
     {"http.connections", KEY_INT, INSTANCE(async.http_connections), RANGE("8", "1", "256")},
     {"http.requests_per_second", KEY_INT, INSTANCE(async.http_requests_per_second), RANGE("0", "0", "100000")},
+    {"http.ca", KEY_TEXT, INSTANCE(async.http_tls.ca)},
+    {"http.certificate", KEY_TEXT, INSTANCE(async.http_tls.certificate)},
+    {"http.key", KEY_TEXT, INSTANCE(async.http_tls.key)},
 };
 
 static const struct table destination_table = {

@@ -44,6 +44,10 @@ static int read_conf(struct destination *d, const struct config *config, const s
 	if (rc == ERR_INVALID)
 		log_error(LOG_DELIVER, "destination %.*s: http.allow: '%.*s' is neither a network nor a host name",
 			  STR_ARG(conf->name), STR_ARG(text));
+	struct conf_http_tls *tls = &d->async.http_tls;
+	if (rc == OK) rc = arena_str(&d->arena, conf->async.http_tls.ca, &tls->ca);
+	if (rc == OK) rc = arena_str(&d->arena, conf->async.http_tls.certificate, &tls->certificate);
+	if (rc == OK) rc = arena_str(&d->arena, conf->async.http_tls.key, &tls->key);
 	if (rc) return rc;
 	return arena_str(&d->arena, conf->name, &d->name);
 }
@@ -114,7 +118,8 @@ void destination_free(struct destination *d)
 static bool is_same_http(const struct destination *a, const struct destination *b)
 {
 	if (a->async.http_connections != b->async.http_connections || a->guard.count != b->guard.count ||
-	    a->async.http_requests_per_second != b->async.http_requests_per_second)
+	    a->async.http_requests_per_second != b->async.http_requests_per_second ||
+	    !http_tls_is_same(&a->async.http_tls, &b->async.http_tls))
 		return false;
 	for (size_t i = 0; i < a->guard.count; i++) {
 		const struct http_allowed *x = &a->guard.items[i], *y = &b->guard.items[i];

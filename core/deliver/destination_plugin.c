@@ -42,6 +42,8 @@ static void leave_call(void *ctx)
 bool destination_create(struct destination *d)
 {
 	const struct http_limits limits = {.guard = &d->guard,
+					   .name = d->name,
+					   .tls = &d->async.http_tls,
 					   .connections = d->async.http_connections,
 					   .requests_per_second = d->async.http_requests_per_second,
 					   .enter = enter_call,

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "plugin/http_guard.h"
+#include "plugin/http_tls.h"
 #include "plugin/internal.h"
 #include "plugin/isolate.h"
 
@@ -112,6 +113,24 @@ static int check_guard(struct arena *arena, const struct config *config, const s
 	return add_error(errors, config, instance->line, error) ? ERR_NOMEM : rc;
 }
 
+/* What destinations say of their HTTP. */
+static int check_http(struct arena *arena, const struct config *config, struct buf *errors)
+{
+	int worst = OK;
+	for (size_t i = 0; i < config->destination_count; i++) {
+		const struct conf_instance *instance = &config->destinations[i];
+		struct str error;
+		int rc = check_guard(arena, config, instance, errors);
+		if (rc == ERR_NOMEM) return rc;
+		if (rc) worst = rc;
+		rc = http_tls_check(arena, &instance->async.http_tls, &error);
+		if (rc == ERR_INVALID && add_error(errors, config, instance->line, error)) return ERR_NOMEM;
+		if (rc == ERR_NOMEM) return rc;
+		if (rc) worst = rc;
+	}
+	return worst;
+}
+
 /* What asynchronous enrichers alone are asked for, and what they may not be. */
 static int check_async(struct arena *arena, const struct config *config, const struct checked_instance *checked,
 		       struct buf *errors)
@@ -198,8 +217,10 @@ static int check_config(struct arena *arena, const struct config *config, struct
 	int second = plugin_check_instances(arena, config, config->destinations, config->destination_count,
 					    CDPD_CAP_EXPORT, destinations, errors);
 	if (second == ERR_NOMEM) return second;
-	int third = check_sources(arena, config, errors);
-	return first ? first : second ? second : third;
+	int third = check_http(arena, config, errors);
+	if (third == ERR_NOMEM) return third;
+	int fourth = check_sources(arena, config, errors);
+	return first ? first : second ? second : third ? third : fourth;
 }
 
 /* The buffer's text as a malloc'd string without the last newline; NULL when there is no memory. */

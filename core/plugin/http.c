@@ -23,6 +23,8 @@ struct request {
 	struct arena arena;
 	struct str method, url, body, host;
 	struct curl_slist *headers;
+	bool is_once; /* never sent again by itself */
+	size_t sent;  /* of body, when is_once */
 	size_t max_body;
 	int64_t deadline_us;
 	unsigned redirects;
@@ -38,6 +40,7 @@ struct request {
 struct http_client {
 	CURLM *multi;
 	struct http_limits limits;
+	struct http_tls *tls;                   /* NULL: none configured */
 	struct request *waiting, **waiting_end; /* by the rate */
 	struct request *running;
 	size_t count, running_count;
@@ -61,10 +64,12 @@ int http_client_new(const struct http_limits *limits, struct http_client **out)
 	(void)pthread_once(&once, init_curl);
 	struct http_client *client = calloc(1, sizeof *client);
 	if (!client) return ERR_NOMEM;
-	client->multi = curl_multi_init();
+	int rc = limits->tls ? http_tls_new(limits->name, limits->tls, &client->tls) : OK;
+	client->multi = rc ? NULL : curl_multi_init();
 	if (!client->multi) {
+		http_tls_free(client->tls);
 		free(client);
-		return ERR_NOMEM;
+		return rc ? rc : ERR_NOMEM;
 	}
 	client->limits = *limits;
 	client->watched_fd = -1;
@@ -210,6 +215,17 @@ static int take_url(struct request *request, const char *text)
 	return rc;
 }
 
+/* A body that is read this way cannot be rewound, so that libcurl gives up instead of sending it again. */
+static size_t give_body(char *to, size_t size, size_t count, void *ctx)
+{
+	struct request *request = ctx;
+	size_t left = request->body.len - request->sent, len = size * count;
+	if (len > left) len = left;
+	memcpy(to, request->body.ptr + request->sent, len);
+	request->sent += len;
+	return len;
+}
+
 static void set_method(struct request *request)
 {
 	CURL *easy = request->easy;
@@ -220,8 +236,33 @@ static void set_method(struct request *request)
 		return;
 	}
 	(void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
+	if (request->is_once) {
+		request->sent = 0;
+		(void)curl_easy_setopt(easy, CURLOPT_POST, 1L);
+		(void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_body);
+		(void)curl_easy_setopt(easy, CURLOPT_READDATA, request);
+		(void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method.ptr);
+		return;
+	}
 	(void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body.ptr);
 	(void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method.ptr);
+}
+
+/* The texts may be replaced while the request is under way: curl keeps copies. */
+static void set_blob(CURL *easy, CURLoption option, struct str text)
+{
+	struct curl_blob blob = {.data = (void *)(uintptr_t)text.ptr, .len = text.len, .flags = CURL_BLOB_COPY};
+	if (text.len) (void)curl_easy_setopt(easy, option, &blob);
+}
+
+static void set_tls(CURL *easy, struct http_tls *tls)
+{
+	if (!tls) return;
+	const struct http_tls_texts *texts = http_tls_get(tls);
+	set_blob(easy, CURLOPT_CAINFO_BLOB, texts->ca);
+	if (texts->ca.len) (void)curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* the system's are not trusted then */
+	set_blob(easy, CURLOPT_SSLCERT_BLOB, texts->certificate);
+	set_blob(easy, CURLOPT_SSLKEY_BLOB, texts->key);
 }
 
 static int set_up(struct request *request)
@@ -248,6 +289,7 @@ static int set_up(struct request *request)
 	(void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, request);
 	(void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
 	(void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, request);
+	set_tls(easy, request->client->tls);
 	set_method(request);
 	return CDPD_OK;
 }
@@ -305,6 +347,10 @@ static int take_headers(struct request *request, const struct cdpd_http_request 
 		if (!more) return CDPD_ERR_NOMEM;
 		request->headers = more;
 	}
+	/* Who does not know `Expect: 100-continue` would let us wait for a second. */
+	struct curl_slist *all = curl_slist_append(request->headers, "Expect:");
+	if (!all) return CDPD_ERR_NOMEM;
+	request->headers = all;
 	return CDPD_OK;
 }
 
@@ -320,6 +366,8 @@ static int take_request(struct request *request, const struct cdpd_http_request 
 	request->deadline_us = clock_mono_us() + timeout * US_PER_MS;
 	request->max_body = from->max_body ? from->max_body : HTTP_BODY_DEFAULT;
 	if (request->max_body > HTTP_BODY_MAX) request->max_body = HTTP_BODY_MAX;
+	bool has_flags = from->size >= offsetof(struct cdpd_http_request, flags) + sizeof from->flags;
+	request->is_once = has_flags && (from->flags & CDPD_HTTP_ONCE) && body.len;
 	if (arena_str(&request->arena, method, &request->method) || arena_str(&request->arena, body, &request->body) ||
 	    arena_str(&request->arena, url, &copy))
 		return CDPD_ERR_NOMEM;
@@ -329,7 +377,7 @@ static int take_request(struct request *request, const struct cdpd_http_request 
 
 int http_request(struct http_client *client, const struct cdpd_http_request *from, cdpd_http_fn done, void *ctx)
 {
-	if (!done || from->size < sizeof *from) return CDPD_ERR_INVALID;
+	if (!done || from->size < offsetof(struct cdpd_http_request, flags)) return CDPD_ERR_INVALID;
 	if (client->is_ending) return CDPD_ERR_INVALID;
 	if (client->count >= HTTP_REQUESTS_MAX) return CDPD_ERR_BUSY;
 	struct request *request = calloc(1, sizeof *request);
@@ -518,5 +566,6 @@ void http_client_free(struct http_client *client)
 	if (!client) return;
 	CHECK(client->count == 0);
 	(void)curl_multi_cleanup(client->multi);
+	http_tls_free(client->tls);
 	free(client);
 }

@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "cdpd_plugin.h"
 #include "plugin/http_guard.h"
+#include "plugin/http_tls.h"
 
 struct http_client;
 
@@ -23,6 +24,8 @@ struct http_client;
 struct http_limits {
 	const struct http_guard *guard;                /* outlives the client */
 	uint32_t connections, requests_per_second;     /* 0: no limit */
+	struct str name;                               /* of the instance, for the log */
+	const struct conf_http_tls *tls;               /* outlives the client; NULL: none */
 	void (*enter)(void *ctx), (*leave)(void *ctx); /* around calls into the plugin; may be NULL */
 	void *ctx;
 };
@@ -31,6 +34,7 @@ struct http_counts {                          /* since the client was made */
 	uint64_t requests, failures, refused; /* refused: by the guard */
 };
 
+/* ERR_INVALID: a file of limits->tls, the cause is logged. */
 MUST_USE int http_client_new(const struct http_limits *limits, struct http_client **out);
 /* Requests under way end with CDPD_ERR_IO; new ones are refused from here on. On the owner's thread, before the instance's destroy. */
 void http_client_cancel(struct http_client *client);

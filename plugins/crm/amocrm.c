@@ -568,6 +568,7 @@ const struct provider amocrm = {
     .requests_per_second = 6, /* 7 are allowed */
     .burst = 1,
     .window = 50,
+    .ready_max = 10,
     .has_leads = true,
     .check = check,
     .first = first,

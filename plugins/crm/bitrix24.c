@@ -620,6 +620,7 @@ const struct provider bitrix24 = {
     .requests_per_second = 2,
     .burst = 10, /* 50 are allowed, to all that ask from this address */
     .window = COMMANDS_MAX,
+    .ready_max = COMMANDS_MAX,
     .has_leads = true,
     .check = check,
     .first = first,

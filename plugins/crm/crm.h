@@ -93,6 +93,7 @@ struct provider {
 	double requests_per_second;	/* that the CRM allows, */
 	double burst;			/* and how many at once */
 	size_t window;			/* items at a time, at most WINDOW_MAX */
+	size_t ready_max;		/* so many that are ready are written before others are looked for */
 	bool has_leads;
 	const char *(*check)(const struct crm *self); /* NULL, or what is wrong with the options */
 	/* Where a contact's way begins: its id is known or not. */

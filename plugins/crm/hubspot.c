@@ -373,6 +373,7 @@ const struct provider hubspot = {
     .requests_per_second = 9, /* with the burst at most 99 in any ten seconds: 100 are allowed to everybody */
     .burst = 9,
     .window = 100,
+    .ready_max = 100,
     .check = check,
     .first = first,
     .refuse = refuse,

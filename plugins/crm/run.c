@@ -261,6 +261,27 @@ static struct item *first_open(struct run *run)
 	return NULL;
 }
 
+static struct item *first_at(struct run *run, enum step step)
+{
+	for (size_t i = run->from; i < run->to; i++)
+		if (run->items[i].step == step && !run->items[i].leader) return &run->items[i];
+	return NULL;
+}
+
+/* Step by step, so that many share a request; but who was looked for in vain is not kept waiting for all the others: should the
+ * run end early, the looking would have been for nothing. */
+static struct item *choose(const struct crm *self, struct run *run)
+{
+	size_t ready = 0;
+	for (size_t i = run->from; i < run->to; i++) ready += run->items[i].step == STEP_WRITE && !run->items[i].leader;
+	if (ready >= self->provider->ready_max) return first_at(run, STEP_WRITE);
+	for (enum step step = STEP_FIND; step < STEP_DONE; step++) {
+		struct item *item = first_at(run, step);
+		if (item) return item;
+	}
+	return NULL;
+}
+
 /* ── the end of a run ────────────────────────────────────────────────────── */
 
 static void tell(struct crm *self, struct run *run)
@@ -330,6 +351,7 @@ static int send_call(struct crm *self)
 	    .headers = headers,
 	    .header_count = count,
 	    .max_body = ANSWER_MAX,
+	    .flags = CDPD_HTTP_ONCE,
 	};
 	int rc = self->host->http(self->instance, &request, on_answer, self);
 	free(text);
@@ -458,11 +480,8 @@ static void on_answer(void *ctx, const struct cdpd_http_response *response)
 static bool prepare(struct crm *self)
 {
 	struct run *run = self->runs;
-	struct item *item = first_open(run);
-	while (!item && run->to < run->count) {
-		open_window(self, run);
-		item = first_open(run);
-	}
+	while (!first_open(run) && run->to < run->count) open_window(self, run);
+	struct item *item = choose(self, run);
 	if (!item) {
 		finish(self, 0, NULL);
 		return false;

@@ -85,7 +85,9 @@ static enum answer default_kind(int status)
 enum answer answer_kind(const struct answer_rules *rules, const struct cdpd_http_response *response)
 {
 	int status = response->status;
-	if (response->error == CDPD_ERR_DENIED || response->error == CDPD_ERR_TOO_LARGE) return ANSWER_WRONG;
+	if (response->error == CDPD_ERR_DENIED || response->error == CDPD_ERR_TOO_LARGE ||
+	    response->error == CDPD_ERR_INVALID)
+		return ANSWER_WRONG;
 	if (response->error == CDPD_ERR_TIMEOUT) return ANSWER_LATER;
 	if (response->error != CDPD_OK) return ANSWER_DOWN;
 	if (status < 200 || status > ANSWER_STATUS_MAX) return ANSWER_WRONG;

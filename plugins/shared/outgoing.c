@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "writer.h"
@@ -128,6 +129,13 @@ void outgoing_send(struct outgoing *o, struct outgoing_call *call)
 		ask_token(call);
 	else
 		send_with(call, o->fixed);
+}
+
+bool outgoing_has(const struct outgoing *o, const char *name)
+{
+	for (size_t i = 0; i < o->header_count; i++)
+		if (strcasecmp(o->names[i], name) == 0) return true;
+	return false;
 }
 
 /* ── the configuration ───────────────────────────────────────────────────── */

@@ -42,12 +42,12 @@ class Kit:
 
 def make_kit(name):
     if name == "hubspot":
-        fake = HubSpot()
+        fake = HubSpot(requests=1000)
         return Kit(name, fake, f"url: '{fake.url}', token: 'env:CRM'", crm_hubspot.TOKEN, "{firstname: $profile.traits.name}")
     if name == "bitrix24":
-        fake = Bitrix24()
+        fake = Bitrix24(per_second=1000)
         return Kit(name, fake, "webhook: 'env:CRM'", fake.webhook, "{NAME: $profile.traits.name}")
-    fake = AmoCrm()
+    fake = AmoCrm(per_second=1000)
     return Kit(name, fake, f"url: '{fake.url}', token: 'env:CRM'", crm_amocrm.TOKEN, "{name: $profile.traits.name}")
 
 
@@ -233,7 +233,7 @@ def test_one_who_is_wrong_does_not_hold_up_the_others(stopped, kit):
         identify(stopped, f"u{n}", email="no address" if n == 7 else f"u{n}@example.com", name=f"N{n}")
     caught_up(stopped)
     assert sorted(kit.people()) == sorted(f"u{n}@example.com" for n in range(20) if n != 7)
-    reasons = letters(stopped)
+    reasons = until(lambda: letters(stopped), stopped)
     word = {"hubspot": "HubSpot: Property values were not valid", "bitrix24": "Bitrix24: Поле «Рабочий e-mail»", "amocrm": "amoCRM: custom_fields_values.0.values.0.value: This value"}
     assert len(reasons) == 1 and reasons[0].startswith(word[kit.name]), reasons
 
@@ -242,6 +242,7 @@ def test_what_is_no_contact_is_a_dead_letter(stopped, kit):
     send_to(stopped, kit, key="key: {email: $profile.traits.email}\n      colour: green").start()
     identify(stopped, "u1", email="ada@example.com", name="Ada")
     caught_up(stopped)
+    until(lambda: letters(stopped), stopped)
     assert letters(stopped) == ["unknown member 'colour' (there are contact, key, lead, lead_key)"]
     assert not kit.fake.contacts
 

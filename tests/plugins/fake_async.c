@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <cmocka.h>
 
 struct fake_request fake_requests[FAKE_MAX];
 size_t fake_request_count;
+int fake_http_error;
 
 enum state { EMPTY, FETCHING, VALUE, NOTHING };
 
@@ -57,11 +59,41 @@ static int ticket_done(struct cdpd_ticket *ticket, int error, const char *reason
 static int http(struct cdpd_instance *fake, const struct cdpd_http_request *request, cdpd_http_fn done, void *ctx)
 {
 	(void)fake;
+	if (fake_http_error != CDPD_OK) return fake_http_error;
 	assert_true(fake_request_count < FAKE_MAX);
-	struct fake_request *kept_request = &fake_requests[fake_request_count++];
-	*kept_request = (struct fake_request){.done = done, .ctx = ctx};
-	copy(kept_request->url, sizeof kept_request->url, request->url);
+	struct fake_request *it = &fake_requests[fake_request_count++];
+	memset(it, 0, sizeof *it);
+	it->done = done;
+	it->ctx = ctx;
+	it->timeout_ms = request->timeout_ms;
+	copy(it->url, sizeof it->url, request->url);
+	copy(it->method, sizeof it->method, request->method);
+	copy(it->body, sizeof it->body, request->body);
+	it->body_len = request->body.len;
+	for (size_t i = 0, at = 0; i < request->header_count; i++) {
+		struct cdpd_str name = request->headers[i].name, value = request->headers[i].value;
+		int len = snprintf(it->headers + at, sizeof it->headers - at, "%.*s: %.*s\n", (int)name.len, name.ptr,
+				   (int)value.len, value.ptr);
+		assert_true(len > 0 && at + (size_t)len < sizeof it->headers);
+		at += (size_t)len;
+	}
 	return CDPD_OK;
+}
+
+const char *fake_header(size_t index, const char *name)
+{
+	static char value[4096];
+	size_t len = strlen(name);
+	assert_true(index < fake_request_count);
+	for (const char *at = fake_requests[index].headers; *at; at = strchr(at, '\n') + 1) {
+		if (strncasecmp(at, name, len) != 0 || at[len] != ':') continue;
+		size_t value_len = strcspn(at + len + 2, "\n");
+		assert_true(value_len < sizeof value);
+		memcpy(value, at + len + 2, value_len);
+		value[value_len] = 0;
+		return value;
+	}
+	return NULL;
 }
 
 static struct cdpd_cache_slot *find_slot(struct cdpd_str key)
@@ -153,6 +185,7 @@ void fake_async_begin(void)
 	table.kv_put = kv_put;
 	fake_host = &table;
 	fake_request_count = 0;
+	fake_http_error = CDPD_OK;
 	memset(slots, 0, sizeof slots);
 	memset(kept, 0, sizeof kept);
 }

@@ -89,6 +89,7 @@ static int64_t fake_conf_int(const struct cdpd_conf *conf, const char *name)
 {
 	char *end;
 	int64_t value = strtoll(option_text(conf, name), &end, 10);
+	if (strcmp(end, "KB") == 0) return value * 1000;
 	if (strcmp(end, "MB") == 0) return value * 1000000;
 	if (strcmp(end, "MiB") == 0) return value << 20;
 	if (strcmp(end, "ms") == 0) return value * 1000;
@@ -222,15 +223,17 @@ static int fake_batch_record(const struct cdpd_batch *batch, size_t index, struc
 static int fake_receipt_set(struct cdpd_receipt *receipt, size_t index, enum cdpd_verdict verdict,
 			    int64_t retry_after_ms, const char *reason)
 {
-	(void)retry_after_ms;
+	assert_true(index == CDPD_ALL || index < FAKE_RECORDS_MAX);
 	struct fake_verdict *at = index == CDPD_ALL ? &receipt->all : &receipt->named[index];
-	*at = (struct fake_verdict){.verdict = verdict, .is_set = true};
+	*at = (struct fake_verdict){.verdict = verdict, .is_set = true, .retry_after_ms = retry_after_ms};
 	snprintf(at->reason, sizeof at->reason, "%s", reason ? reason : "");
 	return CDPD_OK;
 }
 
 static int fake_receipt_done(struct cdpd_receipt *receipt, enum cdpd_verdict rest)
 {
+	receipt->done_count++;
+	if (receipt->all.is_set && receipt->all.verdict == rest) return CDPD_OK; /* what was said of it holds */
 	return fake_receipt_set(receipt, CDPD_ALL, rest, 0, NULL);
 }
 

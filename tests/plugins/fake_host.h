@@ -4,7 +4,8 @@
 
 #include "cdpd_plugin.h"
 
-#define FAKE_MAX 64
+#define FAKE_MAX         64
+#define FAKE_RECORDS_MAX 512
 
 struct fake_field {
 	const char *path;
@@ -32,6 +33,7 @@ struct cdpd_conf {
 struct fake_verdict {
 	enum cdpd_verdict verdict;
 	bool is_set;
+	int64_t retry_after_ms;
 	char reason[201];
 };
 struct cdpd_batch {
@@ -39,7 +41,8 @@ struct cdpd_batch {
 	size_t count;
 };
 struct cdpd_receipt {
-	struct fake_verdict named[FAKE_MAX], all;
+	struct fake_verdict named[FAKE_RECORDS_MAX], all;
+	unsigned done_count;
 };
 
 struct fake_pair {
