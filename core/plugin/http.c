@@ -44,6 +44,7 @@ struct http_client {
 	struct request *waiting, **waiting_end; /* by the rate */
 	struct request *running;
 	size_t count, running_count;
+	uint64_t ended; /* requests so far */
 	int64_t tokens_at_us; /* when the next request may start */
 	bool is_ending;
 	int watched_fd; /* -1: none */
@@ -125,6 +126,7 @@ static void finish(struct request *request, int error)
 		client->counts.failures++;
 		response.why = tell_why(request, error);
 	}
+	client->ended++;
 	if (client->limits.enter) client->limits.enter(client->limits.ctx);
 	request->done(request->ctx, &response);
 	if (client->limits.leave) client->limits.leave(client->limits.ctx);
@@ -510,12 +512,14 @@ static int64_t next_turn(const struct http_client *client, int64_t until_us)
 void http_wait(struct http_client *client, int64_t until_us)
 {
 	int running;
+	uint64_t ended = client->ended;
 	start_waiting(client);
 	if (client->running) {
 		(void)curl_multi_perform(client->multi, &running);
 		take_answers(client);
 		start_waiting(client);
 	}
+	if (client->ended != ended) return; /* who was told may have set a timer that is due before `until_us` */
 	int64_t left_us = next_turn(client, until_us) - clock_mono_us();
 	int64_t left_ms = left_us <= 0 ? 0 : left_us / US_PER_MS + 1;
 	struct curl_waitfd watched = {.fd = client->watched_fd, .events = client->watched_events};

@@ -20,6 +20,7 @@ class Answer(Exception):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def answer(self, answer):
         body = b"" if answer.body is None else json.dumps(answer.body).encode()
