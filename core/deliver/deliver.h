@@ -3,6 +3,7 @@
  * expired, visibly. It reads records only through their outcome, never ahead of the fold. */
 #pragma once
 
+#include "deliver/cursor.h"
 #include "journal/journal.h"
 #include "profile/people.h"
 
@@ -24,7 +25,7 @@ MUST_USE int deliver_reload(struct deliver *deliver,
 /* What operators tell a destination: durable when they return OK; carried out soon after by its thread. ERR_NOT_FOUND: no such destination. May wait
  * for a reload. */
 MUST_USE int deliver_pause(struct deliver *deliver, struct str name, bool is_paused);
-/* Hands over again from `seq` on. ERR_INVALID: it is not that far yet. *from: where that is in what is retained. */
+/* Hands over again from `seq` on. ERR_INVALID: it is not that far yet; ERR_REFUSED: it takes no events. *from: where that is in what is retained. */
 MUST_USE int deliver_replay(struct deliver *deliver, struct str name, uint64_t seq, uint64_t *from);
 /* The first record that is not older than `t`. */
 MUST_USE int deliver_seq_at(struct deliver *deliver, int64_t t, uint64_t *seq);
@@ -35,8 +36,10 @@ struct letter_row;
 MUST_USE int deliver_letters(struct deliver *deliver, struct str name, const struct letter_place *after, size_t limit,
 			     struct arena *arena, struct letter_row **out, size_t *count);
 /* Of one position, or of all when it is 0. *count: how many it met. ERR_NOT_FOUND: no such destination. */
-MUST_USE int deliver_redrive(struct deliver *deliver, struct str name, uint64_t seq, uint64_t *count);
-MUST_USE int deliver_discard(struct deliver *deliver, struct str name, uint64_t seq, uint64_t *count);
+MUST_USE int deliver_redrive(struct deliver *deliver, struct str name, enum stream_id stream, uint64_t seq,
+			     uint64_t *count);
+MUST_USE int deliver_discard(struct deliver *deliver, struct str name, enum stream_id stream, uint64_t seq,
+			     uint64_t *count);
 MUST_USE int deliver_letters_of(struct deliver *deliver, const struct fragment_id *fragments, size_t fragment_count,
 				uint64_t *count);
 /* For the sweep of an erasure: letters of erased persons go, on disk too. ERR_CLOSED: *stop became true. */
@@ -48,9 +51,11 @@ struct subscriptions *deliver_subscriptions(const struct deliver *deliver);
 
 struct destination_status {
 	struct str name, plugin;
-	uint64_t cursor; /* next seq to hand over */
-	uint64_t lag;    /* records behind the fold */
-	int64_t lag_us;  /* age of the oldest of them */
+	uint32_t records; /* enum conf_record */
+	double snapshot;  /* how much of it is done; below 0: none is running */
+	uint64_t cursor;  /* next seq of the journal to hand over; 0: it takes no events */
+	uint64_t lag;     /* records behind the fold */
+	int64_t lag_us;   /* age of the oldest of them */
 	bool is_paused;
 	uint64_t delivered, dropped, retries, expired_records;
 	uint64_t denied; /* kept back because the person does not consent */

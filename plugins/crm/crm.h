@@ -23,6 +23,7 @@ enum kind {
 	KIND_PUT,   /* a contact, a lead, or both, as the mapping made them */
 	KIND_MERGE, /* `profile` was joined into `other` */
 	KIND_ERASE, /* everything known by `profiles` */
+	KIND_MARK,  /* `contact` for everybody known by `profiles`: consent was withdrawn */
 	KIND_FORGET /* `profile` is no more and nobody is in its place */
 };
 
@@ -38,8 +39,7 @@ struct item {
 	char lead_key[LEAD_KEY_MAX + 1];
 	json_t *contact, *lead; /* objects, NULL: none */
 	json_t *old;		/* the contact as the CRM has it, when it was read */
-	json_t *profiles;	/* KIND_ERASE: those that are left */
-	bool is_update_only;	/* no contact, nothing to do */
+	json_t *profiles;	/* KIND_ERASE, KIND_MARK: those that are left */
 	bool was_found, is_lead_doubtful;
 	size_t group_max; /* of how many items a request may be that it is part of */
 	unsigned tries, find_at, page;
@@ -98,7 +98,7 @@ struct provider {
 	const char *(*check)(const struct crm *self); /* NULL, or what is wrong with the options */
 	/* Where a contact's way begins: its id is known or not. */
 	enum step (*first)(const struct crm *self, const struct item *item);
-	/* NULL, or why it can never be written (static). Of KIND_PUT. */
+	/* NULL, or why it can never be written (static). Of KIND_PUT. May be NULL. */
 	const char *(*refuse)(const struct crm *self, const struct item *item);
 	/* The next request for the window, for items[0] and whoever may share it. false: it cannot be made (out of memory). */
 	bool (*make)(struct crm *self, struct run *run, struct item *first, struct call *call);
@@ -193,6 +193,9 @@ const char *text_member(const json_t *object, const char *name); /* "" when it i
 
 void idmap_get(struct crm *self, const char *profile, char id[ID_MAX + 1]); /* "": none */
 void idmap_put(struct crm *self, const char *profile, const char *id);      /* "": forget */
+/* The contact that a profile had before it got the one that has its e-mail: a merge makes them one. "": none. */
+void idmap_get_former(struct crm *self, const char *profile, char id[ID_MAX + 1]);
+void idmap_put_former(struct crm *self, const char *profile, const char *id);
 /* "?" : one was to be made, the answer never came. */
 void idmap_get_lead(struct crm *self, const char *profile, const char *lead_key, char id[ID_MAX + 1]);
 void idmap_put_lead(struct crm *self, const char *profile, const char *lead_key, const char *id);

@@ -199,6 +199,7 @@ static void take_conflict(struct crm *self, struct item *item, const char *messa
 	char id[ID_MAX + 1], reason[REASON_MAX + 1];
 	if (existing_id(message, id) && strcmp(id, item->id) != 0 && ++item->tries <= TRIES_MAX) {
 		self->host->count(self->instance, self->counter[CONFLICTS], 1);
+		if (item->id[0]) idmap_put_former(self, item->profile, item->id);
 		crm_found(self, item, id);
 		return;
 	}

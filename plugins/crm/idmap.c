@@ -31,40 +31,54 @@ static void put(struct crm *self, const char *key, const char *id)
 			"the map from profiles to contacts takes no more (%d): contacts are searched for again each time", rc);
 }
 
-void idmap_get(struct crm *self, const char *profile, char id[ID_MAX + 1])
+/* c/PROFILE: its contact. f/PROFILE: its former one. l/PROFILE/KEY: its lead. false: nothing is kept for nobody. */
+static bool name_key(char key[KEY_MAX + 1], char kind, const char *profile, const char *rest)
+{
+	snprintf(key, KEY_MAX + 1, "%c/%s%s%s", kind, profile, kind == 'l' ? "/" : "", rest);
+	return profile[0] != '\0';
+}
+
+static void look_up(struct crm *self, char kind, const char *profile, const char *rest, char id[ID_MAX + 1])
 {
 	char key[KEY_MAX + 1];
 	id[0] = '\0';
-	if (!profile[0]) return;
-	snprintf(key, sizeof key, "c/%s", profile);
-	get(self, key, id);
+	if (name_key(key, kind, profile, rest)) get(self, key, id);
+}
+
+static void change(struct crm *self, char kind, const char *profile, const char *rest, const char *id)
+{
+	char key[KEY_MAX + 1], before[ID_MAX + 1];
+	if (!name_key(key, kind, profile, rest)) return;
+	get(self, key, before);
+	if (strcmp(before, id) != 0) put(self, key, id); /* a write is an fsync */
+}
+
+void idmap_get(struct crm *self, const char *profile, char id[ID_MAX + 1])
+{
+	look_up(self, 'c', profile, "", id);
 }
 
 void idmap_put(struct crm *self, const char *profile, const char *id)
 {
-	char key[KEY_MAX + 1], before[ID_MAX + 1];
-	if (!profile[0]) return;
-	idmap_get(self, profile, before);
-	if (strcmp(before, id) == 0) return; /* a write is an fsync */
-	snprintf(key, sizeof key, "c/%s", profile);
-	put(self, key, id);
+	change(self, 'c', profile, "", id);
+}
+
+void idmap_get_former(struct crm *self, const char *profile, char id[ID_MAX + 1])
+{
+	look_up(self, 'f', profile, "", id);
+}
+
+void idmap_put_former(struct crm *self, const char *profile, const char *id)
+{
+	change(self, 'f', profile, "", id);
 }
 
 void idmap_get_lead(struct crm *self, const char *profile, const char *lead_key, char id[ID_MAX + 1])
 {
-	char key[KEY_MAX + 1];
-	id[0] = '\0';
-	if (!profile[0]) return;
-	snprintf(key, sizeof key, "l/%s/%s", profile, lead_key);
-	get(self, key, id);
+	look_up(self, 'l', profile, lead_key, id);
 }
 
 void idmap_put_lead(struct crm *self, const char *profile, const char *lead_key, const char *id)
 {
-	char key[KEY_MAX + 1], before[ID_MAX + 1];
-	if (!profile[0]) return;
-	idmap_get_lead(self, profile, lead_key, before);
-	if (strcmp(before, id) == 0) return;
-	snprintf(key, sizeof key, "l/%s/%s", profile, lead_key);
-	put(self, key, id);
+	change(self, 'l', profile, lead_key, id);
 }

@@ -130,6 +130,7 @@ static void read_put(struct crm *self, struct item *item, json_t *root)
 	if (why) drop(item, why);
 }
 
+/* The ids under which somebody may be known. */
 static void read_erased(struct item *item, const json_t *ids)
 {
 	item->kind = KIND_ERASE;
@@ -156,16 +157,14 @@ static void read_gone(struct item *item, const json_t *root, const char *gone)
 	}
 }
 
-static void read_withdrawn(struct crm *self, struct item *item, const json_t *root)
+static void read_withdrawn(struct crm *self, struct item *item, const json_t *ids)
 {
-	const char *id = text_member(root, "profileId");
 	if (!self->withdrawn_field) {
 		item_ack(item);
 		return;
 	}
-	if (id[0]) take_profile(item->profile, (struct cdpd_str){id, strlen(id)});
-	item->kind = KIND_PUT;
-	item->is_update_only = true;
+	read_erased(item, ids);
+	item->kind = KIND_MARK;
 	item->contact = self->provider->field(self->withdrawn_field, self->withdrawn_value);
 	if (!item->contact) item_settle(item, CDPD_RETRY, 0, "out of memory");
 }
@@ -176,7 +175,7 @@ static void read_object(struct crm *self, struct item *item, json_t *root)
 	if (strcmp(type, "erased") == 0)
 		read_erased(item, json_object_get(root, "profileIds"));
 	else if (strcmp(type, "withdrawn") == 0)
-		read_withdrawn(self, item, root);
+		read_withdrawn(self, item, json_object_get(root, "profileIds"));
 	else if (strcmp(type, "profile") == 0 && gone[0])
 		read_gone(item, root, gone);
 	else
@@ -210,7 +209,7 @@ bool item_has_same_key(const struct item *a, const struct item *b)
 
 bool item_fold(struct item *item, struct item *later)
 {
-	if (!item->contact || !later->contact || item->lead || later->lead || item->is_update_only != later->is_update_only) return false;
+	if (!item->contact || !later->contact || item->lead || later->lead) return false;
 	if (json_object_update(item->contact, later->contact)) return false;
 	if (later->email[0]) memcpy(item->email, later->email, sizeof item->email);
 	if (later->phone[0]) memcpy(item->phone, later->phone, sizeof item->phone);

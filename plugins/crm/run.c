@@ -32,9 +32,33 @@ static void set_id(char to[ID_MAX + 1], const char *id)
 	to[len] = '\0';
 }
 
+/* The next of the profiles that has a contact, as item->profile and item->id. */
+static bool next_known(struct crm *self, struct item *item)
+{
+	for (; json_array_size(item->profiles); json_array_remove(item->profiles, 0)) {
+		const char *profile = json_string_value(json_array_get(item->profiles, 0));
+		if (strlen(profile) > PROFILE_MAX) continue;
+		memcpy(item->profile, profile, strlen(profile) + 1);
+		idmap_get(self, item->profile, item->id);
+		if (item->id[0]) return true;
+	}
+	item_ack(item);
+	return false;
+}
+
+static void begin_mark(struct crm *self, struct item *item)
+{
+	if (next_known(self, item)) item->step = self->provider->first(self, item);
+}
+
 /* The contact is done: on to the lead, if there is one. */
 static void go_on(struct crm *self, struct item *item)
 {
+	if (item->kind == KIND_MARK) {
+		json_array_remove(item->profiles, 0);
+		begin_mark(self, item);
+		return;
+	}
 	if (!item->lead) {
 		item_ack(item);
 		return;
@@ -54,7 +78,6 @@ static void begin_put(struct crm *self, struct item *item)
 		item->step = self->provider->first(self, item);
 	else
 		go_on(self, item);
-	if (item->is_update_only && !item->id[0]) item_ack(item);
 }
 
 void crm_found(struct crm *self, struct item *item, const char *id)
@@ -86,6 +109,8 @@ void crm_gone(struct crm *self, struct item *item)
 	item->was_found = false;
 	if (++item->tries > TRIES_MAX)
 		item_settle(item, CDPD_RETRY, 0, "%s: contacts vanish while they are written", self->provider->title);
+	else if (item->kind == KIND_MARK)
+		go_on(self, item); /* nobody is made for that */
 	else
 		begin_put(self, item);
 }
@@ -117,6 +142,7 @@ void crm_merged(struct crm *self, struct item *item, const char *id)
 {
 	idmap_put(self, item->other, id);
 	idmap_put(self, item->profile, "");
+	idmap_put_former(self, item->other, "");
 	count(self, MERGED);
 	item_ack(item);
 }
@@ -129,29 +155,22 @@ void crm_not_merged(struct crm *self, struct item *item, const char *why)
 	item_settle(item, CDPD_DROP, 0, "%s: %.*s", self->provider->title, REASON_MAX - 20, text);
 }
 
-/* The next contact that one of the erased profiles has. */
 static void begin_erase(struct crm *self, struct item *item)
 {
-	while (json_array_size(item->profiles)) {
-		const char *profile = json_string_value(json_array_get(item->profiles, 0));
-		set_id(item->profile, "");
-		if (strlen(profile) <= PROFILE_MAX) memcpy(item->profile, profile, strlen(profile) + 1);
-		idmap_get(self, item->profile, item->id);
-		if (item->id[0] && self->keeps_erased) idmap_put(self, item->profile, "");
-		if (item->id[0] && !self->keeps_erased) {
+	while (next_known(self, item)) {
+		idmap_put_former(self, item->profile, "");
+		if (!self->keeps_erased) {
 			item->step = STEP_ERASE;
 			return;
 		}
-		json_array_remove(item->profiles, 0);
+		idmap_put(self, item->profile, "");
 	}
-	item_ack(item);
 }
 
 void crm_erased(struct crm *self, struct item *item)
 {
 	idmap_put(self, item->profile, "");
 	count(self, ERASED);
-	json_array_remove(item->profiles, 0);
 	begin_erase(self, item);
 }
 
@@ -159,8 +178,9 @@ static void begin_merge(struct crm *self, struct item *item)
 {
 	idmap_get(self, item->other, item->id);
 	idmap_get(self, item->profile, item->other_id);
+	if (item->id[0] && strcmp(item->id, item->other_id) == 0) idmap_get_former(self, item->other, item->other_id);
 	item->step = STEP_MERGE;
-	if (item->id[0] && item->other_id[0] && strcmp(item->id, item->other_id) != 0) return;
+	if (item->id[0] && item->other_id[0]) return;
 	if (item->other_id[0]) idmap_put(self, item->other, item->other_id);
 	idmap_put(self, item->profile, "");
 	item_ack(item);
@@ -175,6 +195,7 @@ static void begin(struct crm *self, struct item *item)
 		break;
 	case KIND_MERGE: begin_merge(self, item); break;
 	case KIND_ERASE: begin_erase(self, item); break;
+	case KIND_MARK: begin_mark(self, item); break;
 	case KIND_FORGET:
 		idmap_put(self, item->profile, "");
 		item_ack(item);
