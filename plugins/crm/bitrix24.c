@@ -296,7 +296,10 @@ static bool make_lead(struct crm *self, struct call *call)
 			json_object_set_new(fields, "ORIGINATOR_ID", json_string(self->origin));
 			json_object_set_new(fields, "ORIGIN_ID", json_string(origin));
 		}
-		if (item->lead_id[0]) add_param(&query, "id", item->lead_id);
+		if (item->lead_id[0])
+			add_param(&query, "id", item->lead_id);
+		else
+			crm_lead_begins(self, item);
 		add_value(&query, "fields", fields, 0);
 		is_made &= fields && add_command(call, name, &query);
 		json_decref(fields);
@@ -373,6 +376,7 @@ static const char *text_of_error(const json_t *error)
 
 static bool is_not_found(const json_t *error)
 {
+	if (has_code(error, "ERROR_METHOD_NOT_FOUND")) return false;
 	return has_code(error, "NOT_FOUND") || has_code(error, "ERROR_NOT_FOUND") || strcasestr(text_of_error(error), "not found");
 }
 

@@ -40,7 +40,7 @@ struct item {
 	json_t *contact, *lead; /* objects, NULL: none */
 	json_t *old;		/* the contact as the CRM has it, when it was read */
 	json_t *profiles;	/* KIND_ERASE, KIND_MARK: those that are left */
-	bool was_found, is_lead_doubtful;
+	bool is_lead_doubtful;
 	size_t group_max; /* of how many items a request may be that it is part of */
 	unsigned tries, find_at, page;
 	struct item *leader; /* it goes with that one, and shares its fate */

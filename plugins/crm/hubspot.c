@@ -75,7 +75,7 @@ static json_t *properties_of(const struct crm *self, const struct item *item)
 	}
 	if (item->email[0] && !json_object_get(properties, "email")) json_object_set_new(properties, "email", json_string(item->email));
 	if (item->phone[0] && !json_object_get(properties, "phone")) json_object_set_new(properties, "phone", json_string(item->phone));
-	if (self->unique_property && item->profile[0]) json_object_set_new(properties, self->unique_property, json_string(item->profile));
+	if (self->unique_property && item->profile[0] && item->kind == KIND_PUT) json_object_set_new(properties, self->unique_property, json_string(item->profile));
 	return properties;
 }
 

@@ -83,7 +83,6 @@ static void begin_put(struct crm *self, struct item *item)
 void crm_found(struct crm *self, struct item *item, const char *id)
 {
 	set_id(item->id, id);
-	item->was_found = true;
 	idmap_put(self, item->profile, item->id);
 	begin_put(self, item);
 }
@@ -106,7 +105,6 @@ void crm_gone(struct crm *self, struct item *item)
 {
 	idmap_put(self, item->profile, "");
 	item->id[0] = '\0';
-	item->was_found = false;
 	if (++item->tries > TRIES_MAX)
 		item_settle(item, CDPD_RETRY, 0, "%s: contacts vanish while they are written", self->provider->title);
 	else if (item->kind == KIND_MARK)
@@ -164,12 +162,15 @@ static void begin_erase(struct crm *self, struct item *item)
 			return;
 		}
 		idmap_put(self, item->profile, "");
+		json_array_remove(item->profiles, 0);
 	}
 }
 
 void crm_erased(struct crm *self, struct item *item)
 {
 	idmap_put(self, item->profile, "");
+	idmap_put_lead(self, item->profile, "", "");
+	json_array_remove(item->profiles, 0);
 	count(self, ERASED);
 	begin_erase(self, item);
 }
