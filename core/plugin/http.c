@@ -44,7 +44,7 @@ struct http_client {
 	struct request *waiting, **waiting_end; /* by the rate */
 	struct request *running;
 	size_t count, running_count;
-	uint64_t ended; /* requests so far */
+	uint64_t ended;       /* requests so far */
 	int64_t tokens_at_us; /* when the next request may start */
 	bool is_ending;
 	int watched_fd; /* -1: none */

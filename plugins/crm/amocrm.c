@@ -8,8 +8,8 @@
 #include "crm.h"
 
 #define CONTACTS      "/api/v4/contacts"
-#define LEADS	      "/api/v4/leads"
-#define PAGE	      50
+#define LEADS         "/api/v4/leads"
+#define PAGE          50
 #define FIND_PAGES    5
 #define BLOCKED_MS    (60 * 60 * 1000)
 #define SIGNED_OUT_MS (5 * 60 * 1000)
@@ -32,7 +32,8 @@ static bool is_same_value(const char *code, const json_t *a, const json_t *b)
 {
 	char x[32], y[32];
 	const char *left = text_of(json_object_get(a, "value"), x), *right = text_of(json_object_get(b, "value"), y);
-	return strcmp(code, "PHONE") == 0 ? strcmp(left, right) == 0 || text_is_same_phone(left, right) : text_is_same_email(left, right);
+	return strcmp(code, "PHONE") == 0 ? strcmp(left, right) == 0 || text_is_same_phone(left, right)
+					  : text_is_same_email(left, right);
 }
 
 static bool has_value(const char *code, const json_t *values, const json_t *value)
@@ -48,7 +49,8 @@ static json_t *join(const char *code, const json_t *old, const json_t *wanted)
 	json_t *all = json_array();
 	for (size_t i = 0; i < json_array_size(old); i++) {
 		const json_t *value = json_array_get(old, i);
-		json_t *kept = json_pack("{s:O?, s:O?}", "value", json_object_get(value, "value"), "enum_code", json_object_get(value, "enum_code"));
+		json_t *kept = json_pack("{s:O?, s:O?}", "value", json_object_get(value, "value"), "enum_code",
+					 json_object_get(value, "enum_code"));
 		json_array_append_new(all, kept);
 	}
 	for (size_t i = 0; i < json_array_size(wanted); i++)
@@ -116,7 +118,8 @@ static json_t *contact_of(const struct crm *self, const struct item *item)
 
 static bool has_lists(const struct item *item)
 {
-	return item->email[0] || item->phone[0] || values_of(item->contact, "EMAIL") || values_of(item->contact, "PHONE");
+	return item->email[0] || item->phone[0] || values_of(item->contact, "EMAIL") ||
+	       values_of(item->contact, "PHONE");
 }
 
 static enum step first(const struct crm *self, const struct item *item)
@@ -180,8 +183,9 @@ static json_t *lead_of(const struct item *item)
 	if (item->lead_id[0])
 		json_object_set_new(lead, "id", json_integer(strtoll(item->lead_id, NULL, 10)));
 	else if (item->id[0])
-		json_object_set_new(lead, "_embedded",
-				    json_pack("{s:[{s:I}]}", "contacts", "id", (json_int_t)strtoll(item->id, NULL, 10)));
+		json_object_set_new(
+		    lead, "_embedded",
+		    json_pack("{s:[{s:I}]}", "contacts", "id", (json_int_t)strtoll(item->id, NULL, 10)));
 	return lead;
 }
 
@@ -215,7 +219,8 @@ static bool make_lead_find(const struct item *item, struct call *call)
 	char query[3 * EMAIL_MAX + 4];
 	if (!text_encode(query, sizeof query, text_member(item->lead, "name"))) return false;
 	call->method = "GET";
-	snprintf(call->path, sizeof call->path, LEADS "?query=%s&with=contacts&limit=%d&page=%u", query, PAGE, item->page + 1);
+	snprintf(call->path, sizeof call->path, LEADS "?query=%s&with=contacts&limit=%d&page=%u", query, PAGE,
+		 item->page + 1);
 	return true;
 }
 
@@ -229,7 +234,8 @@ static const json_t *find_contact(const json_t *body, const char *id)
 	char number[32];
 	const json_t *list = json_object_get(json_object_get(body, "_embedded"), "contacts");
 	for (size_t i = 0; i < json_array_size(list); i++)
-		if (strcmp(text_of(json_object_get(json_array_get(list, i), "id"), number), id) == 0) return json_array_get(list, i);
+		if (strcmp(text_of(json_object_get(json_array_get(list, i), "id"), number), id) == 0)
+			return json_array_get(list, i);
 	return NULL;
 }
 
@@ -246,13 +252,16 @@ static bool make_merge(struct crm *self, struct item *item, struct call *call)
 	json_t *fields = json_array();
 	for (size_t i = 0; i < 2; i++) {
 		const json_t *more = values_of(goes, codes[i]), *have = values_of(stays, codes[i]);
-		if (more && !holds_all(codes[i], have, more)) json_array_append_new(fields, field_of(codes[i], join(codes[i], have, more)));
+		if (more && !holds_all(codes[i], have, more))
+			json_array_append_new(fields, field_of(codes[i], join(codes[i], have, more)));
 	}
 	call->method = "PATCH";
 	snprintf(call->path, sizeof call->path, CONTACTS);
-	call->body = json_pack("[{s:o, s:o, s:s}, {s:o, s:[{s:s}], s:s}]", "id", id_of(item->id), "custom_fields_values", fields, "request_id", "0", "id",
-			       id_of(item->other_id), "tags_to_add", "name", self->merge_tag, "request_id", "1");
-	if (call->body && !json_array_size(fields)) json_object_del(json_array_get(call->body, 0), "custom_fields_values");
+	call->body = json_pack("[{s:o, s:o, s:s}, {s:o, s:[{s:s}], s:s}]", "id", id_of(item->id),
+			       "custom_fields_values", fields, "request_id", "0", "id", id_of(item->other_id),
+			       "tags_to_add", "name", self->merge_tag, "request_id", "1");
+	if (call->body && !json_array_size(fields))
+		json_object_del(json_array_get(call->body, 0), "custom_fields_values");
 	return call->body != NULL;
 }
 
@@ -267,12 +276,15 @@ static bool make_erase(struct item *item, struct call *call)
 	json_t *fields = json_array();
 	const json_t *old = json_object_get(find_contact(item->old, item->id), "custom_fields_values");
 	for (size_t i = 0; i < json_array_size(old); i++)
-		json_array_append_new(fields, json_pack("{s:O, s:n}", "field_id", json_object_get(json_array_get(old, i), "field_id"), "values"));
+		json_array_append_new(fields, json_pack("{s:O, s:n}", "field_id",
+							json_object_get(json_array_get(old, i), "field_id"), "values"));
 	call->method = "PATCH";
 	snprintf(call->path, sizeof call->path, CONTACTS);
-	call->body = json_pack("[{s:o, s:s, s:s, s:s, s:o, s:s}]", "id", id_of(item->id), "name", ERASED_NAME, "first_name", ERASED_NAME, "last_name", "",
-			       "custom_fields_values", fields, "request_id", "0");
-	if (call->body && !json_array_size(fields)) json_object_del(json_array_get(call->body, 0), "custom_fields_values");
+	call->body =
+	    json_pack("[{s:o, s:s, s:s, s:s, s:o, s:s}]", "id", id_of(item->id), "name", ERASED_NAME, "first_name",
+		      ERASED_NAME, "last_name", "", "custom_fields_values", fields, "request_id", "0");
+	if (call->body && !json_array_size(fields))
+		json_object_del(json_array_get(call->body, 0), "custom_fields_values");
 	return call->body != NULL;
 }
 
@@ -307,7 +319,8 @@ static int64_t later_ms(const struct answer *answer)
 	case 401:
 	case 404: return SIGNED_OUT_MS;
 	case 402:
-	case 403: return BLOCKED_MS; /* not paid, or the address is blocked for asking too much: asking on makes it longer */
+	case 403:
+		return BLOCKED_MS; /* not paid, or the address is blocked for asking too much: asking on makes it longer */
 	case 429: return LIMITED_MS;
 	default: return 0;
 	}
@@ -324,7 +337,9 @@ static enum judgement judge(struct crm *self, const struct answer *answer, struc
 	if (is_fine || status == 400 || status == 422) return JUDGE_TAKE;
 	const char *detail = text_member(answer->body, "detail"), *title = text_member(answer->body, "title");
 	const char *said = detail[0] ? detail : title;
-	const char *meaning = status >= 401 && status <= 403 ? meanings[status - 401] : status == 429 ? "too many requests" : "";
+	const char *meaning = status >= 401 && status <= 403 ? meanings[status - 401]
+			      : status == 429                ? "too many requests"
+							     : "";
 	snprintf(text, sizeof text, "%d %s%s%.80s", status, meaning, meaning[0] && said[0] ? ": " : "", said);
 	delay->after_ms = later_ms(answer);
 	say(self, delay->reason, text);
@@ -344,7 +359,8 @@ static void tell_errors(const struct crm *self, const json_t *errors, char reaso
 {
 	char text[REASON_MAX];
 	const json_t *error = json_array_get(errors, 0);
-	snprintf(text, sizeof text, "%.60s: %.80s (%.40s)", text_member(error, "path"), text_member(error, "detail"), text_member(error, "code"));
+	snprintf(text, sizeof text, "%.60s: %.80s (%.40s)", text_member(error, "path"), text_member(error, "detail"),
+		 text_member(error, "code"));
 	say(self, reason, text);
 }
 
@@ -353,7 +369,9 @@ static bool is_about_id(const json_t *errors)
 {
 	for (size_t i = 0; i < json_array_size(errors); i++) {
 		const json_t *error = json_array_get(errors, i);
-		if (strcmp(text_member(error, "path"), "id") == 0 || strcmp(text_member(error, "code"), "NotFound") == 0) return true;
+		if (strcmp(text_member(error, "path"), "id") == 0 ||
+		    strcmp(text_member(error, "code"), "NotFound") == 0)
+			return true;
 	}
 	return false;
 }
@@ -386,14 +404,17 @@ static void take_invalid(struct crm *self, struct call *call, const struct answe
 		take_invalid_one(self, call->items[place], call->step, json_object_get(one, "errors"));
 	}
 	if (named) return;
-	say(self, reason, text_member(answer->body, "detail")[0] ? text_member(answer->body, "detail") : text_member(answer->body, "title"));
+	say(self, reason,
+	    text_member(answer->body, "detail")[0] ? text_member(answer->body, "detail")
+						   : text_member(answer->body, "title"));
 	crm_split(call, reason);
 }
 
 static void take_written(struct crm *self, struct call *call, const struct answer *answer)
 {
 	bool is_lead = call->step == STEP_LEAD_WRITE, is_new = strcmp(call->method, "POST") == 0;
-	const json_t *list = json_object_get(json_object_get(answer->body, "_embedded"), is_lead ? "leads" : "contacts");
+	const json_t *list =
+	    json_object_get(json_object_get(answer->body, "_embedded"), is_lead ? "leads" : "contacts");
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		char number[32];
 		const json_t *one = json_array_get(list, i);
@@ -409,7 +430,9 @@ static void take_written(struct crm *self, struct call *call, const struct answe
 			crm_written(self, call->items[place], id, is_new);
 	}
 	for (size_t i = 0; i < call->count; i++)
-		if (!call->is_told[i]) item_settle(call->items[i], CDPD_RETRY, 0, "amoCRM: an answer that says nothing of the contact");
+		if (!call->is_told[i])
+			item_settle(call->items[i], CDPD_RETRY, 0,
+				    "amoCRM: an answer that says nothing of the contact");
 }
 
 static bool has_next(const json_t *body)
@@ -421,7 +444,8 @@ static bool matches(const struct item *item, const json_t *contact)
 {
 	bool by_email = item->find_at == 0;
 	json_t *wanted = json_pack("{s:s}", "value", by_email ? item->email : item->phone);
-	bool has = wanted && has_value(by_email ? "EMAIL" : "PHONE", values_of(contact, by_email ? "EMAIL" : "PHONE"), wanted);
+	bool has =
+	    wanted && has_value(by_email ? "EMAIL" : "PHONE", values_of(contact, by_email ? "EMAIL" : "PHONE"), wanted);
 	json_decref(wanted);
 	return has;
 }
@@ -468,7 +492,8 @@ static bool is_lead_of(const struct item *item, const json_t *lead)
 	const json_t *contacts = json_object_get(json_object_get(lead, "_embedded"), "contacts");
 	if (strcmp(text_member(lead, "name"), text_member(item->lead, "name")) != 0) return false;
 	for (size_t i = 0; i < json_array_size(contacts); i++)
-		if (strcmp(text_of(json_object_get(json_array_get(contacts, i), "id"), number), item->id) == 0) return true;
+		if (strcmp(text_of(json_object_get(json_array_get(contacts, i), "id"), number), item->id) == 0)
+			return true;
 	return false;
 }
 
@@ -478,7 +503,8 @@ static void take_lead_find(struct item *item, const struct answer *answer)
 	for (size_t i = 0; i < json_array_size(list) && !item->lead_id[0]; i++) {
 		char number[32];
 		if (is_lead_of(item, json_array_get(list, i)))
-			snprintf(item->lead_id, sizeof item->lead_id, "%s", text_of(json_object_get(json_array_get(list, i), "id"), number));
+			snprintf(item->lead_id, sizeof item->lead_id, "%s",
+				 text_of(json_object_get(json_array_get(list, i), "id"), number));
 	}
 	if (!item->lead_id[0] && has_next(answer->body) && ++item->page < FIND_PAGES) return;
 	item->step = STEP_LEAD_WRITE;
@@ -488,7 +514,8 @@ static void take_merge(struct crm *self, struct item *item, const struct answer 
 {
 	char text[2 * REASON_MAX];
 	if (!item->old) {
-		bool has_stays = find_contact(answer->body, item->id), has_goes = find_contact(answer->body, item->other_id);
+		bool has_stays = find_contact(answer->body, item->id),
+		     has_goes = find_contact(answer->body, item->other_id);
 		if (!has_stays || !has_goes)
 			crm_merged(self, item, has_stays || !has_goes ? item->id : item->other_id);
 		else
@@ -499,7 +526,8 @@ static void take_merge(struct crm *self, struct item *item, const struct answer 
 		crm_merged(self, item, item->id);
 		return;
 	}
-	const json_t *errors = json_object_get(json_array_get(json_object_get(answer->body, "validation-errors"), 0), "errors");
+	const json_t *errors =
+	    json_object_get(json_array_get(json_object_get(answer->body, "validation-errors"), 0), "errors");
 	snprintf(text, sizeof text, "contact %s is not marked as a duplicate of %s: %.100s", item->other_id, item->id,
 		 text_member(json_array_get(errors, 0), "detail"));
 	crm_not_merged(self, item, text);
@@ -542,7 +570,8 @@ static const char *refuse(const struct crm *self, const struct item *item)
 {
 	(void)self;
 	const json_t *fields = json_object_get(item->contact, "custom_fields_values");
-	if (fields && !json_is_array(fields)) return "amoCRM: custom_fields_values is a list of {field_code or field_id, values}";
+	if (fields && !json_is_array(fields))
+		return "amoCRM: custom_fields_values is a list of {field_code or field_id, values}";
 	return NULL;
 }
 
@@ -552,13 +581,16 @@ static json_t *field(const char *name, const char *value)
 	bool is_flag = strcmp(value, "true") == 0 || strcmp(value, "false") == 0;
 	json_t *what = is_flag ? json_boolean(value[0] == 't') : json_string(value);
 	json_t *which = name[strspn(name, "0123456789")] ? json_string(name) : json_integer(strtoll(name, NULL, 10));
-	return json_pack("{s:[{s:o, s:[{s:o}]}]}", "custom_fields_values", json_is_string(which) ? "field_code" : "field_id", which, "values", "value", what);
+	return json_pack("{s:[{s:o, s:[{s:o}]}]}", "custom_fields_values",
+			 json_is_string(which) ? "field_code" : "field_id", which, "values", "value", what);
 }
 
 static const char *check(const struct crm *self)
 {
-	if (!self->url) return "amocrm needs `url`: the account's address, https://NAME.amocrm.ru or https://NAME.kommo.com";
-	if (!self->bearer && !self->oauth2) return "amocrm needs `token` (long-lived), or client_id, client_secret, redirect_uri and refresh_token";
+	if (!self->url)
+		return "amocrm needs `url`: the account's address, https://NAME.amocrm.ru or https://NAME.kommo.com";
+	if (!self->bearer && !self->oauth2)
+		return "amocrm needs `token` (long-lived), or client_id, client_secret, redirect_uri and refresh_token";
 	return NULL;
 }
 

@@ -9,15 +9,15 @@
 
 #include "crm.h"
 
-#define COMMANDS_MAX	 50
-#define FINDS_EACH   2 /* commands that look for one person */
-#define BLOCKED_MS	 (60 * 60 * 1000)
-#define SIGNED_OUT_MS	 (5 * 60 * 1000)
-#define LIMITED_MS	 2000
-#define OPERATING_MS	 (10 * 60 * 1000)
-#define QUERY_MAX	 ((size_t)1 << 20)
-#define DEPTH_MAX	 6
-#define CONTACT_TYPE	 3
+#define COMMANDS_MAX  50
+#define FINDS_EACH    2 /* commands that look for one person */
+#define BLOCKED_MS    (60 * 60 * 1000)
+#define SIGNED_OUT_MS (5 * 60 * 1000)
+#define LIMITED_MS    2000
+#define OPERATING_MS  (10 * 60 * 1000)
+#define QUERY_MAX     ((size_t)1 << 20)
+#define DEPTH_MAX     6
+#define CONTACT_TYPE  3
 
 static const char *const lists[] = {"EMAIL", "PHONE", "WEB", "IM", "LINK"};
 #define LISTS (sizeof lists / sizeof lists[0])
@@ -97,7 +97,8 @@ static void add_value(struct query *query, const char *name, const json_t *value
 	if (json_is_object(value)) {
 		json_object_foreach((json_t *)(uintptr_t)value, key, member)
 		{
-			if (snprintf(inner, sizeof inner, "%s[%s]", name, key) < (int)sizeof inner) add_value(query, inner, member, depth + 1);
+			if (snprintf(inner, sizeof inner, "%s[%s]", name, key) < (int)sizeof inner)
+				add_value(query, inner, member, depth + 1);
 		}
 		return;
 	}
@@ -113,7 +114,8 @@ static void add_value(struct query *query, const char *name, const json_t *value
 
 static bool add_command(struct call *call, const char *name, struct query *query)
 {
-	int rc = query->text ? json_object_set_new(json_object_get(call->body, "cmd"), name, json_string(query->text)) : -1;
+	int rc =
+	    query->text ? json_object_set_new(json_object_get(call->body, "cmd"), name, json_string(query->text)) : -1;
 	free(query->text);
 	return rc == 0;
 }
@@ -126,9 +128,11 @@ static json_t *fields_of(const struct crm *self, const struct item *item)
 	json_t *fields = json_copy(item->contact);
 	if (!fields) return NULL;
 	if (item->email[0] && !json_object_get(fields, "EMAIL"))
-		json_object_set_new(fields, "EMAIL", json_pack("[{s:s, s:s}]", "VALUE", item->email, "VALUE_TYPE", "WORK"));
+		json_object_set_new(fields, "EMAIL",
+				    json_pack("[{s:s, s:s}]", "VALUE", item->email, "VALUE_TYPE", "WORK"));
 	if (item->phone[0] && !json_object_get(fields, "PHONE"))
-		json_object_set_new(fields, "PHONE", json_pack("[{s:s, s:s}]", "VALUE", item->phone, "VALUE_TYPE", "WORK"));
+		json_object_set_new(fields, "PHONE",
+				    json_pack("[{s:s, s:s}]", "VALUE", item->phone, "VALUE_TYPE", "WORK"));
 	if (!item->id[0] && self->origin && item->profile[0]) {
 		json_object_set_new(fields, "ORIGINATOR_ID", json_string(self->origin));
 		json_object_set_new(fields, "ORIGIN_ID", json_string(item->profile));
@@ -166,7 +170,9 @@ static json_t *change_list(const struct crm *self, const char *list, const json_
 	for (size_t i = 0; i < json_array_size(wanted); i++) {
 		const json_t *value = json_array_get(wanted, i);
 		if (has_value(list, old, value)) continue;
-		while (self->replaces_values && spare < json_array_size(old) && has_value(list, wanted, json_array_get(old, spare))) spare++;
+		while (self->replaces_values && spare < json_array_size(old) &&
+		       has_value(list, wanted, json_array_get(old, spare)))
+			spare++;
 		if (self->replaces_values && spare < json_array_size(old))
 			json_array_append_new(changes, with_id(json_array_get(old, spare++), value));
 		else
@@ -222,7 +228,8 @@ static bool add_find(struct call *call, size_t place, const char *type, const ch
 }
 
 /* By our own mark: whoever was made by us, and whose id was lost with the answer. */
-static bool add_find_origin(const struct crm *self, struct call *call, size_t place, const char *method, const char *origin_id)
+static bool add_find_origin(const struct crm *self, struct call *call, size_t place, const char *method,
+			    const char *origin_id)
 {
 	char name[32];
 	struct query query = query_of(method);
@@ -240,7 +247,8 @@ static bool make_find(struct crm *self, struct call *call)
 		const struct item *item = call->items[i];
 		if (item->email[0]) is_made &= add_find(call, i, "EMAIL", item->email);
 		if (item->phone[0]) is_made &= add_find(call, i, "PHONE", item->phone);
-		if (!item->email[0] && !item->phone[0]) is_made &= add_find_origin(self, call, i, "crm.contact.list", item->profile);
+		if (!item->email[0] && !item->phone[0])
+			is_made &= add_find_origin(self, call, i, "crm.contact.list", item->profile);
 	}
 	return is_made;
 }
@@ -278,7 +286,8 @@ static bool make_write(struct crm *self, struct call *call)
 
 static void lead_origin(const struct item *item, char out[PROFILE_MAX + LEAD_KEY_MAX + 2])
 {
-	snprintf(out, PROFILE_MAX + LEAD_KEY_MAX + 2, "%s%s%s", item->profile, item->lead_key[0] ? "/" : "", item->lead_key);
+	snprintf(out, PROFILE_MAX + LEAD_KEY_MAX + 2, "%s%s%s", item->profile, item->lead_key[0] ? "/" : "",
+		 item->lead_key);
 }
 
 static bool make_lead(struct crm *self, struct call *call)
@@ -328,8 +337,8 @@ static bool make_erase(struct call *call)
 static bool make_merge(const struct item *item, struct call *call)
 {
 	snprintf(call->path, sizeof call->path, "/crm.entity.mergeBatch");
-	call->body = json_pack("{s:{s:i, s:[I, I]}}", "params", "entityTypeId", CONTACT_TYPE, "entityIds", (json_int_t)strtoll(item->id, NULL, 10),
-			       (json_int_t)strtoll(item->other_id, NULL, 10));
+	call->body = json_pack("{s:{s:i, s:[I, I]}}", "params", "entityTypeId", CONTACT_TYPE, "entityIds",
+			       (json_int_t)strtoll(item->id, NULL, 10), (json_int_t)strtoll(item->other_id, NULL, 10));
 	return call->body != NULL;
 }
 
@@ -337,7 +346,11 @@ static bool make(struct crm *self, struct run *run, struct item *item, struct ca
 {
 	bool is_single = item->step == STEP_MERGE || item->step == STEP_ERASE;
 	call->method = "POST";
-	crm_collect(run, item, is_single ? 1 : item->step == STEP_FIND ? COMMANDS_MAX / FINDS_EACH : COMMANDS_MAX, true, call);
+	crm_collect(run, item,
+		    is_single                 ? 1
+		    : item->step == STEP_FIND ? COMMANDS_MAX / FINDS_EACH
+					      : COMMANDS_MAX,
+		    true, call);
 	if (item->step == STEP_MERGE) return make_merge(item, call);
 	snprintf(call->path, sizeof call->path, "/batch");
 	call->body = json_pack("{s:i, s:{}}", "halt", 0, "cmd");
@@ -377,7 +390,8 @@ static const char *text_of_error(const json_t *error)
 static bool is_not_found(const json_t *error)
 {
 	if (has_code(error, "ERROR_METHOD_NOT_FOUND")) return false;
-	return has_code(error, "NOT_FOUND") || has_code(error, "ERROR_NOT_FOUND") || strcasestr(text_of_error(error), "not found");
+	return has_code(error, "NOT_FOUND") || has_code(error, "ERROR_NOT_FOUND") ||
+	       strcasestr(text_of_error(error), "not found");
 }
 
 static int64_t operating_wait_ms(const struct crm *self)
@@ -388,8 +402,9 @@ static int64_t operating_wait_ms(const struct crm *self)
 
 static int64_t later_ms(const struct crm *self, const struct answer *answer)
 {
-	static const char *const signed_out[] = {"expired_token",   "invalid_token", "NO_AUTH_FOUND",	  "INVALID_CREDENTIALS",
-						 "insufficient_scope", "ACCESS_DENIED", "user_access_error", "INVALID_REQUEST"};
+	static const char *const signed_out[] = {"expired_token",       "invalid_token",      "NO_AUTH_FOUND",
+						 "INVALID_CREDENTIALS", "insufficient_scope", "ACCESS_DENIED",
+						 "user_access_error",   "INVALID_REQUEST"};
 	const json_t *error = answer->body;
 	if (has_code(error, "OVERLOAD_LIMIT") || has_code(error, "PORTAL_DELETED")) return BLOCKED_MS;
 	if (has_code(error, "OPERATION_TIME_LIMIT")) return operating_wait_ms(self);
@@ -409,7 +424,8 @@ static enum judgement judge(struct crm *self, const struct answer *answer, struc
 	delay->after_ms = later_ms(self, answer);
 	bool is_methods = (answer->status == 400 || answer->status == 404) && json_object_get(answer->body, "error");
 	if (is_merge && is_methods && !delay->after_ms) return JUDGE_TAKE;
-	const char *code = text_member(answer->body, "error"), *description = text_member(answer->body, "error_description");
+	const char *code = text_member(answer->body, "error"),
+		   *description = text_member(answer->body, "error_description");
 	snprintf(text, sizeof text, "%d %.40s %.100s", answer->status, code, description);
 	say(self, delay->reason, text);
 	return JUDGE_LATER;
@@ -442,7 +458,8 @@ static void note_operating(struct crm *self, const struct answer *answer)
 static void take_failure(struct crm *self, struct item *item, const json_t *error, bool is_new)
 {
 	char reason[REASON_MAX + 1];
-	bool is_denied = error && (has_code(error, "ACCESS_DENIED") || strcasestr(text_of_error(error), "access denied"));
+	bool is_denied =
+	    error && (has_code(error, "ACCESS_DENIED") || strcasestr(text_of_error(error), "access denied"));
 	say(self, reason, error ? text_of_error(error) : "an answer that says nothing of the command");
 	if (error && has_code(error, "OPERATION_TIME_LIMIT"))
 		item_settle(item, CDPD_RETRY, operating_wait_ms(self), "%s", reason);
@@ -453,6 +470,12 @@ static void take_failure(struct crm *self, struct item *item, const json_t *erro
 		item_settle(item, CDPD_RETRY, SIGNED_OUT_MS, "%s", reason); /* it is not the record's fault */
 	else
 		item_settle(item, CDPD_DROP, 0, "%s", reason);
+}
+
+/* PHP writes an empty object as a list. */
+static bool is_list(const json_t *result)
+{
+	return json_is_array(result) || json_is_object(result);
 }
 
 /* The oldest that was found; "": none. */
@@ -471,9 +494,11 @@ static void take_find(struct crm *self, struct item *item, size_t place, const s
 		snprintf(name, sizeof name, "%c%zu", kinds[k], place);
 		const json_t *error = error_of(answer, name), *result = result_of(answer, name);
 		const char *id = found_in(result, number);
-		bool was_asked = kinds[k] == 'E' ? item->email[0] : kinds[k] == 'P' ? item->phone[0] : !item->email[0] && !item->phone[0];
+		bool was_asked = kinds[k] == 'E'   ? item->email[0]
+				 : kinds[k] == 'P' ? item->phone[0]
+						   : !item->email[0] && !item->phone[0];
 		if (!was_asked) continue;
-		if (error || !result) { /* not knowing is no reason to make a second one */
+		if (error || !is_list(result)) { /* not knowing is no reason to make a second one */
 			take_failure(self, item, error, true);
 			return;
 		}
@@ -537,7 +562,7 @@ static void take_lead_find(struct crm *self, struct item *item, size_t place, co
 	snprintf(name, sizeof name, "O%zu", place);
 	const json_t *error = error_of(answer, name), *result = result_of(answer, name);
 	const char *id = found_in(result, number);
-	if (error || !result) {
+	if (error || !is_list(result)) {
 		take_failure(self, item, error, true);
 		return;
 	}
@@ -559,17 +584,20 @@ static void take_merge(struct crm *self, struct item *item, const struct answer 
 	char text[2 * REASON_MAX];
 	const json_t *result = json_object_get(answer->body, "result");
 	const char *status = text_member(result, "STATUS");
-	bool is_one = is_not_found(answer->body) || strstr(text_of_error(answer->body), "valid elements") || strstr(text_of_error(answer->body), "two elements");
+	bool is_one = is_not_found(answer->body) || strstr(text_of_error(answer->body), "valid elements") ||
+		      strstr(text_of_error(answer->body), "two elements");
 	if (strcmp(status, "SUCCESS") == 0 || (!result && is_one)) {
 		crm_merged(self, item, item->id);
 		return;
 	}
 	if (strcmp(status, "CONFLICT") == 0)
-		snprintf(text, sizeof text, "contacts %s and %s differ too much, merge them by hand: /crm/contact/merge/?id=%s,%s", item->id, item->other_id,
-			 item->id, item->other_id);
+		snprintf(text, sizeof text,
+			 "contacts %s and %s differ too much, merge them by hand: /crm/contact/merge/?id=%s,%s",
+			 item->id, item->other_id, item->id, item->other_id);
 	else
 		snprintf(text, sizeof text, "contact %s is not merged into %s: %.100s", item->other_id, item->id,
-			 result ? "it says ERROR; the webhook's user has to be an administrator" : text_of_error(answer->body));
+			 result ? "it says ERROR; the webhook's user has to be an administrator"
+				: text_of_error(answer->body));
 	crm_not_merged(self, item, text);
 }
 
@@ -599,9 +627,11 @@ static const char *refuse(const struct crm *self, const struct item *item)
 	(void)self;
 	for (size_t i = 0; i < LISTS; i++) {
 		const json_t *list = json_object_get(item->contact, lists[i]);
-		if (list && !json_is_array(list)) return "Bitrix24: EMAIL, PHONE, WEB, IM and LINK are lists of {VALUE, VALUE_TYPE}";
+		if (list && !json_is_array(list))
+			return "Bitrix24: EMAIL, PHONE, WEB, IM and LINK are lists of {VALUE, VALUE_TYPE}";
 		for (size_t k = 0; k < json_array_size(list); k++)
-			if (!json_is_object(json_array_get(list, k))) return "Bitrix24: EMAIL, PHONE, WEB, IM and LINK are lists of {VALUE, VALUE_TYPE}";
+			if (!json_is_object(json_array_get(list, k)))
+				return "Bitrix24: EMAIL, PHONE, WEB, IM and LINK are lists of {VALUE, VALUE_TYPE}";
 	}
 	return NULL;
 }
@@ -614,7 +644,8 @@ static json_t *field(const char *name, const char *value)
 static const char *check(const struct crm *self)
 {
 	const char *host = self->url ? strstr(self->url, "://") : NULL;
-	if (!host || !strstr(host, "/rest/")) return "bitrix24 needs `webhook`: the URL of an inbound webhook, https://…/rest/1/…/";
+	if (!host || !strstr(host, "/rest/"))
+		return "bitrix24 needs `webhook`: the URL of an inbound webhook, https://…/rest/1/…/";
 	return NULL;
 }
 

@@ -75,9 +75,9 @@ static void destroy(void *ctx)
 	}
 	json_decref(self->call.body);
 	oauth2_free(self->oauth2);
-	char *const texts[] = {self->url,	     self->bearer,	    self->unique_property, self->origin,	self->merge_tag,
-			       self->withdrawn_field, self->withdrawn_value, self->client_id,	   self->client_secret, self->refresh_token,
-			       self->redirect_uri,    self->token_url};
+	char *const texts[] = {self->url,           self->bearer,          self->unique_property, self->origin,
+			       self->merge_tag,     self->withdrawn_field, self->withdrawn_value, self->client_id,
+			       self->client_secret, self->refresh_token,   self->redirect_uri,    self->token_url};
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) free(texts[i]);
 	free(self);
 }
@@ -117,9 +117,11 @@ static int take_texts(struct crm *self, const struct cdpd_conf *conf)
 	    {"redirect_uri", &self->redirect_uri},
 	};
 	int rc = CDPD_OK;
-	for (size_t i = 0; i < sizeof texts / sizeof texts[0] && rc == CDPD_OK; i++) rc = take(self, conf, texts[i].name, texts[i].out);
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0] && rc == CDPD_OK; i++)
+		rc = take(self, conf, texts[i].name, texts[i].out);
 	if (rc == CDPD_OK && !is_bitrix24) rc = take(self, conf, "token", &self->bearer);
-	if (rc == CDPD_OK && !self->url && self->provider->url && !(self->url = strdup(self->provider->url))) rc = CDPD_ERR_NOMEM;
+	if (rc == CDPD_OK && !self->url && self->provider->url && !(self->url = strdup(self->provider->url)))
+		rc = CDPD_ERR_NOMEM;
 	return rc;
 }
 
@@ -129,7 +131,8 @@ static int take_url(struct crm *self)
 	size_t len = strlen(self->url);
 	if (strncmp(self->url, "https://", 8) != 0 && strncmp(self->url, "http://", 7) != 0)
 		return complain(self, "the CRM's address begins with https://");
-	if (len > 400 || strpbrk(self->url, " \t\r\n?#@\"<>")) return complain(self, "the CRM's address is no plain URL");
+	if (len > 400 || strpbrk(self->url, " \t\r\n?#@\"<>"))
+		return complain(self, "the CRM's address is no plain URL");
 	while (len > 0 && self->url[len - 1] == '/') self->url[--len] = '\0';
 	return CDPD_OK;
 }
@@ -167,7 +170,8 @@ static bool is_choice(const struct crm *self, const struct cdpd_conf *conf, cons
 
 static void make_counters(struct crm *self)
 {
-	for (size_t i = 0; i < COUNTS; i++) self->counter[i] = self->host->counter(self->instance, counters[i].name, counters[i].help);
+	for (size_t i = 0; i < COUNTS; i++)
+		self->counter[i] = self->host->counter(self->instance, counters[i].name, counters[i].help);
 }
 
 static int configure(struct crm *self, const struct cdpd_conf *conf)
@@ -191,7 +195,8 @@ static int configure(struct crm *self, const struct cdpd_conf *conf)
 	return why ? complain(self, why) : CDPD_OK;
 }
 
-static int create(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *conf, void **out)
+static int create(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *conf,
+		  void **out)
 {
 	struct crm *self = calloc(1, sizeof *self);
 	if (!self) return CDPD_ERR_NOMEM;
@@ -214,11 +219,13 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 	}
 #define WORD(option, fallback, most, sentence) \
 	{ \
-		.name = option, .type = CDPD_OPTION_STRING, .default_text = fallback, .min = 1, .max = most, .help = sentence \
+		.name = option, .type = CDPD_OPTION_STRING, .default_text = fallback, .min = 1, .max = most, \
+		.help = sentence \
 	}
 #define CHOICE(option, fallback, choices, sentence) \
 	{ \
-		.name = option, .type = CDPD_OPTION_ENUM, .default_text = fallback, .values = choices, .help = sentence \
+		.name = option, .type = CDPD_OPTION_ENUM, .default_text = fallback, .values = choices, \
+		.help = sentence \
 	}
 #define SECRET(option, sentence) \
 	{ \
@@ -256,7 +263,8 @@ static const struct cdpd_option options[] = {
 	.help = "of one request",
     },
     CHOICE("on_erase", "delete", "delete|keep", "what becomes of the contact of somebody who is erased"),
-    CHOICE("values", "add", "add|replace", "bitrix24, amocrm: e-mails and phones that others have written: they stay, or go"),
+    CHOICE("values", "add", "add|replace",
+	   "bitrix24, amocrm: e-mails and phones that others have written: they stay, or go"),
     TEXT("unique_property", 100, "hubspot: a property with unique values that holds the profile's id"),
     WORD("origin", "cdpd", 60, "bitrix24: ORIGINATOR_ID of what is made"),
     WORD("merge_tag", "cdpd duplicate", 100, "amocrm: tag of contacts that are one with another"),

@@ -9,15 +9,15 @@
 #include "cdpd_plugin.h"
 #include "rate.h"
 
-#define PROFILE_MAX  32 /* hex digits */
-#define ID_MAX       31 /* of a CRM's object */
-#define EMAIL_MAX    320
-#define PHONE_MAX    40
-#define LEAD_KEY_MAX 128
-#define REASON_MAX   200
-#define PATH_MAX_    2048
-#define WINDOW_MAX   100
-#define TRIES_MAX    2 /* how often an item may begin anew because its contact was gone */
+#define PROFILE_MAX   32 /* hex digits */
+#define ID_MAX        31 /* of a CRM's object */
+#define EMAIL_MAX     320
+#define PHONE_MAX     40
+#define LEAD_KEY_MAX  128
+#define REASON_MAX    200
+#define CALL_PATH_MAX 2048
+#define WINDOW_MAX    100
+#define TRIES_MAX     2 /* how often an item may begin anew because its contact was gone */
 
 enum kind {
 	KIND_PUT,   /* a contact, a lead, or both, as the mapping made them */
@@ -27,19 +27,30 @@ enum kind {
 	KIND_FORGET /* `profile` is no more and nobody is in its place */
 };
 
-enum step { STEP_WAITING, STEP_FIND, STEP_READ, STEP_WRITE, STEP_LEAD_FIND, STEP_LEAD_WRITE, STEP_MERGE, STEP_ERASE, STEP_DONE };
+enum step {
+	STEP_WAITING,
+	STEP_FIND,
+	STEP_READ,
+	STEP_WRITE,
+	STEP_LEAD_FIND,
+	STEP_LEAD_WRITE,
+	STEP_MERGE,
+	STEP_ERASE,
+	STEP_DONE
+};
 
 struct item {
 	size_t index; /* in the batch */
 	enum kind kind;
 	enum step step;
 	char profile[PROFILE_MAX + 1], other[PROFILE_MAX + 1];
-	char id[ID_MAX + 1], other_id[ID_MAX + 1], lead_id[ID_MAX + 1]; /* of the CRM; empty: not known. other_id: whose profile is gone */
-	char email[EMAIL_MAX + 1], phone[PHONE_MAX + 1];		/* what the contact is found by; empty: not given */
+	char id[ID_MAX + 1], other_id[ID_MAX + 1],
+	    lead_id[ID_MAX + 1]; /* of the CRM; empty: not known. other_id: whose profile is gone */
+	char email[EMAIL_MAX + 1], phone[PHONE_MAX + 1]; /* what the contact is found by; empty: not given */
 	char lead_key[LEAD_KEY_MAX + 1];
 	json_t *contact, *lead; /* objects, NULL: none */
-	json_t *old;		/* the contact as the CRM has it, when it was read */
-	json_t *profiles;	/* KIND_ERASE, KIND_MARK: those that are left */
+	json_t *old;            /* the contact as the CRM has it, when it was read */
+	json_t *profiles;       /* KIND_ERASE, KIND_MARK: those that are left */
 	bool is_lead_doubtful;
 	size_t group_max; /* of how many items a request may be that it is part of */
 	unsigned tries, find_at, page;
@@ -57,13 +68,13 @@ struct run {
 	struct cdpd_receipt *receipt;
 	struct item *items;
 	size_t count, from, to; /* window: items[from..to) */
-	int64_t until_ms;	/* (monotonic) no request is begun from then on */
+	int64_t until_ms;       /* (monotonic) no request is begun from then on */
 };
 
 struct call {
-	const char *method;    /* static */
-	char path[PATH_MAX_];  /* behind the base URL */
-	json_t *body;	       /* NULL: none */
+	const char *method;       /* static */
+	char path[CALL_PATH_MAX]; /* behind the base URL */
+	json_t *body;             /* NULL: none */
 	enum step step;
 	struct item *items[WINDOW_MAX];
 	bool is_told[WINDOW_MAX]; /* the answer has said something of it */
@@ -73,7 +84,7 @@ struct call {
 struct answer {
 	int status;
 	int64_t retry_after_ms; /* -1: not said */
-	const json_t *body;	/* NULL: no JSON */
+	const json_t *body;     /* NULL: no JSON */
 };
 
 /* What an answer means for the destination as a whole. */
@@ -90,10 +101,10 @@ struct delay {
 
 struct provider {
 	const char *name, *title, *url; /* url: NULL: it has none of its own */
-	double requests_per_second;	/* that the CRM allows, */
-	double burst;			/* and how many at once */
-	size_t window;			/* items at a time, at most WINDOW_MAX */
-	size_t ready_max;		/* so many that are ready are written before others are looked for */
+	double requests_per_second;     /* that the CRM allows, */
+	double burst;                   /* and how many at once */
+	size_t window;                  /* items at a time, at most WINDOW_MAX */
+	size_t ready_max;               /* so many that are ready are written before others are looked for */
 	bool has_leads;
 	const char *(*check)(const struct crm *self); /* NULL, or what is wrong with the options */
 	/* Where a contact's way begins: its id is known or not. */
@@ -116,8 +127,8 @@ struct crm {
 	const struct cdpd_host *host;
 	struct cdpd_instance *instance;
 	const struct provider *provider;
-	char *url;	  /* without a slash at its end; Bitrix24: with the secret in it */
-	char *bearer;	  /* of the Authorization header; NULL: none */
+	char *url;             /* without a slash at its end; Bitrix24: with the secret in it */
+	char *bearer;          /* of the Authorization header; NULL: none */
 	struct oauth2 *oauth2; /* NULL: the bearer is for good */
 	struct oauth2_wait wait;
 	char *client_id, *client_secret, *refresh_token, *redirect_uri, *token_url;
@@ -131,10 +142,10 @@ struct crm {
 
 	struct run *runs, **runs_end; /* the first is worked on */
 	struct call call;
-	bool has_call;	  /* it is to be sent, waits for its turn, or is under way */
-	bool is_asking;	  /* an HTTP request is under way, or a token is waited for */
-	bool has_timer;	  /* a timer is set */
-	bool did_sign_in; /* for this call */
+	bool has_call;           /* it is to be sent, waits for its turn, or is under way */
+	bool is_asking;          /* an HTTP request is under way, or a token is waited for */
+	bool has_timer;          /* a timer is set */
+	bool did_sign_in;        /* for this call */
 	bool is_in_ask, is_told; /* about the token: it is asked for right now; it came */
 };
 
@@ -144,7 +155,8 @@ struct crm {
 void item_read(struct crm *self, struct item *item, const struct cdpd_record *record);
 void item_fini(struct item *item);
 /* The last word on it, also for those that go with it. */
-void item_settle(struct item *item, enum cdpd_verdict verdict, int64_t after_ms, const char *fmt, ...) CDPD_PRINTF(4, 5);
+void item_settle(struct item *item, enum cdpd_verdict verdict, int64_t after_ms, const char *fmt, ...)
+    CDPD_PRINTF(4, 5);
 void item_ack(struct item *item);
 /* `later` is of the same person and comes behind: its values win. */
 bool item_fold(struct item *item, struct item *later);

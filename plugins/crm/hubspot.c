@@ -7,7 +7,7 @@
 
 #include "crm.h"
 
-#define OBJECTS	      "/crm/v3/objects/contacts"
+#define OBJECTS       "/crm/v3/objects/contacts"
 #define SIGNED_OUT_MS (5 * 60 * 1000)
 #define HALF_HOUR_S   1800
 #define LOCKED_MS     2000
@@ -33,12 +33,16 @@ static const char *refuse(const struct crm *self, const struct item *item)
 	json_object_foreach(item->contact, name, value)
 	{
 		bool is_list = json_is_array(value);
-		for (size_t i = 0; is_list && i < json_array_size(value); i++) is_list = is_scalar(json_array_get(value, i));
-		if (!is_list && !is_scalar(value)) return "HubSpot: properties are texts, numbers, true, false, or lists of them";
+		for (size_t i = 0; is_list && i < json_array_size(value); i++)
+			is_list = is_scalar(json_array_get(value, i));
+		if (!is_list && !is_scalar(value))
+			return "HubSpot: properties are texts, numbers, true, false, or lists of them";
 	}
 	if (item->email[0] || (self->unique_property && item->profile[0])) return NULL;
 	idmap_get((struct crm *)(uintptr_t)self, item->profile, known);
-	return known[0] ? NULL : "HubSpot: `key.email` is not there, and without it (or `unique_property`) a contact is made twice";
+	return known[0]
+		   ? NULL
+		   : "HubSpot: `key.email` is not there, and without it (or `unique_property`) a contact is made twice";
 }
 
 /* Everything is text there; several choices are separated by semicolons. */
@@ -57,7 +61,8 @@ static json_t *join(const json_t *list)
 	json_t *all = json_string("");
 	for (size_t i = 0; all && i < json_array_size(list); i++) {
 		json_t *one = to_text(json_array_get(list, i));
-		json_t *longer = one ? json_sprintf("%s%s%s", json_string_value(all), i ? ";" : "", json_string_value(one)) : NULL;
+		json_t *longer =
+		    one ? json_sprintf("%s%s%s", json_string_value(all), i ? ";" : "", json_string_value(one)) : NULL;
 		json_decref(one);
 		json_decref(all);
 		all = longer;
@@ -73,15 +78,19 @@ static json_t *properties_of(const struct crm *self, const struct item *item)
 	{
 		json_object_set_new(properties, name, json_is_array(value) ? join(value) : to_text(value));
 	}
-	if (item->email[0] && !json_object_get(properties, "email")) json_object_set_new(properties, "email", json_string(item->email));
-	if (item->phone[0] && !json_object_get(properties, "phone")) json_object_set_new(properties, "phone", json_string(item->phone));
-	if (self->unique_property && item->profile[0] && item->kind == KIND_PUT) json_object_set_new(properties, self->unique_property, json_string(item->profile));
+	if (item->email[0] && !json_object_get(properties, "email"))
+		json_object_set_new(properties, "email", json_string(item->email));
+	if (item->phone[0] && !json_object_get(properties, "phone"))
+		json_object_set_new(properties, "phone", json_string(item->phone));
+	if (self->unique_property && item->profile[0] && item->kind == KIND_PUT)
+		json_object_set_new(properties, self->unique_property, json_string(item->profile));
 	return properties;
 }
 
 static json_t *input_of(const struct crm *self, const struct item *item, size_t place)
 {
-	json_t *input = json_pack("{s:o, s:o}", "properties", properties_of(self, item), "objectWriteTraceId", json_sprintf("%zu", place));
+	json_t *input = json_pack("{s:o, s:o}", "properties", properties_of(self, item), "objectWriteTraceId",
+				  json_sprintf("%zu", place));
 	if (item->id[0]) {
 		json_object_set_new(input, "id", json_string(item->id));
 		return input;
@@ -110,8 +119,9 @@ static bool make(struct crm *self, struct run *run, struct item *item, struct ca
 	call->count = 1;
 	call->items[0] = item;
 	snprintf(call->path, sizeof call->path, OBJECTS "/%s", item->step == STEP_MERGE ? "merge" : "gdpr-delete");
-	call->body = item->step == STEP_MERGE ? json_pack("{s:s, s:s}", "primaryObjectId", item->id, "objectIdToMerge", item->other_id)
-					      : json_pack("{s:s}", "objectId", item->id);
+	call->body = item->step == STEP_MERGE
+			 ? json_pack("{s:s, s:s}", "primaryObjectId", item->id, "objectIdToMerge", item->other_id)
+			 : json_pack("{s:s}", "objectId", item->id);
 	return call->body != NULL;
 }
 
@@ -161,12 +171,14 @@ static enum judgement judge(struct crm *self, const struct answer *answer, struc
 		return JUDGE_LATER;
 	}
 	if (status == 401 || status == 403) {
-		snprintf(text, sizeof text, "%d: %.150s", status, message[0] ? message : "the token is not good for this");
+		snprintf(text, sizeof text, "%d: %.150s", status,
+			 message[0] ? message : "the token is not good for this");
 		delay->after_ms = SIGNED_OUT_MS;
 		say(self, delay->reason, text);
 		return JUDGE_LATER;
 	}
-	bool is_known = (status >= 200 && status < 300) || status == 400 || status == 404 || status == 409 || status == 414 || status == 423;
+	bool is_known = (status >= 200 && status < 300) || status == 400 || status == 404 || status == 409 ||
+			status == 414 || status == 423;
 	if (is_known) return JUDGE_TAKE;
 	snprintf(text, sizeof text, "answers %d", status);
 	delay->after_ms = answer->retry_after_ms > 0 ? answer->retry_after_ms : 0;
@@ -190,7 +202,8 @@ static bool existing_id(const char *message, char id[ID_MAX + 1])
 
 static bool is_category(const json_t *error, const char *part)
 {
-	return strstr(text_member(error, "category"), part) != NULL || strstr(text_member(error, "subCategory"), part) != NULL;
+	return strstr(text_member(error, "category"), part) != NULL ||
+	       strstr(text_member(error, "subCategory"), part) != NULL;
 }
 
 /* One contact's e-mail is another contact's: that one is the person. */
@@ -211,7 +224,8 @@ static void take_gone(struct crm *self, struct item *item)
 {
 	crm_gone(self, item);
 	if (item->step == STEP_WRITE && !item->email[0] && !self->unique_property)
-		item_settle(item, CDPD_DROP, 0, "HubSpot: the contact is not there any more, and there is no `key.email` to make it by");
+		item_settle(item, CDPD_DROP, 0,
+			    "HubSpot: the contact is not there any more, and there is no `key.email` to make it by");
 }
 
 static void take_error(struct crm *self, struct item *item, const json_t *error)
@@ -227,7 +241,8 @@ static void take_error(struct crm *self, struct item *item, const json_t *error)
 		return;
 	}
 	say(self, reason, message);
-	bool is_theirs = is_category(error, "RATE_LIMIT") || is_category(error, "INTERNAL") || is_category(error, "LOCKED");
+	bool is_theirs =
+	    is_category(error, "RATE_LIMIT") || is_category(error, "INTERNAL") || is_category(error, "LOCKED");
 	item_settle(item, is_theirs ? CDPD_RETRY : CDPD_DROP, is_theirs ? LOCKED_MS : 0, "%s", reason);
 }
 
@@ -243,7 +258,8 @@ static size_t by_id(const struct call *call, const char *id)
 {
 	size_t i = 0;
 	if (!id[0]) return call->count;
-	while (i < call->count && strcmp(call->items[i]->id, id) != 0 && !text_is_same_email(call->items[i]->email, id)) i++;
+	while (i < call->count && strcmp(call->items[i]->id, id) != 0 && !text_is_same_email(call->items[i]->email, id))
+		i++;
 	return i;
 }
 
@@ -298,7 +314,8 @@ static void take_lists(struct crm *self, struct call *call, const json_t *body)
 		if (json_array_size(errors))
 			take_error(self, call->items[0], json_array_get(errors, 0));
 		else
-			item_settle(call->items[0], CDPD_RETRY, 0, "HubSpot: an answer that says nothing of the contact");
+			item_settle(call->items[0], CDPD_RETRY, 0,
+				    "HubSpot: an answer that says nothing of the contact");
 	}
 	for (size_t i = 0; i < call->count; i++)
 		if (!call->is_told[i]) call->items[i]->group_max = 1;
@@ -315,7 +332,8 @@ static void take_write(struct crm *self, struct call *call, const struct answer 
 	} else if (call->count == 1 && status == 409) {
 		take_conflict(self, call->items[0], message_of(answer->body));
 	} else if (status == 423) {
-		for (size_t i = 0; i < call->count; i++) item_settle(call->items[i], CDPD_RETRY, LOCKED_MS, "HubSpot: the contact is locked");
+		for (size_t i = 0; i < call->count; i++)
+			item_settle(call->items[i], CDPD_RETRY, LOCKED_MS, "HubSpot: the contact is locked");
 	} else {
 		say(self, reason, message_of(answer->body));
 		crm_split(call, reason);
@@ -333,7 +351,8 @@ static void take_merge(struct crm *self, struct item *item, const struct answer 
 	else if (answer->status == 423)
 		item_settle(item, CDPD_RETRY, LOCKED_MS, "HubSpot: a contact is locked");
 	else {
-		snprintf(text, sizeof text, "contact %s is not merged into %s: %.120s", item->other_id, item->id, message_of(answer->body));
+		snprintf(text, sizeof text, "contact %s is not merged into %s: %.120s", item->other_id, item->id,
+			 message_of(answer->body));
 		crm_not_merged(self, item, text);
 	}
 }

@@ -27,8 +27,9 @@ static void put(struct crm *self, const char *key, const char *id)
 	self->host->count(self->instance, self->counter[UNMAPPED], 1);
 	if (self->told_full_ms && now_ms() - self->told_full_ms < TELL_FULL_MS) return;
 	self->told_full_ms = now_ms();
-	self->host->log(self->instance, CDPD_LOG_WARN,
-			"the map from profiles to contacts takes no more (%d): contacts are searched for again each time", rc);
+	self->host->log(
+	    self->instance, CDPD_LOG_WARN,
+	    "the map from profiles to contacts takes no more (%d): contacts are searched for again each time", rc);
 }
 
 /* c/PROFILE: its contact. f/PROFILE: its former one. l/PROFILE/KEY: its lead. false: nothing is kept for nobody. */

@@ -6,9 +6,9 @@
 
 #include "crm.h"
 
-#define ANSWER_MAX   ((size_t)8 << 20)
-#define TOO_LATE     "not all of the batch could be sent in time; the rest comes next"
-#define FAILED_WAIT  2000 /* ms, after a request without an answer */
+#define ANSWER_MAX  ((size_t)8 << 20)
+#define TOO_LATE    "not all of the batch could be sent in time; the rest comes next"
+#define FAILED_WAIT 2000 /* ms, after a request without an answer */
 
 int64_t now_ms(void)
 {
@@ -354,7 +354,7 @@ static struct cdpd_str str(const char *text)
 
 static int send_call(struct crm *self)
 {
-	char url[PATH_MAX_ + 512], bearer[OAUTH2_TOKEN_MAX + 8];
+	char url[CALL_PATH_MAX + 512], bearer[OAUTH2_TOKEN_MAX + 8];
 	if (snprintf(url, sizeof url, "%s%s", self->url, self->call.path) >= (int)sizeof url) return CDPD_ERR_TOO_LARGE;
 	char *text = self->call.body ? json_dumps(self->call.body, JSON_COMPACT) : NULL;
 	if (self->call.body && !text) return CDPD_ERR_NOMEM;
@@ -484,7 +484,8 @@ static void on_answer(void *ctx, const struct cdpd_http_response *response)
 	if (response->error != CDPD_OK) {
 		bool has_why = response->size > offsetof(struct cdpd_http_response, why) && response->why.len;
 		struct cdpd_str why = has_why ? response->why : str(error_text(response->error));
-		snprintf(reason, sizeof reason, "%s: %.*s", self->provider->title, (int)(why.len < 150 ? why.len : 150), why.ptr);
+		snprintf(reason, sizeof reason, "%s: %.*s", self->provider->title, (int)(why.len < 150 ? why.len : 150),
+			 why.ptr);
 		finish(self, 0, reason);
 		run_step(self);
 		return;

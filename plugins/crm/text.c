@@ -3,8 +3,8 @@
 
 #include "crm.h"
 
-#define PHONE_CORE   10 /* digits that tell numbers apart, whatever the country's prefix */
-#define SECRET_MIN   6	/* shorter ones would hide half of a text */
+#define PHONE_CORE 10 /* digits that tell numbers apart, whatever the country's prefix */
+#define SECRET_MIN 6  /* shorter ones would hide half of a text */
 
 void text_lower(char *text)
 {
@@ -32,7 +32,8 @@ bool text_is_same_phone(const char *a, const char *b)
 bool text_is_same_email(const char *a, const char *b)
 {
 	for (; *a && *b; a++, b++) {
-		char x = *a >= 'A' && *a <= 'Z' ? (char)(*a + 32) : *a, y = *b >= 'A' && *b <= 'Z' ? (char)(*b + 32) : *b;
+		char x = *a >= 'A' && *a <= 'Z' ? (char)(*a + 32) : *a,
+		     y = *b >= 'A' && *b <= 'Z' ? (char)(*b + 32) : *b;
 		if (x != y) return false;
 	}
 	return !*a && !*b;
@@ -43,7 +44,8 @@ bool text_encode(char *to, size_t size, const char *from)
 	static const char hex[] = "0123456789ABCDEF";
 	for (; *from; from++) {
 		unsigned char c = (unsigned char)*from;
-		bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c);
+		bool is_plain =
+		    (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c);
 		if (size < 4) return false;
 		if (is_plain) {
 			*to++ = (char)c;
