@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "crm.h"
+#include "query.h"
 
 #define COMMANDS_MAX  50
 #define FINDS_EACH    2 /* commands that look for one person */
@@ -15,109 +16,18 @@
 #define SIGNED_OUT_MS (5 * 60 * 1000)
 #define LIMITED_MS    2000
 #define OPERATING_MS  (10 * 60 * 1000)
-#define QUERY_MAX     ((size_t)1 << 20)
-#define DEPTH_MAX     6
 #define CONTACT_TYPE  3
 
 static const char *const lists[] = {"EMAIL", "PHONE", "WEB", "IM", "LINK"};
 #define LISTS (sizeof lists / sizeof lists[0])
 
-/* ── queries ─────────────────────────────────────────────────────────────── */
-
-struct query { /* grows; `text` NULL: out of memory, or too large */
-	char *text;
-	size_t len, size;
-};
-
-static void add(struct query *query, const char *text)
+static bool add_command(struct call *call, const char *name, struct writer *query)
 {
-	size_t len = strlen(text);
-	if (!query->text) return;
-	while (query->len + len >= query->size && query->size < QUERY_MAX) {
-		char *more = realloc(query->text, query->size * 2);
-		if (!more) break;
-		query->text = more;
-		query->size *= 2;
-	}
-	if (query->len + len >= query->size) {
-		free(query->text);
-		query->text = NULL;
-		return;
-	}
-	memcpy(query->text + query->len, text, len + 1);
-	query->len += len;
-}
-
-static void add_encoded(struct query *query, const char *text)
-{
-	size_t size = 3 * strlen(text) + 4;
-	char *encoded = malloc(size);
-	if (encoded && text_encode(encoded, size, text)) {
-		add(query, encoded);
-	} else {
-		free(query->text);
-		query->text = NULL;
-	}
-	free(encoded);
-}
-
-static struct query query_of(const char *method)
-{
-	struct query query = {.text = malloc(512), .size = 512};
-	if (query.text) query.text[0] = '\0';
-	add(&query, method);
-	add(&query, "?");
-	return query;
-}
-
-static void add_param(struct query *query, const char *name, const char *value)
-{
-	if (query->text && query->text[query->len - 1] != '?') add(query, "&");
-	add_encoded(query, name);
-	add(query, "=");
-	add_encoded(query, value);
-}
-
-static void add_scalar(struct query *query, const char *name, const json_t *value)
-{
-	char number[64] = "";
-	if (json_is_integer(value)) snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-	if (json_is_real(value)) snprintf(number, sizeof number, "%.15g", json_real_value(value));
-	if (json_is_boolean(value)) snprintf(number, sizeof number, "%d", json_is_true(value));
-	add_param(query, name, json_is_string(value) ? json_string_value(value) : number);
-}
-
-/* As http_build_query of PHP does it. */
-static void add_value(struct query *query, const char *name, const json_t *value, unsigned depth)
-{
-	char inner[512];
-	const char *key;
-	json_t *member;
-	if (depth == DEPTH_MAX) return;
-	if (json_is_object(value)) {
-		json_object_foreach((json_t *)(uintptr_t)value, key, member)
-		{
-			if (snprintf(inner, sizeof inner, "%s[%s]", name, key) < (int)sizeof inner)
-				add_value(query, inner, member, depth + 1);
-		}
-		return;
-	}
-	if (!json_is_array(value)) {
-		add_scalar(query, name, value);
-		return;
-	}
-	for (size_t i = 0; i < json_array_size(value); i++) {
-		if (snprintf(inner, sizeof inner, "%s[%zu]", name, i) < (int)sizeof inner)
-			add_value(query, inner, json_array_get(value, i), depth + 1);
-	}
-}
-
-static bool add_command(struct call *call, const char *name, struct query *query)
-{
-	int rc =
-	    query->text ? json_object_set_new(json_object_get(call->body, "cmd"), name, json_string(query->text)) : -1;
-	free(query->text);
-	return rc == 0;
+	struct cdpd_str text = writer_get(query);
+	bool is_made = !query->is_short && json_object_set_new(json_object_get(call->body, "cmd"), name,
+							       json_stringn(text.ptr, text.len)) == 0;
+	writer_free(query);
+	return is_made;
 }
 
 /* ── what a contact becomes ──────────────────────────────────────────────── */
@@ -219,11 +129,12 @@ static enum step first(const struct crm *self, const struct item *item)
 static bool add_find(struct call *call, size_t place, const char *type, const char *value)
 {
 	char name[32];
-	struct query query = query_of("crm.duplicate.findbycomm");
+	struct writer query = {0};
+	query_begin(&query, "crm.duplicate.findbycomm");
 	snprintf(name, sizeof name, "%c%zu", type[0], place);
-	add_param(&query, "entity_type", "CONTACT");
-	add_param(&query, "type", type);
-	add_param(&query, "values[0]", value);
+	query_add(&query, "entity_type", "CONTACT");
+	query_add(&query, "type", type);
+	query_add(&query, "values[0]", value);
 	return add_command(call, name, &query);
 }
 
@@ -232,11 +143,12 @@ static bool add_find_origin(const struct crm *self, struct call *call, size_t pl
 			    const char *origin_id)
 {
 	char name[32];
-	struct query query = query_of(method);
+	struct writer query = {0};
+	query_begin(&query, method);
 	snprintf(name, sizeof name, "O%zu", place);
-	add_param(&query, "filter[ORIGINATOR_ID]", self->origin);
-	add_param(&query, "filter[ORIGIN_ID]", origin_id);
-	add_param(&query, "select[0]", "ID");
+	query_add(&query, "filter[ORIGINATOR_ID]", self->origin);
+	query_add(&query, "filter[ORIGIN_ID]", origin_id);
+	query_add(&query, "select[0]", "ID");
 	return add_command(call, name, &query);
 }
 
@@ -258,9 +170,10 @@ static bool make_read(struct call *call)
 	bool is_made = true;
 	for (size_t i = 0; i < call->count; i++) {
 		char name[32];
-		struct query query = query_of("crm.contact.get");
+		struct writer query = {0};
+		query_begin(&query, "crm.contact.get");
 		snprintf(name, sizeof name, "R%zu", i);
-		add_param(&query, "id", call->items[i]->id);
+		query_add(&query, "id", call->items[i]->id);
 		is_made &= add_command(call, name, &query);
 	}
 	return is_made;
@@ -272,13 +185,14 @@ static bool make_write(struct crm *self, struct call *call)
 	for (size_t i = 0; i < call->count; i++) {
 		char name[32];
 		const struct item *item = call->items[i];
-		struct query query = query_of(item->id[0] ? "crm.contact.update" : "crm.contact.add");
+		struct writer query = {0};
+		query_begin(&query, item->id[0] ? "crm.contact.update" : "crm.contact.add");
 		json_t *fields = fields_of(self, item);
 		snprintf(name, sizeof name, "%c%zu", item->id[0] ? 'U' : 'A', i);
 		if (item->old) change_lists(self, item, fields);
-		if (item->id[0]) add_param(&query, "id", item->id);
-		add_value(&query, "fields", fields, 0);
-		is_made &= fields && add_command(call, name, &query);
+		if (item->id[0]) query_add(&query, "id", item->id);
+		query_add_value(&query, "fields", fields);
+		is_made &= add_command(call, name, &query) && fields;
 		json_decref(fields);
 	}
 	return is_made;
@@ -296,7 +210,8 @@ static bool make_lead(struct crm *self, struct call *call)
 	for (size_t i = 0; i < call->count; i++) {
 		char name[32], origin[PROFILE_MAX + LEAD_KEY_MAX + 2];
 		const struct item *item = call->items[i];
-		struct query query = query_of(item->lead_id[0] ? "crm.lead.update" : "crm.lead.add");
+		struct writer query = {0};
+		query_begin(&query, item->lead_id[0] ? "crm.lead.update" : "crm.lead.add");
 		json_t *fields = json_copy(item->lead);
 		lead_origin(item, origin);
 		snprintf(name, sizeof name, "%c%zu", item->lead_id[0] ? 'V' : 'L', i);
@@ -306,11 +221,11 @@ static bool make_lead(struct crm *self, struct call *call)
 			json_object_set_new(fields, "ORIGIN_ID", json_string(origin));
 		}
 		if (item->lead_id[0])
-			add_param(&query, "id", item->lead_id);
+			query_add(&query, "id", item->lead_id);
 		else
 			crm_lead_begins(self, item);
-		add_value(&query, "fields", fields, 0);
-		is_made &= fields && add_command(call, name, &query);
+		query_add_value(&query, "fields", fields);
+		is_made &= add_command(call, name, &query) && fields;
 		json_decref(fields);
 	}
 	return is_made;
@@ -329,8 +244,9 @@ static bool make_lead_find(struct crm *self, struct call *call)
 
 static bool make_erase(struct call *call)
 {
-	struct query query = query_of("crm.contact.delete");
-	add_param(&query, "id", call->items[0]->id);
+	struct writer query = {0};
+	query_begin(&query, "crm.contact.delete");
+	query_add(&query, "id", call->items[0]->id);
 	return add_command(call, "D0", &query);
 }
 

@@ -195,6 +195,8 @@ bool text_is_same_phone(const char *a, const char *b);
 bool text_is_same_email(const char *a, const char *b);
 /* Percent-encodes; false: it does not fit. */
 bool text_encode(char *to, size_t size, const char *from);
+/* Replaces the secrets of `self`. */
+void text_hide(const struct crm *self, char *text);
 /* For people: no control characters, no secrets of `self`, cut at a character's end. */
 void text_clean(const struct crm *self, char *text, size_t size, const char *from);
 /* A JSON string, or a number as text; "" for everything else. */

@@ -394,7 +394,7 @@ static void begin_call(struct crm *self)
 static void on_token(struct oauth2_wait *wait, const char *token, const char *why, int64_t retry_after_ms)
 {
 	struct crm *self = (struct crm *)(void *)((char *)wait - offsetof(struct crm, wait));
-	char reason[REASON_MAX + 1];
+	char reason[REASON_MAX + 1], text[REASON_MAX];
 	self->is_asking = false;
 	self->is_told = true;
 	free(self->bearer);
@@ -403,7 +403,8 @@ static void on_token(struct oauth2_wait *wait, const char *token, const char *wh
 	if (self->bearer) {
 		begin_call(self);
 	} else {
-		snprintf(reason, sizeof reason, "%s: %.150s", self->provider->title, why ? why : "out of memory");
+		text_clean(self, text, sizeof text, why ? why : "out of memory");
+		snprintf(reason, sizeof reason, "%s: %.150s", self->provider->title, text);
 		finish(self, retry_after_ms, reason);
 	}
 	if (!self->is_in_ask) run_step(self);
@@ -475,6 +476,17 @@ static const char *error_text(int error)
 	}
 }
 
+/* Whatever of it is told to operators later: our secrets are not in it any more, not even in parts. */
+static json_t *read_body(const struct crm *self, struct cdpd_str from)
+{
+	char *text = from.len ? strndup(from.ptr, from.len) : NULL;
+	if (!text) return NULL;
+	text_hide(self, text);
+	json_t *body = json_loads(text, 0, NULL);
+	free(text);
+	return body;
+}
+
 static void on_answer(void *ctx, const struct cdpd_http_response *response)
 {
 	struct crm *self = ctx;
@@ -490,7 +502,7 @@ static void on_answer(void *ctx, const struct cdpd_http_response *response)
 		run_step(self);
 		return;
 	}
-	json_t *body = response->body.len ? json_loadb(response->body.ptr, response->body.len, 0, NULL) : NULL;
+	json_t *body = read_body(self, response->body);
 	const struct answer answer = {response->status, response->retry_after_ms, body};
 	take_answer(self, &answer);
 	json_decref(body);

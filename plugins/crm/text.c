@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../shared/writer.h"
 #include "crm.h"
 
 #define PHONE_CORE 10 /* digits that tell numbers apart, whatever the country's prefix */
@@ -41,24 +42,14 @@ bool text_is_same_email(const char *a, const char *b)
 
 bool text_encode(char *to, size_t size, const char *from)
 {
-	static const char hex[] = "0123456789ABCDEF";
-	for (; *from; from++) {
-		unsigned char c = (unsigned char)*from;
-		bool is_plain =
-		    (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c);
-		if (size < 4) return false;
-		if (is_plain) {
-			*to++ = (char)c;
-			size--;
-			continue;
-		}
-		*to++ = '%';
-		*to++ = hex[c >> 4];
-		*to++ = hex[c & 15];
-		size -= 3;
-	}
-	*to = '\0';
-	return true;
+	struct writer writer = {0};
+	writer_form(&writer, writer_of(from));
+	struct cdpd_str text = writer_get(&writer);
+	bool fits = !writer.is_short && text.len < size;
+	if (fits) memcpy(to, text.ptr, text.len);
+	to[fits ? text.len : 0] = '\0';
+	writer_free(&writer);
+	return fits;
 }
 
 static void hide(char *text, const char *secret)
@@ -86,16 +77,21 @@ static size_t cut_at_character(const char *text, size_t len, size_t most)
 	return most;
 }
 
+void text_hide(const struct crm *self, char *text)
+{
+	hide(text, self->bearer);
+	hide(text, secret_of(self->url));
+	hide(text, self->client_secret);
+	hide(text, self->refresh_token);
+}
+
 void text_clean(const struct crm *self, char *text, size_t size, const char *from)
 {
 	char copy[4 * REASON_MAX];
 	snprintf(copy, sizeof copy, "%s", from);
 	for (char *at = copy; *at; at++)
 		if ((unsigned char)*at < ' ' || *at == 127) *at = ' ';
-	hide(copy, self->bearer);
-	hide(copy, secret_of(self->url));
-	hide(copy, self->client_secret);
-	hide(copy, self->refresh_token);
+	text_hide(self, copy);
 	size_t len = cut_at_character(copy, strlen(copy), size - 1);
 	memcpy(text, copy, len);
 	text[len] = '\0';
