@@ -65,8 +65,8 @@ static int look_at_person(struct chooser *c, const struct stream_record *record,
 	bool is_allowed = true;
 	buf_clear(&c->person);
 	if (c->is_gated) { /* whoever withdrew since does not go out any more */
-		int rc = people_consent_gate(c->people, record->fragment, c->gate->name, c->now, &c->scratch,
-					     &is_allowed);
+		int rc =
+		    people_consent_gate(c->people, record->fragment, c->gate->name, c->now, &c->scratch, &is_allowed);
 		if (rc) return rc;
 	}
 	*choice = is_allowed ? CHOICE_TAKEN : CHOICE_DENIED;

@@ -111,8 +111,7 @@ static void unpark_from(struct destination *d, enum stream_id stream, uint64_t p
 {
 	for (size_t i = d->parked.count; i-- > 0;) {
 		struct parked *item = &d->parked.items[i];
-		if (item->stream == stream && item->position >= position)
-			destination_unpark(d, stream, item->position);
+		if (item->stream == stream && item->position >= position) destination_unpark(d, stream, item->position);
 	}
 }
 
@@ -159,8 +158,8 @@ static void look_at_head(struct destination *d, struct lane *lane)
 	uint64_t seq = lane->row.next_seq;
 	if (lane->looked_at_head == seq && lane->head_t) return;
 	arena_reset(&d->chooser.scratch);
-	bool waits = seq < lane->stream->end(d->shared) &&
-		     lane->stream->time(d->shared, seq, &d->chooser.scratch, &t) == OK;
+	bool waits =
+	    seq < lane->stream->end(d->shared) && lane->stream->time(d->shared, seq, &d->chooser.scratch, &t) == OK;
 	lane->looked_at_head = seq;
 	pthread_mutex_lock(&d->lock);
 	lane->head_t = waits ? t : 0;

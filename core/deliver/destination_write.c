@@ -133,7 +133,8 @@ static bool is_due(const struct lane *lane, size_t batch, bool is_idle, int64_t 
 	if (lane->row.next_seq == lane->committed && !lane->loose) return false;
 	if (lane->loose) return is_idle || lane->loose >= most || now - lane->committed_at_us >= CURSOR_BUSY_US;
 	/* Nothing was handed over: repeating it costs nothing. */
-	return lane->row.next_seq - lane->committed >= CURSOR_IDLE_ROWS || now - lane->committed_at_us >= CURSOR_IDLE_US;
+	return lane->row.next_seq - lane->committed >= CURSOR_IDLE_ROWS ||
+	       now - lane->committed_at_us >= CURSOR_IDLE_US;
 }
 
 bool destination_settle(struct destination *d, bool is_idle)
