@@ -65,8 +65,8 @@ static int look_at_person(struct chooser *c, const struct stream_record *record,
 	bool is_allowed = true;
 	buf_clear(&c->person);
 	if (c->is_gated) { /* whoever withdrew since does not go out any more */
-		int rc = people_consent_gate(c->people, record->fragment, c->gate->name, c->now, &c->scratch,
-					     &is_allowed);
+		int rc =
+		    people_consent_gate(c->people, record->fragment, c->gate->name, c->now, &c->scratch, &is_allowed);
 		if (rc) return rc;
 	}
 	*choice = is_allowed ? CHOICE_TAKEN : CHOICE_DENIED;
@@ -93,8 +93,7 @@ static int select_record(struct chooser *c, const struct stream_record *record, 
 	int rc = OK;
 	if (!selection->where && !selection->mapping) return OK;
 	if (!c->json) rc = json_reader_new(&c->json);
-	if (rc == OK)
-		rc = selection_run(selection, c->json, record->json, buf_str(&c->person), &c->scratch, &result);
+	if (rc == OK) rc = selection_run(selection, c->json, record->json, buf_str(&c->person), &c->scratch, &result);
 	if (rc) return rc;
 	*choice = choices[result.verdict];
 	if (*choice == CHOICE_TAKEN) return selection->mapping ? arena_str(arena, result.json, json) : OK;

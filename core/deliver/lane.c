@@ -6,8 +6,8 @@
 
 void lane_init(struct lane *lane, const struct stream *stream, size_t most_windows)
 {
-	*lane = (struct lane){.stream = stream,
-			      .most = most_windows < LANE_WINDOWS_MAX ? most_windows : LANE_WINDOWS_MAX};
+	*lane =
+	    (struct lane){.stream = stream, .most = most_windows < LANE_WINDOWS_MAX ? most_windows : LANE_WINDOWS_MAX};
 }
 
 static void drop(struct lane *lane, struct lane_window *w)
