@@ -45,10 +45,7 @@ static int read_conf(struct destination *d, const struct config *config, const s
 	if (rc == ERR_INVALID)
 		log_error(LOG_DELIVER, "destination %.*s: http.allow: '%.*s' is neither a network nor a host name",
 			  STR_ARG(conf->name), STR_ARG(text));
-	struct conf_http_tls *tls = &d->async.http_tls;
-	if (rc == OK) rc = arena_str(&d->arena, conf->async.http_tls.ca, &tls->ca);
-	if (rc == OK) rc = arena_str(&d->arena, conf->async.http_tls.certificate, &tls->certificate);
-	if (rc == OK) rc = arena_str(&d->arena, conf->async.http_tls.key, &tls->key);
+	if (rc == OK) rc = http_tls_copy(&d->arena, &conf->async.http_tls, &d->async.http_tls);
 	if (rc) return rc;
 	return arena_str(&d->arena, conf->name, &d->name);
 }

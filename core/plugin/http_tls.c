@@ -142,6 +142,19 @@ int http_tls_check(struct arena *arena, const struct conf_http_tls *conf, struct
 	return load(arena, conf, &texts, why);
 }
 
+static int copy_path(struct arena *arena, struct str from, struct str *out)
+{
+	*out = STR_NONE;
+	return from.len ? arena_str(arena, from, out) : OK;
+}
+
+int http_tls_copy(struct arena *arena, const struct conf_http_tls *from, struct conf_http_tls *out)
+{
+	int rc = copy_path(arena, from->ca, &out->ca);
+	if (rc == OK) rc = copy_path(arena, from->certificate, &out->certificate);
+	return rc == OK ? copy_path(arena, from->key, &out->key) : rc;
+}
+
 bool http_tls_is_same(const struct conf_http_tls *a, const struct conf_http_tls *b)
 {
 	return str_eq(a->ca, b->ca) && str_eq(a->certificate, b->certificate) && str_eq(a->key, b->key);

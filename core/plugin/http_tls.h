@@ -13,6 +13,7 @@ struct http_tls_texts { /* PEM; empty: none given */
 
 /* Are the files there and sound, and is the key the certificate's? ERR_INVALID: *why says which not, in the arena. */
 MUST_USE int http_tls_check(struct arena *arena, const struct conf_http_tls *conf, struct str *why);
+MUST_USE int http_tls_copy(struct arena *arena, const struct conf_http_tls *from, struct conf_http_tls *out);
 bool http_tls_is_same(const struct conf_http_tls *a, const struct conf_http_tls *b);
 
 /* `conf` outlives it. ERR_INVALID: the cause is logged under `name`. Without any file: OK and NULL. */

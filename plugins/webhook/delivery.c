@@ -80,9 +80,9 @@ static void share_lanes(struct delivery *d, size_t lanes)
 		d->lane_of[i] = lanes == 1 ? 0 : (size_t)(hash_of(d->records[i].profile_id) % lanes);
 }
 
-static void make_lanes(struct webhook *self)
+static void make_lanes(struct delivery *d)
 {
-	struct delivery *d = &self->delivery;
+	const struct webhook *self = d->owner;
 	size_t lanes = (d->count + self->max_records - 1) / self->max_records, at = 0;
 	if (self->max_records == 1 && self->concurrency > 1)
 		name_lanes(d);
@@ -131,19 +131,28 @@ static void stop(struct delivery *d, int64_t retry_after_ms, const char *why)
 	snprintf(d->why, sizeof d->why, "%s", why);
 }
 
-static void finish(struct webhook *self)
+/* The host may hand over the next batch as soon as it is told. */
+static void end(struct delivery *d)
 {
-	struct delivery *d = &self->delivery;
+	struct webhook *self = d->owner;
+	struct delivery **at = &self->deliveries;
+	while (*at != d) at = &(*at)->next;
+	*at = d->next;
+	d->next = self->spares;
+	self->spares = d;
+}
+
+static void finish(struct delivery *d)
+{
+	const struct cdpd_host *host = d->owner->host;
 	struct cdpd_receipt *receipt = d->receipt;
-	d->receipt = NULL; /* the host may hand over the next batch from inside receipt_done */
-	if (!d->is_stopped) {
-		(void)self->host->receipt_done(receipt, CDPD_ACK); /* the others were named */
-		return;
+	if (d->is_stopped) {
+		for (size_t i = 0; i < d->count; i++)
+			if (d->states[i] == TAKEN) (void)host->receipt_set(receipt, i, CDPD_ACK, 0, NULL);
+		(void)host->receipt_set(receipt, CDPD_ALL, CDPD_RETRY, d->retry_after_ms, d->why);
 	}
-	for (size_t i = 0; i < d->count; i++)
-		if (d->states[i] == TAKEN) (void)self->host->receipt_set(receipt, i, CDPD_ACK, 0, NULL);
-	(void)self->host->receipt_set(receipt, CDPD_ALL, CDPD_RETRY, d->retry_after_ms, d->why);
-	(void)self->host->receipt_done(receipt, CDPD_RETRY);
+	end(d);
+	(void)host->receipt_done(receipt, d->is_stopped ? CDPD_RETRY : CDPD_ACK); /* the others were named */
 }
 
 static void set_states(struct delivery *d, const struct request *request, enum state state)
@@ -158,18 +167,18 @@ static void take_back(struct delivery *d, const struct request *request)
 	d->lanes[request->lane].next = request->items[0];
 }
 
-static void on_taken(struct webhook *self, const struct request *request)
+static void on_taken(struct delivery *d, const struct request *request)
 {
-	struct delivery *d = &self->delivery;
+	struct webhook *self = d->owner;
 	set_states(d, request, TAKEN);
 	d->fails_in_row = 0;
 	self->span += 1 + self->max_records / 16;
 	if (self->span > self->max_records) self->span = self->max_records;
 }
 
-static void cut(struct webhook *self, const struct request *request, bool is_suspect)
+static void cut(struct delivery *d, const struct request *request, bool is_suspect)
 {
-	struct delivery *d = &self->delivery;
+	struct webhook *self = d->owner;
 	self->host->count(self->instance, self->splits_metric, 1);
 	take_back(d, request);
 	if (is_suspect)
@@ -178,42 +187,39 @@ static void cut(struct webhook *self, const struct request *request, bool is_sus
 		self->span = request->count / 2;
 }
 
-static void on_refused(struct webhook *self, const struct request *request, const struct cdpd_http_response *response)
+static void on_refused(struct delivery *d, const struct request *request, const struct cdpd_http_response *response)
 {
-	struct delivery *d = &self->delivery;
 	char why[ANSWER_TEXT_SIZE];
 	if (request->count > 1) {
-		cut(self, request, response->status != 413); /* too much of it says nothing of a record */
+		cut(d, request, response->status != 413); /* too much of it says nothing of a record */
 		return;
 	}
 	answer_tell(response, why);
 	set_states(d, request, REFUSED);
 	d->lanes[request->lane].suspect_end = 0;
-	(void)self->host->receipt_set(d->receipt, d->order[request->items[0]], CDPD_DROP, 0, why);
+	(void)d->owner->host->receipt_set(d->receipt, d->order[request->items[0]], CDPD_DROP, 0, why);
 }
 
 /* What comes behind a record that must wait, of the same person, waits with it. */
-static void hold_person(struct webhook *self, size_t place)
+static void hold_person(struct delivery *d, size_t place)
 {
-	struct delivery *d = &self->delivery;
 	const struct lane *lane = &d->lanes[d->lane_of[d->order[place]]];
 	struct cdpd_str person = d->records[d->order[place]].profile_id;
 	for (size_t i = place + 1; i < lane->end; i++) {
 		if (*state_at(d, i) != WAITING || !is_same(d->records[d->order[i]].profile_id, person)) continue;
 		*state_at(d, i) = LATER;
-		(void)self->host->receipt_set(d->receipt, d->order[i], CDPD_RETRY, 0,
-					      "an earlier record of the same person waits");
+		(void)d->owner->host->receipt_set(d->receipt, d->order[i], CDPD_RETRY, 0,
+						  "an earlier record of the same person waits");
 	}
 }
 
-static void on_later(struct webhook *self, const struct request *request, const struct cdpd_http_response *response)
+static void on_later(struct delivery *d, const struct request *request, const struct cdpd_http_response *response)
 {
-	struct delivery *d = &self->delivery;
 	char why[ANSWER_TEXT_SIZE];
 	int64_t retry_after_ms = answer_retry_after_ms(response);
 	bool is_alone = request->count == 1;
 	if (!is_alone && request->attempt >= SUSPECT_FROM) {
-		cut(self, request, false);
+		cut(d, request, false);
 		return;
 	}
 	answer_tell(response, why);
@@ -224,23 +230,22 @@ static void on_later(struct webhook *self, const struct request *request, const 
 	}
 	set_states(d, request, LATER);
 	d->lanes[request->lane].suspect_end = 0;
-	(void)self->host->receipt_set(d->receipt, d->order[request->items[0]], CDPD_RETRY, retry_after_ms, why);
-	hold_person(self, request->items[0]);
+	(void)d->owner->host->receipt_set(d->receipt, d->order[request->items[0]], CDPD_RETRY, retry_after_ms, why);
+	hold_person(d, request->items[0]);
 }
 
-static void on_failed(struct webhook *self, const struct request *request, const struct cdpd_http_response *response)
+static void on_failed(struct delivery *d, const struct request *request, const struct cdpd_http_response *response)
 {
 	char why[ANSWER_TEXT_SIZE];
 	answer_tell(response, why);
-	take_back(&self->delivery, request);
-	stop(&self->delivery, answer_retry_after_ms(response), why);
+	take_back(d, request);
+	stop(d, answer_retry_after_ms(response), why);
 }
 
 /* A connection that breaks again and again may do so over a record. */
-static enum answer kind_of(const struct webhook *self, const struct request *request,
-			   const struct cdpd_http_response *response)
+static enum answer kind_of(const struct request *request, const struct cdpd_http_response *response)
 {
-	enum answer kind = answer_kind(&self->rules, response);
+	enum answer kind = answer_kind(&request->delivery->owner->rules, response);
 	bool is_broken = kind == ANSWER_DOWN && response->error == CDPD_ERR_IO;
 	return is_broken && request->attempt >= SUSPECT_FROM ? ANSWER_LATER : kind;
 }
@@ -257,9 +262,9 @@ static size_t how_many(const struct webhook *self, const struct lane *lane)
 	return most ? most : 1;
 }
 
-static void pick(struct webhook *self, size_t lane_index, struct request *request)
+static void pick(struct delivery *d, size_t lane_index, struct request *request)
 {
-	struct delivery *d = &self->delivery;
+	const struct webhook *self = d->owner;
 	struct lane *lane = &d->lanes[lane_index];
 	size_t most = how_many(self, lane), bytes = 0;
 	request->lane = lane_index;
@@ -276,74 +281,111 @@ static void pick(struct webhook *self, size_t lane_index, struct request *reques
 	}
 }
 
-static struct request *free_request(struct webhook *self)
+static struct request *free_request(struct delivery *d)
 {
-	for (size_t i = 0; i < self->concurrency; i++)
-		if (!self->requests[i].is_used) return &self->requests[i];
-	return NULL;
+	size_t i = 0;
+	while (d->requests[i].is_used) i++; /* fewer are under way than there are */
+	return &d->requests[i];
 }
 
-static void send(struct webhook *self, size_t lane)
+static void send(struct delivery *d, size_t lane)
 {
-	struct delivery *d = &self->delivery;
-	struct request *request = free_request(self);
-	pick(self, lane, request);
+	struct request *request = free_request(d);
+	pick(d, lane, request);
 	request->is_used = true;
 	d->under_way++;
-	if (request_send(self, request)) return;
+	if (request_send(request)) return;
 	request->is_used = false;
 	d->under_way--;
 	take_back(d, request);
 	stop(d, 0, "out of memory");
 }
 
-static bool has_time(const struct webhook *self)
+static bool has_time(const struct delivery *d)
 {
-	return outgoing_now_ms() + self->timeout_ms <= self->delivery.until_ms;
+	return outgoing_now_ms() + d->owner->timeout_ms <= d->until_ms;
 }
 
-static void pump(struct webhook *self)
+static void pump(struct delivery *d)
 {
-	struct delivery *d = &self->delivery;
 	if (d->is_pumping) return; /* an answer that came before its request was sent off */
 	d->is_pumping = true;
-	while (!d->is_stopped && d->ready_count && d->under_way < self->concurrency) {
-		if (has_time(self))
-			send(self, take_ready(d));
+	while (!d->is_stopped && d->ready_count && d->under_way < d->owner->concurrency) {
+		if (has_time(d))
+			send(d, take_ready(d));
 		else
 			stop(d, 0, "the endpoint is too slow for a whole batch, the rest comes again");
 	}
 	d->is_pumping = false;
-	if (d->under_way == 0) finish(self);
+	if (d->under_way == 0) finish(d);
 }
 
-void delivery_answered(struct webhook *self, struct request *request, const struct cdpd_http_response *response)
+void delivery_answered(struct request *request, const struct cdpd_http_response *response)
 {
-	struct delivery *d = &self->delivery;
+	struct delivery *d = request->delivery;
 	request->is_used = false;
 	d->under_way--;
-	switch (kind_of(self, request, response)) {
-	case ANSWER_TAKEN: on_taken(self, request); break;
-	case ANSWER_REFUSED: on_refused(self, request, response); break;
-	case ANSWER_LATER: on_later(self, request, response); break;
+	switch (kind_of(request, response)) {
+	case ANSWER_TAKEN: on_taken(d, request); break;
+	case ANSWER_REFUSED: on_refused(d, request, response); break;
+	case ANSWER_LATER: on_later(d, request, response); break;
 	case ANSWER_DOWN:
-	case ANSWER_WRONG: on_failed(self, request, response); break;
+	case ANSWER_WRONG: on_failed(d, request, response); break;
 	}
 	make_ready(d, request->lane);
-	pump(self);
+	pump(d);
+}
+
+/* ── being ───────────────────────────────────────────────────────────────── */
+
+static void delivery_free(struct delivery *d)
+{
+	for (size_t i = 0; d->requests && i < d->owner->concurrency; i++) request_free(&d->requests[i]);
+	free(d->requests);
+	free(d->records);
+	free(d->states);
+	free(d->lanes);
+	free(d->order);
+	free(d);
+}
+
+void delivery_free_all(struct webhook *self)
+{
+	while (self->spares) {
+		struct delivery *d = self->spares;
+		self->spares = d->next;
+		delivery_free(d);
+	}
+}
+
+static struct delivery *delivery_new(struct webhook *self)
+{
+	struct delivery *d = calloc(1, sizeof *d);
+	if (!d) return NULL;
+	d->owner = self;
+	d->requests = calloc(self->concurrency, sizeof *d->requests);
+	bool has_all = d->requests != NULL;
+	for (size_t i = 0; has_all && i < self->concurrency; i++) {
+		d->requests[i].delivery = d;
+		d->requests[i].items = calloc(self->max_records, sizeof *d->requests[i].items);
+		has_all = d->requests[i].items != NULL;
+	}
+	if (has_all) return d;
+	delivery_free(d);
+	return NULL;
 }
 
 /* ── from outside ────────────────────────────────────────────────────────── */
 
-static bool take_records(struct webhook *self, const struct cdpd_batch *batch)
+static bool take_records(struct delivery *d, const struct cdpd_batch *batch)
 {
-	struct delivery *d = &self->delivery;
-	size_t count = self->host->batch_count(batch);
+	const struct cdpd_host *host = d->owner->host;
+	size_t count = host->batch_count(batch);
 	if (!make_room(d, count)) return false;
 	for (d->count = 0; d->count < count; d->count++) {
 		struct cdpd_record *record = &d->records[d->count];
 		record->size = sizeof *record;
-		if (self->host->batch_record(batch, d->count, record) != CDPD_OK) return false;
+		if (host->batch_record(batch, d->count, record) != CDPD_OK) return false;
 		d->states[d->count] = WAITING;
 	}
 	return true;
@@ -351,25 +393,28 @@ static bool take_records(struct webhook *self, const struct cdpd_batch *batch)
 
 bool delivery_begin(struct webhook *self, const struct cdpd_batch *batch, struct cdpd_receipt *receipt)
 {
-	struct delivery *d = &self->delivery;
-	if (!take_records(self, batch)) return false;
+	if (!self->spares) self->spares = delivery_new(self);
+	struct delivery *d = self->spares;
+	if (!d || !take_records(d, batch)) return false;
+	self->spares = d->next;
+	d->next = self->deliveries;
+	self->deliveries = d;
 	d->receipt = receipt;
 	d->ready_at = d->ready_count = d->under_way = 0;
 	d->fails_in_row = 0;
 	d->is_stopped = false;
 	d->retry_after_ms = 0;
 	d->until_ms = outgoing_now_ms() + SPAN_MS;
-	make_lanes(self);
+	make_lanes(d);
 	for (size_t i = 0; i < d->lane_count; i++) make_ready(d, i);
-	pump(self);
+	pump(d);
 	return true;
 }
 
-void delivery_free(struct webhook *self)
+bool delivery_is_overdue(const struct webhook *self)
 {
-	struct delivery *d = &self->delivery;
-	free(d->records);
-	free(d->states);
-	free(d->lanes);
-	free(d->order);
+	int64_t now = outgoing_now_ms();
+	for (const struct delivery *d = self->deliveries; d; d = d->next)
+		if (now > d->until_ms) return true;
+	return false;
 }

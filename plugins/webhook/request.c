@@ -6,9 +6,10 @@
 
 #include "webhook.h"
 
-static const struct cdpd_record *record_at(const struct webhook *self, const struct request *request, size_t i)
+static const struct cdpd_record *record_at(const struct request *request, size_t i)
 {
-	return &self->delivery.records[self->delivery.order[request->items[i]]];
+	const struct delivery *d = request->delivery;
+	return &d->records[d->order[request->items[i]]];
 }
 
 /* The same whenever the same records go out together, in whatever attempt: the other side knows them again. */
@@ -16,13 +17,13 @@ static bool name_request(const struct webhook *self, struct request *request)
 {
 	char digest[SIGNATURE_DIGEST_SIZE];
 	if (self->format == BODY_RECORD) {
-		struct cdpd_str id = record_at(self, request, 0)->delivery_id;
+		struct cdpd_str id = record_at(request, 0)->delivery_id;
 		int len = snprintf(request->id, sizeof request->id, "%.*s", (int)id.len, id.ptr);
 		return len > 0 && (size_t)len < sizeof request->id;
 	}
 	writer_clear(&request->ids);
 	for (size_t i = 0; i < request->count; i++) {
-		writer_str(&request->ids, record_at(self, request, i)->delivery_id);
+		writer_str(&request->ids, record_at(request, i)->delivery_id);
 		writer_text(&request->ids, "\n");
 	}
 	if (request->ids.is_short || !signature_digest(writer_get(&request->ids), digest)) return false;
@@ -35,7 +36,7 @@ static bool make_body(const struct webhook *self, struct request *request)
 	writer_clear(&request->body);
 	body_begin(&request->body, self->format, writer_of(request->id));
 	for (size_t i = 0; i < request->count; i++)
-		body_add(&request->body, self->format, self->has_ids, record_at(self, request, i));
+		body_add(&request->body, self->format, self->has_ids, record_at(request, i));
 	body_end(&request->body, self->format);
 	return !request->body.is_short;
 }
@@ -67,13 +68,14 @@ static void make_headers(const struct webhook *self, struct request *request, bo
 static void on_answer(struct outgoing_call *call, const struct cdpd_http_response *response)
 {
 	struct request *request = call->ctx;
-	struct webhook *self = request->owner;
+	const struct webhook *self = request->delivery->owner;
 	self->host->observe_us(self->instance, self->seconds_metric, (outgoing_now_ms() - request->started_ms) * 1000);
-	delivery_answered(self, request, response);
+	delivery_answered(request, response);
 }
 
-bool request_send(struct webhook *self, struct request *request)
+bool request_send(struct request *request)
 {
+	const struct webhook *self = request->delivery->owner;
 	if (!name_request(self, request) || !make_body(self, request)) return false;
 	snprintf(request->timestamp, sizeof request->timestamp, "%lld", (long long)time(NULL));
 	if (!sign(self, request)) return false;
@@ -88,7 +90,7 @@ bool request_send(struct webhook *self, struct request *request)
 			.url = writer_of(self->url),
 			.body = body,
 			.headers = request->headers},
-	    .until_ms = self->delivery.until_ms,
+	    .until_ms = request->delivery->until_ms,
 	    .done = on_answer,
 	    .ctx = request,
 	};

@@ -21,7 +21,7 @@ struct signature_keys {
 
 /* ── reading keys ────────────────────────────────────────────────────────── */
 
-static int digit(char c)
+static int base64_digit(char c)
 {
 	if (c >= 'A' && c <= 'Z') return c - 'A';
 	if (c >= 'a' && c <= 'z') return c - 'a' + 26;
@@ -36,7 +36,7 @@ static size_t decode(struct cdpd_str text, unsigned char out[SECRET_MAX])
 	size_t len = 0;
 	while (text.len && text.ptr[text.len - 1] == '=') text.len--;
 	for (size_t i = 0; i < text.len; i++) {
-		int value = digit(text.ptr[i]);
+		int value = base64_digit(text.ptr[i]);
 		if (value < 0) return 0;
 		bits = (bits << 6 | (unsigned)value) & 0xffffff;
 		have += 6;

@@ -9,7 +9,7 @@ static enum cdpd_verdict export_batch(void *ctx, const struct cdpd_batch *batch,
 {
 	struct webhook *self = ctx;
 	if (self->host->batch_count(batch) == 0) return CDPD_ACK;
-	if (self->delivery.receipt) { /* the host waits no longer for it, its requests may still arrive */
+	if (delivery_is_overdue(self)) { /* the host waits for it no longer, but its requests may still arrive */
 		(void)self->host->receipt_set(receipt, CDPD_ALL, CDPD_RETRY, 0, "the last batch is still on its way");
 		return CDPD_RETRY;
 	}
@@ -70,18 +70,6 @@ static int take_keys(struct webhook *self, const struct cdpd_conf *conf)
 	return why ? complain(self, "signing_secret", why) : CDPD_OK;
 }
 
-static int make_requests(struct webhook *self)
-{
-	self->requests = calloc(self->concurrency, sizeof *self->requests);
-	if (!self->requests) return CDPD_ERR_NOMEM;
-	for (size_t i = 0; i < self->concurrency; i++) {
-		self->requests[i].owner = self;
-		self->requests[i].items = calloc(self->max_records, sizeof *self->requests[i].items);
-		if (!self->requests[i].items) return CDPD_ERR_NOMEM;
-	}
-	return CDPD_OK;
-}
-
 static int configure(struct webhook *self, const struct cdpd_conf *conf)
 {
 	int rc = take_url(self, conf);
@@ -90,7 +78,7 @@ static int configure(struct webhook *self, const struct cdpd_conf *conf)
 	if (rc == CDPD_OK) rc = answer_rules_read(&self->rules, self->host, self->instance, conf);
 	if (rc == CDPD_OK) rc = outgoing_new(self->host, self->instance, conf, &self->outgoing);
 	if (rc == CDPD_OK) self->has_type = outgoing_has(self->outgoing, "content-type");
-	return rc == CDPD_OK ? make_requests(self) : rc;
+	return rc;
 }
 
 /* ── being ───────────────────────────────────────────────────────────────── */
@@ -98,9 +86,7 @@ static int configure(struct webhook *self, const struct cdpd_conf *conf)
 static void destroy(void *ctx)
 {
 	struct webhook *self = ctx;
-	delivery_free(self);
-	for (size_t i = 0; self->requests && i < self->concurrency; i++) request_free(&self->requests[i]);
-	free(self->requests);
+	delivery_free_all(self);
 	outgoing_free(self->outgoing);
 	signature_keys_free(self->keys);
 	body_gzip_free(self->gzip);
@@ -171,7 +157,7 @@ static const struct cdpd_option options[] = {
 	.default_text = "1",
 	.min = 1,
 	.max = CONCURRENCY_MAX,
-	.help = "requests under way at a time; a person's records stay in order",
+	.help = "requests of one batch under way at a time; a person's records stay in order",
     },
     {
 	.name = "gzip",

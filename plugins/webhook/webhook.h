@@ -1,6 +1,6 @@
 /* webhook: an exporter that posts records to any HTTP endpoint. See README.md.
  *
- * webhook.c: options and the host's calls. delivery.c: one batch, in requests that may be under way beside each other. request.c: one request.
+ * webhook.c: options and the host's calls. delivery.c: one batch, in requests that may be under way beside each other; batches may be so, too. request.c: one request.
  * body.c, signature.c: what stands in it. plugins/shared: credentials, and what answers mean. */
 #pragma once
 
@@ -10,7 +10,7 @@
 #include "body.h"
 #include "signature.h"
 
-#define RECORDS_MAX     500 /* of a request */
+#define RECORDS_MAX     5000 /* of a request */
 #define CONCURRENCY_MAX 64
 #define ID_SIZE         64
 #define SPAN_MS         INT64_C(28000) /* for a batch: the host waits 30 s */
@@ -19,7 +19,7 @@
 struct webhook;
 
 struct request { /* one POST; its memory is used again */
-	struct webhook *owner;
+	struct delivery *delivery;
 	bool is_used;
 	size_t lane;
 	size_t *items; /* places in delivery.order, ascending: max_records of them */
@@ -40,9 +40,12 @@ struct lane {
 	size_t suspect_end; /* the records up to here hold one that is refused. 0: none known */
 };
 
-struct delivery {                     /* the batch at hand */
-	struct cdpd_receipt *receipt; /* NULL: there is none */
-	size_t count, size;           /* size: of the arrays */
+struct delivery { /* one batch; its memory is used again */
+	struct webhook *owner;
+	struct delivery *next;
+	struct cdpd_receipt *receipt;
+	struct request *requests; /* `concurrency` of them */
+	size_t count, size;       /* size: of the arrays */
 	struct cdpd_record *records;
 	enum state *states; /* by record */
 	size_t *order;      /* records by lane */
@@ -74,17 +77,19 @@ struct webhook {
 	size_t max_records, max_bytes, concurrency, gzip_from;
 	uint32_t timeout_ms;
 	size_t span; /* records of the next request: fewer than max_records while the endpoint fails on more */
-	struct request *requests;
-	struct delivery delivery;
+	struct delivery *deliveries; /* under way: as many as the host hands over beside each other */
+	struct delivery *spares;     /* that were */
 	int requests_metric, bytes_metric, splits_metric, seconds_metric;
 };
 
-/* request.c. Fills a free request with these records of the delivery (places in its order) and sends it; delivery_answered follows, maybe before
- * this returns. False: there was no memory, nothing was sent. */
-bool request_send(struct webhook *self, struct request *request);
+/* request.c. Fills a request, whose items are places in its delivery's order, and sends it; delivery_answered follows, maybe before this
+ * returns. False: there was no memory, nothing was sent. */
+bool request_send(struct request *request);
 void request_free(struct request *request);
 
 /* delivery.c. False: there is no memory. The receipt is answered later, or before this returns. */
 bool delivery_begin(struct webhook *self, const struct cdpd_batch *batch, struct cdpd_receipt *receipt);
-void delivery_answered(struct webhook *self, struct request *request, const struct cdpd_http_response *response);
-void delivery_free(struct webhook *self);
+/* Is one under way for which the host waits no more? */
+bool delivery_is_overdue(const struct webhook *self);
+void delivery_answered(struct request *request, const struct cdpd_http_response *response);
+void delivery_free_all(struct webhook *self);

@@ -257,6 +257,30 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {fo
         self.row(f"unary Publish of {len(event) - 5} bytes, io threads' CPU", "2.5 ×", f"{call:.1f} µs", f"{limit:.1f} µs nghttpd", f"{call / limit:.1f} ×", call <= 2.5 * limit)
         self.row("PublishStream, io threads' CPU a message", "3 µs", f"{message:.1f} µs ({min(streamed):.1f} to {max(streamed):.1f})", "", "", message <= 3)
 
+    # ── destinations ───────────────────────────────────────────────────────
+
+    def webhook(self):
+        """Batches of 100 through plugin and host beside plain libcurl, in turns; then a daemon that catches up from its journal."""
+        seconds = 3 if self.quick else 10
+        with self.nginx() as port:
+            url = f"http://127.0.0.1:{port}/v1/hook"
+            run = self.program("bench_webhook", self.build / "plugins", url, 100, 1, seconds)
+            self.row("webhook records/s on one core, batches of 100, signed", "20,000", f"{1e6 / run['cpu_us']:,.0f}", f"{1e6 / run['plain_cpu_us']:,.0f} libcurl, unsigned, the bodies ready",
+                     f"{run['plain_cpu_us'] / run['cpu_us']:.2f} ×", 1e6 / run["cpu_us"] >= 20_000)
+            single = self.program("bench_webhook", self.build / "plugins", url, 1, 16, seconds)
+            self.row("webhook records/s on one core, one in a request", "", f"{1e6 / single['cpu_us']:,.0f}", f"{1e6 / single['plain_cpu_us']:,.0f} libcurl", f"{single['plain_cpu_us'] / single['cpu_us']:.2f} ×", True)
+            with self.cdpd("webhook") as daemon:
+                self.fill(daemon)
+                daemon.kill()
+                configuration = daemon.folder / "cdpd.yaml"
+                configuration.write_text(configuration.read_text() + f"destinations: [{{name: hook, plugin: webhook, http: {{allow: [127.0.0.1]}}, options: {{url: \"{url}\", mode: batch}}}}]\n")
+                daemon.start()
+                start, cpu = time.monotonic(), daemon.cpu()
+                while (delivered := json.loads(daemon.get("/v1/admin/destinations"))["destinations"][0]["delivered"]) < self.users and time.monotonic() - start < 6 * seconds:
+                    time.sleep(0.05)
+                rate, cpu = delivered / (time.monotonic() - start), (daemon.cpu() - cpu) / delivered
+            self.row("… by a daemon that catches up, journal to answer", "20,000", f"{rate:,.0f} ({cpu * 1e6:.0f} µs of CPU each)", "", "", rate >= 20_000)
+
     def subscribe(self):
         """Every change there is as a stream of messages, and a thousand who wait for something that does not come."""
         idle, rounds, batches = 1000, 1 if self.quick else 5, 100 if self.quick else 200
@@ -433,7 +457,7 @@ def main():
     parser.add_argument("figures", nargs="*")
     parser.add_argument("--quick", action="store_true", help="small and short: shows that the benches run, not how fast cdpd is")
     options = parser.parse_intermixed_args()
-    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "grpc", "subscribe"]
+    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "grpc", "subscribe", "webhook"]
     base = os.environ.get("CDPD_BENCH_DIR")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=base or ROOT / "build") as folder:
         bench = Bench(options.build, folder, options.quick)

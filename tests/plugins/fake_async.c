@@ -39,7 +39,7 @@ static bool is_text(struct cdpd_str a, const char *b)
 static void copy(char *to, size_t size, struct cdpd_str from)
 {
 	assert_true(from.len < size);
-	memcpy(to, from.ptr, from.len);
+	if (from.len) memcpy(to, from.ptr, from.len);
 	to[from.len] = 0;
 }
 

@@ -5,7 +5,7 @@
 #include "cdpd_plugin.h"
 
 #define FAKE_MAX         64
-#define FAKE_RECORDS_MAX 512
+#define FAKE_RECORDS_MAX 5000 /* of a batch */
 
 struct fake_field {
 	const char *path;

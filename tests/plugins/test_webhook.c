@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <cmocka.h>
@@ -15,6 +18,16 @@
 #include "webhook/signature.h"
 
 static struct cdpd_instance fake;
+static int64_t shift_ms; /* that the clock has jumped ahead */
+
+/* The plugin's clock too. */
+__attribute__((visibility("default"))) int clock_gettime(clockid_t clock, struct timespec *out);
+int clock_gettime(clockid_t clock, struct timespec *out)
+{
+	int rc = (int)syscall(SYS_clock_gettime, clock, out);
+	out->tv_sec += shift_ms / 1000;
+	return rc;
+}
 
 static struct cdpd_str str(const char *text)
 {
@@ -721,18 +734,67 @@ static void test_a_host_that_takes_no_requests(void **state)
 	end();
 }
 
+static void test_batches_at_a_time(void **state)
+{
+	static struct cdpd_receipt receipts[3];
+	(void)state;
+	BEGIN(ONE("concurrency", "2"));
+	put_people(12, 12);
+	fake_request_count = answered_until = 0;
+	memset(receipts, 0, sizeof receipts);
+	for (size_t i = 0; i < 3; i++) {
+		const struct cdpd_batch batch = {records + 4 * i, 4};
+		assert_int_equal(fake.plugin->export_batch(fake.self, &batch, &receipts[i]), CDPD_PENDING);
+	}
+	assert_int_equal(fake_request_count, 6); /* two of each */
+	fake_answer(0, 429, "", 5000);
+	fake_answer(1, 200, "", -1);
+	fake_answer(2, 422, "", -1);
+	serve(says_yes);
+	for (size_t i = 0; i < 3; i++) assert_int_equal(receipts[i].done_count, 1);
+	assert_int_equal(receipts[0].all.verdict, CDPD_RETRY);
+	assert_int_equal(receipts[0].named[1].verdict, CDPD_ACK);
+	assert_int_equal(receipts[1].named[0].verdict, CDPD_DROP);
+	assert_int_equal(receipts[1].all.verdict, CDPD_ACK);
+	assert_int_equal(receipts[2].all.verdict, CDPD_ACK);
+	hand_over(12); /* with the memory of those */
+	serve(says_yes);
+	assert_all(12, CDPD_ACK);
+	end();
+}
+
+/* The host waits for 30 s. */
 static void test_a_batch_that_the_host_gave_up(void **state)
 {
 	(void)state;
 	BEGIN(ONE("concurrency", "1"));
 	put_people(2, 2);
 	hand_over(2);
+	shift_ms += 31000;
 	assert_int_equal(fake_export(&fake, records, 2), CDPD_RETRY); /* its requests may still arrive */
 	assert_int_equal(fake_request_count, 1);
 	serve(says_yes);
 	hand_over(2);
 	serve(says_yes);
 	assert_all(2, CDPD_ACK);
+	end();
+}
+
+static void test_an_endpoint_that_is_too_slow_for_a_batch(void **state)
+{
+	(void)state;
+	BEGIN(ONE("concurrency", "1"), ONE("timeout", "10s"));
+	put_people(9, 9);
+	hand_over(9);
+	size_t answers = 0;
+	for (; fake_request_count > answers; answers++) {
+		assert_true(fake_requests[answers].timeout_ms <= 10000);
+		shift_ms += 4000;
+		fake_answer(answers, 200, "", -1);
+	}
+	assert_int_equal(fake.receipt.done_count, 1); /* in time, for the host counts all as unanswered otherwise */
+	assert_true(answers >= 4 && answers <= 5);
+	for (size_t i = 0; i < 9; i++) assert_int_equal(verdict(i), i < answers ? CDPD_ACK : CDPD_RETRY);
 	end();
 }
 
@@ -852,6 +914,48 @@ static void test_no_token(void **state)
 	}
 }
 
+static void test_a_token_is_renewed_ahead_of_its_end(void **state)
+{
+	static const char one[] = "{\"access_token\":\"one\",\"expires_in\":600}",
+			  two[] = "{\"access_token\":\"two\",\"expires_in\":600}";
+	(void)state;
+	BEGIN(OAUTH2);
+	put_people(2, 2);
+	hand_over(2);
+	fake_answer(0, 200, one, -1);
+	answered_until = 1;
+	serve(says_yes);
+	shift_ms += 545000;
+	hand_over(2); /* a minute before its end: nobody waits for the new one */
+	assert_int_equal(fake_request_count, 3);
+	assert_string_equal(fake_requests[0].url, TOKEN_URL);
+	assert_string_equal(fake_header(1, "authorization"), "Bearer one");
+	fake_answer(0, 500, "", -1); /* and it is not needed yet */
+	answered_until = 1;
+	serve(says_yes);
+	assert_all(2, CDPD_ACK);
+	hand_over(2); /* nor is it asked for with every request */
+	assert_int_equal(fake_request_count, 2);
+	serve(says_yes);
+	shift_ms += 10000;
+	hand_over(2);
+	fake_answer(0, 200, two, -1);
+	answered_until = 1;
+	serve(says_yes);
+	hand_over(2);
+	assert_string_equal(fake_header(0, "authorization"), "Bearer two");
+	serve(says_yes);
+	shift_ms += 700000;
+	hand_over(2); /* it has ended: they wait */
+	assert_int_equal(fake_request_count, 1);
+	assert_string_equal(fake_requests[0].url, TOKEN_URL);
+	fake_answer(0, 200, one, -1);
+	answered_until = 1;
+	serve(says_yes);
+	assert_all(2, CDPD_ACK);
+	end();
+}
+
 static void test_refresh_tokens_succeed_each_other_over_restarts(void **state)
 {
 	(void)state;
@@ -963,12 +1067,15 @@ int main(void)
 	    cmocka_unit_test(test_a_wrong_configuration_loses_nothing),
 	    cmocka_unit_test(test_statuses_as_configured),
 	    cmocka_unit_test(test_a_host_that_takes_no_requests),
+	    cmocka_unit_test(test_batches_at_a_time),
 	    cmocka_unit_test(test_a_batch_that_the_host_gave_up),
+	    cmocka_unit_test(test_an_endpoint_that_is_too_slow_for_a_batch),
 	    cmocka_unit_test(test_the_end_while_requests_are_under_way),
 	    cmocka_unit_test(test_bearer_and_basic),
 	    cmocka_unit_test(test_a_token_is_asked_for_once),
 	    cmocka_unit_test(test_a_refused_token_is_replaced_once),
 	    cmocka_unit_test(test_no_token),
+	    cmocka_unit_test(test_a_token_is_renewed_ahead_of_its_end),
 	    cmocka_unit_test(test_refresh_tokens_succeed_each_other_over_restarts),
 	    cmocka_unit_test(test_a_token_that_ends_at_once),
 	    cmocka_unit_test(test_options_that_are_refused),
