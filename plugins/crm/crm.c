@@ -20,6 +20,7 @@ static const struct {
     [ERASED] = {"crm_erased_total", "Contacts of erased people."},
     [LIMITED] = {"crm_limited_total", "Answers that meant: too many requests."},
     [CONFLICTS] = {"crm_conflicts_total", "Contacts that gave way to the one that had their e-mail already."},
+    [UNCHANGED] = {"crm_unchanged_total", "Contacts that were not written: all that was mapped is as before."},
     [UNMAPPED] = {"crm_unmapped_total", "Ids that could not be remembered."},
 };
 
@@ -75,6 +76,7 @@ static void destroy(void *ctx)
 	}
 	json_decref(self->call.body);
 	oauth2_free(self->oauth2);
+	sent_fini(&self->sent);
 	char *const texts[] = {self->url,           self->bearer,          self->unique_property, self->origin,
 			       self->merge_tag,     self->withdrawn_field, self->withdrawn_value, self->client_id,
 			       self->client_secret, self->refresh_token,   self->redirect_uri,    self->token_url};

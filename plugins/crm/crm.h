@@ -8,6 +8,7 @@
 #include "../shared/oauth2.h"
 #include "cdpd_plugin.h"
 #include "rate.h"
+#include "sent.h"
 
 #define PROFILE_MAX   32 /* hex digits */
 #define ID_MAX        31 /* of a CRM's object */
@@ -121,7 +122,7 @@ struct provider {
 };
 extern const struct provider hubspot, bitrix24, amocrm;
 
-enum count { REQUESTS, CREATED, UPDATED, MERGED, ERASED, LIMITED, CONFLICTS, UNMAPPED, COUNTS };
+enum count { REQUESTS, CREATED, UPDATED, MERGED, ERASED, LIMITED, CONFLICTS, UNMAPPED, UNCHANGED, COUNTS };
 
 struct crm {
 	const struct cdpd_host *host;
@@ -136,6 +137,9 @@ struct crm {
 	bool keeps_erased, replaces_values;
 	int64_t timeout_ms;
 	struct rate rate;
+	struct sent sent;
+	int64_t held_until_ms; /* until then the CRM is not asked: it said so */
+	char held_reason[REASON_MAX + 1];
 	int64_t operating_reset_s; /* Bitrix24: when it may be asked again for what took too long */
 	int counter[COUNTS];
 	int64_t told_full_ms;

@@ -97,6 +97,8 @@ void crm_written(struct crm *self, struct item *item, const char *id, bool is_ne
 {
 	set_id(item->id, id);
 	idmap_put(self, item->profile, item->id);
+	if (item->kind == KIND_PUT)
+		sent_put(&self->sent, item->profile, sent_hash(item->contact, item->email, item->phone, item->id));
 	count(self, is_new ? CREATED : UPDATED);
 	go_on(self, item);
 }
@@ -104,6 +106,7 @@ void crm_written(struct crm *self, struct item *item, const char *id, bool is_ne
 void crm_gone(struct crm *self, struct item *item)
 {
 	idmap_put(self, item->profile, "");
+	sent_put(&self->sent, item->profile, 0);
 	item->id[0] = '\0';
 	if (++item->tries > TRIES_MAX)
 		item_settle(item, CDPD_RETRY, 0, "%s: contacts vanish while they are written", self->provider->title);
@@ -141,6 +144,7 @@ void crm_merged(struct crm *self, struct item *item, const char *id)
 	idmap_put(self, item->other, id);
 	idmap_put(self, item->profile, "");
 	idmap_put_former(self, item->other, "");
+	sent_put(&self->sent, item->other, 0); /* what the CRM made of the two is its own idea */
 	count(self, MERGED);
 	item_ack(item);
 }
@@ -187,12 +191,25 @@ static void begin_merge(struct crm *self, struct item *item)
 	item_ack(item);
 }
 
+/* Profiles change more often than what is mapped of them. */
+static bool is_unchanged(const struct crm *self, const struct item *item)
+{
+	if (!item->contact || !item->id[0]) return false;
+	uint64_t content = sent_hash(item->contact, item->email, item->phone, item->id);
+	return sent_is_same(&self->sent, item->profile, content);
+}
+
 static void begin(struct crm *self, struct item *item)
 {
 	switch (item->kind) {
 	case KIND_PUT:
 		idmap_get(self, item->profile, item->id);
-		begin_put(self, item);
+		if (is_unchanged(self, item)) {
+			count(self, UNCHANGED);
+			go_on(self, item);
+		} else {
+			begin_put(self, item);
+		}
 		break;
 	case KIND_MERGE: begin_merge(self, item); break;
 	case KIND_ERASE: begin_erase(self, item); break;
@@ -420,6 +437,11 @@ static void on_timer(void *ctx)
 /* Sends the call, sets a timer, or ends the run. */
 static void ask(struct crm *self)
 {
+	int64_t held_ms = self->held_until_ms - now_ms();
+	if (held_ms > 0) {
+		finish(self, held_ms, self->held_reason);
+		return;
+	}
 	if (now_ms() >= self->runs->until_ms) {
 		finish(self, 0, TOO_LATE);
 		return;
@@ -455,6 +477,8 @@ static void take_answer(struct crm *self, const struct answer *answer)
 	}
 	if (judgement != JUDGE_TAKE) {
 		if (answer->status == 429 || answer->status == 503) count(self, LIMITED);
+		self->held_until_ms = now_ms() + delay.after_ms;
+		memcpy(self->held_reason, delay.reason, sizeof delay.reason);
 		finish(self, delay.after_ms, delay.reason);
 		return;
 	}

@@ -394,17 +394,27 @@ static void test_hubspot_what_holds_everything(void **state)
 	    {302, 0, "", "HubSpot: answers 302"},
 	};
 	(void)state;
-	create("hubspot", NULL, NULL);
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		create("hubspot", NULL, NULL);
 		export_one(ADA, ADA_JSON);
 		fake_answer(next("POST", HUBSPOT "/batch/upsert"), rows[i].status, rows[i].body, -1);
 		expect(0, CDPD_RETRY, rows[i].reason);
 		assert_int_equal(fake.receipt.all.retry_after_ms, rows[i].seconds * 1000);
+		if (rows[i].seconds) { /* whatever comes meanwhile waits too, without a request */
+			export_one(BOB, BOB_JSON);
+			expect(0, CDPD_RETRY, rows[i].reason);
+			nothing_asked();
+			assert_true(fake.receipt.all.retry_after_ms <= rows[i].seconds * 1000);
+		}
+		fake_destroy(&fake);
 	}
+	create("hubspot", NULL, NULL);
 	export_one(ADA, ADA_JSON);
 	fake_answer(next("POST", HUBSPOT "/batch/upsert"), 429, "{\"policyName\":\"DAILY\"}", 1000);
 	expect(0, CDPD_RETRY, "DAILY");
 	assert_true(fake.receipt.all.retry_after_ms > 1000 && fake.receipt.all.retry_after_ms <= 1805000);
+	fake_destroy(&fake);
+	create("hubspot", NULL, NULL);
 	export_one(ADA, ADA_JSON);
 	fake_answer_error(next("POST", HUBSPOT "/batch/upsert"), CDPD_ERR_TIMEOUT);
 	expect(0, CDPD_RETRY, "no answer in time");
@@ -413,6 +423,32 @@ static void test_hubspot_what_holds_everything(void **state)
 	expect(0, CDPD_RETRY, "the request could not be made");
 	fake_http_error = CDPD_OK;
 	make_ada("51");
+}
+
+static void test_what_is_as_before_is_not_written_again(void **state)
+{
+	static const char ada_l[] = "{\"contact\":{\"firstname\":\"Ada L\"},\"key\":{\"email\":\"ada@b.example\"}}";
+	(void)state;
+	create("hubspot", NULL, NULL);
+	make_ada("51");
+	export_one(ADA, ADA_JSON);
+	expect(0, CDPD_ACK, NULL);
+	nothing_asked();
+	assert_int_equal(fake_counted(&fake, "crm_unchanged_total"), 1);
+	export_one(ADA, ada_l);
+	fake_answer(next("POST", HUBSPOT "/batch/update"), 200, "{\"results\":[{\"id\":\"51\"}]}", -1);
+	expect(0, CDPD_ACK, NULL);
+	export_one(ADA, ADA_JSON); /* back again is a change */
+	fake_answer(next("POST", HUBSPOT "/batch/update"), 503, "", -1);
+	expect(0, CDPD_RETRY, NULL);
+	export_one(ADA, ADA_JSON); /* what was not written is not remembered */
+	fake_answer(next("POST", HUBSPOT "/batch/update"), 200, "{\"results\":[{\"id\":\"51\"}]}", -1);
+	expect(0, CDPD_ACK, NULL);
+	fake_destroy(&fake);
+	create("hubspot", NULL, NULL);
+	export_one(ADA, ADA_JSON); /* nor over a restart */
+	fake_answer(next("POST", HUBSPOT "/batch/update"), 200, "{\"results\":[{\"id\":\"51\"}]}", -1);
+	expect(0, CDPD_ACK, NULL);
 }
 
 static void test_hubspot_merges(void **state)
@@ -500,6 +536,8 @@ static void test_hubspot_erases_all_that_a_person_had(void **state)
 	fake_answer(request, 204, "", -1);
 	fake_answer(next("POST", HUBSPOT "/gdpr-delete"), 503, "", 7000);
 	expect(0, CDPD_RETRY, "answers 503");
+	fake_destroy(&fake);
+	create("hubspot", NULL, NULL);
 	export_one(BOB, erased);
 	request = next("POST", HUBSPOT "/gdpr-delete");
 	assert_json(request, "{\"objectId\":\"51\"}");
@@ -669,6 +707,8 @@ static void test_amocrm_a_401_without_oauth2_is_told(void **state)
 	fake_answer(next("POST", AMOCRM "/contacts"), 401, "{\"title\":\"Unauthorized\"}", -1);
 	expect(0, CDPD_RETRY, "amoCRM: 401 the token is not good (any more): Unauthorized");
 	assert_int_equal(fake.receipt.all.retry_after_ms, 300000);
+	fake_destroy(&fake);
+	create("amocrm", NULL, NULL);
 	export_one(ADA, "{\"contact\":{\"name\":\"0\"}}");
 	fake_answer(next("POST", AMOCRM "/contacts"), 403, "", -1);
 	expect(0, CDPD_RETRY, "this address is blocked");
@@ -741,6 +781,7 @@ int main(void)
 	    TEST(test_hubspot_multi_status),
 	    TEST(test_hubspot_a_bad_batch_is_halved),
 	    TEST(test_hubspot_what_holds_everything),
+	    TEST(test_what_is_as_before_is_not_written_again),
 	    TEST(test_hubspot_merges),
 	    TEST(test_hubspot_a_merge_that_cannot_be),
 	    TEST(test_hubspot_the_former_contact_is_merged),
