@@ -23,6 +23,8 @@ struct request {
 	struct arena arena;
 	struct str method, url, body, host;
 	struct curl_slist *headers;
+	bool is_once; /* never sent again by itself */
+	size_t sent;  /* of body, when is_once */
 	size_t max_body;
 	int64_t deadline_us;
 	unsigned redirects;
@@ -42,6 +44,7 @@ struct http_client {
 	struct request *waiting, **waiting_end; /* by the rate */
 	struct request *running;
 	size_t count, running_count;
+	uint64_t ended;       /* requests so far */
 	int64_t tokens_at_us; /* when the next request may start */
 	bool is_ending;
 	int watched_fd; /* -1: none */
@@ -123,6 +126,7 @@ static void finish(struct request *request, int error)
 		client->counts.failures++;
 		response.why = tell_why(request, error);
 	}
+	client->ended++;
 	if (client->limits.enter) client->limits.enter(client->limits.ctx);
 	request->done(request->ctx, &response);
 	if (client->limits.leave) client->limits.leave(client->limits.ctx);
@@ -213,6 +217,17 @@ static int take_url(struct request *request, const char *text)
 	return rc;
 }
 
+/* A body that is read this way cannot be rewound, so that libcurl gives up instead of sending it again. */
+static size_t give_body(char *to, size_t size, size_t count, void *ctx)
+{
+	struct request *request = ctx;
+	size_t left = request->body.len - request->sent, len = size * count;
+	if (len > left) len = left;
+	memcpy(to, request->body.ptr + request->sent, len);
+	request->sent += len;
+	return len;
+}
+
 static void set_method(struct request *request)
 {
 	CURL *easy = request->easy;
@@ -223,6 +238,14 @@ static void set_method(struct request *request)
 		return;
 	}
 	(void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
+	if (request->is_once) {
+		request->sent = 0;
+		(void)curl_easy_setopt(easy, CURLOPT_POST, 1L);
+		(void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_body);
+		(void)curl_easy_setopt(easy, CURLOPT_READDATA, request);
+		(void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method.ptr);
+		return;
+	}
 	(void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body.ptr);
 	(void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method.ptr);
 }
@@ -345,6 +368,8 @@ static int take_request(struct request *request, const struct cdpd_http_request 
 	request->deadline_us = clock_mono_us() + timeout * US_PER_MS;
 	request->max_body = from->max_body ? from->max_body : HTTP_BODY_DEFAULT;
 	if (request->max_body > HTTP_BODY_MAX) request->max_body = HTTP_BODY_MAX;
+	bool has_flags = from->size >= offsetof(struct cdpd_http_request, flags) + sizeof from->flags;
+	request->is_once = has_flags && (from->flags & CDPD_HTTP_ONCE) && body.len;
 	if (arena_str(&request->arena, method, &request->method) || arena_str(&request->arena, body, &request->body) ||
 	    arena_str(&request->arena, url, &copy))
 		return CDPD_ERR_NOMEM;
@@ -354,7 +379,7 @@ static int take_request(struct request *request, const struct cdpd_http_request 
 
 int http_request(struct http_client *client, const struct cdpd_http_request *from, cdpd_http_fn done, void *ctx)
 {
-	if (!done || from->size < sizeof *from) return CDPD_ERR_INVALID;
+	if (!done || from->size < offsetof(struct cdpd_http_request, flags)) return CDPD_ERR_INVALID;
 	if (client->is_ending) return CDPD_ERR_INVALID;
 	if (client->count >= HTTP_REQUESTS_MAX) return CDPD_ERR_BUSY;
 	struct request *request = calloc(1, sizeof *request);
@@ -487,12 +512,14 @@ static int64_t next_turn(const struct http_client *client, int64_t until_us)
 void http_wait(struct http_client *client, int64_t until_us)
 {
 	int running;
+	uint64_t ended = client->ended;
 	start_waiting(client);
 	if (client->running) {
 		(void)curl_multi_perform(client->multi, &running);
 		take_answers(client);
 		start_waiting(client);
 	}
+	if (client->ended != ended) return; /* who was told may have set a timer that is due before `until_us` */
 	int64_t left_us = next_turn(client, until_us) - clock_mono_us();
 	int64_t left_ms = left_us <= 0 ? 0 : left_us / US_PER_MS + 1;
 	struct curl_waitfd watched = {.fd = client->watched_fd, .events = client->watched_events};

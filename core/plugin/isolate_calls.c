@@ -97,6 +97,7 @@ int isolate_take_http(struct isolate *isolate, struct str body)
 	uint32_t id = wire_take_u32(&in);
 	struct cdpd_http_request request = {
 	    .size = sizeof request, .timeout_ms = wire_take_u32(&in), .headers = headers};
+	request.flags = wire_take_u32(&in);
 	int64_t most = wire_take_i64(&in);
 	request.max_body = most > 0 && most < (int64_t)WIRE_BODY_MAX ? (size_t)most : WIRE_BODY_MAX;
 	if (most == 0) request.max_body = HTTP_BODY_DEFAULT;

@@ -93,7 +93,7 @@ void inside_write_metrics(void)
 
 static int check_http(const struct cdpd_http_request *request)
 {
-	if (request->size < sizeof *request) return CDPD_ERR_INVALID;
+	if (request->size < offsetof(struct cdpd_http_request, flags)) return CDPD_ERR_INVALID;
 	if (request->header_count > HTTP_HEADERS_MAX || request->body.len > WIRE_BODY_MAX) return CDPD_ERR_TOO_LARGE;
 	size_t bytes = request->url.len + request->method.len;
 	for (size_t i = 0; i < request->header_count; i++)
@@ -108,6 +108,8 @@ static void write_http(uint32_t id, const struct cdpd_http_request *request)
 	wire_begin(&wire, &inside.out, FRAME_HTTP);
 	wire_u32(&wire, id);
 	wire_u32(&wire, request->timeout_ms);
+	bool has_flags = request->size >= offsetof(struct cdpd_http_request, flags) + sizeof request->flags;
+	wire_u32(&wire, has_flags ? request->flags : 0);
 	wire_i64(&wire, (int64_t)(request->max_body < WIRE_BODY_MAX ? request->max_body : WIRE_BODY_MAX));
 	wire_text(&wire, core_str(request->method));
 	wire_text(&wire, core_str(request->url));

@@ -28,8 +28,8 @@
  * 1.2  runs enrich_async. ticket_event, ticket_done, http, cache_get, cache_fill, kv_get and kv_put are there: for enrich_async and export; to others
  *      they answer CDPD_ERR_UNSUPPORTED. Nothing was appended.
  * 1.3  runs source: request_info to reply_body are there, and timer, http, the cache and the key-values for sources too. Nothing was appended.
- * 1.4  exporters are handed profile and change records where the configuration asks for them; struct cdpd_record: flags, other_id.
- *      struct cdpd_http_response: why. */
+ * 1.4  exporters are handed profile and change records where the configuration asks for them; struct cdpd_record: flags, other_id;
+ *      struct cdpd_http_response: why; struct cdpd_http_request: flags. */
 
 #if defined(__GNUC__)
 #define CDPD_EXPORT            __attribute__((visibility("default")))
@@ -261,6 +261,11 @@ struct cdpd_request_info {
 struct cdpd_http_header {
 	struct cdpd_str name, value;
 };
+enum cdpd_http_flag {
+	/* When a connection that was kept open breaks before the answer, a request is sent once more over a new one: servers close idle connections.
+	 * With this flag it is not, once any of it may have arrived (CDPD_ERR_IO): for what makes a second thing when it is said twice. */
+	CDPD_HTTP_ONCE = 1 << 0,
+};
 struct cdpd_http_request {
 	uint32_t size;
 	uint32_t timeout_ms; /* 0: the host's default */
@@ -268,6 +273,9 @@ struct cdpd_http_request {
 	const struct cdpd_http_header *headers;
 	size_t header_count;
 	size_t max_body; /* larger answers fail with CDPD_ERR_TOO_LARGE; 0: 1 MB */
+
+	/* Since 1.4. A plugin before it ends here. */
+	uint32_t flags; /* enum cdpd_http_flag */
 };
 struct cdpd_http_response {
 	uint32_t size;

@@ -105,6 +105,7 @@ static const struct line offsets[] = {
     AT(cdpd_http_request, headers, 56),
     AT(cdpd_http_request, header_count, 64),
     AT(cdpd_http_request, max_body, 72),
+    AT(cdpd_http_request, flags, 80),
     AT(cdpd_http_response, size, 0),
     AT(cdpd_http_response, error, 4),
     AT(cdpd_http_response, status, 8),
@@ -192,8 +193,8 @@ static const struct line growing[] = {
     SIZE(cdpd_feature_type, 48),  SIZE(cdpd_record, 104),       SIZE(cdpd_request_info, 96),
     SIZE(cdpd_http_request, 80),  SIZE(cdpd_http_response, 56), SIZE(cdpd_cache_request, 56),
     SIZE(cdpd_host, 328),         SIZE(cdpd_plugin, 152),       SIZE(cdpd_params, 16),
-    SIZE(cdpd_feature_type, 128), SIZE(cdpd_record, 120),       SIZE(cdpd_feature_type, 128),
-    SIZE(cdpd_http_response, 72),
+    SIZE(cdpd_feature_type, 128), SIZE(cdpd_http_response, 72), SIZE(cdpd_http_request, 88),
+    SIZE(cdpd_record, 120),
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
