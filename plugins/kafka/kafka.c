@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "envelope.h"
+#include "shared/records.h"
+
 /* ── order ───────────────────────────────────────────────────────────────── */
 
 static bool is_same_key(const struct sent *a, const struct sent *b)
@@ -26,23 +29,69 @@ static bool is_behind(const struct kafka *self, size_t first, size_t i)
 
 /* ── the batch ───────────────────────────────────────────────────────────── */
 
-static bool collect(struct kafka *self, const struct cdpd_batch *batch)
+static bool make_room(struct kafka *self, size_t count)
 {
-	self->count = self->host->batch_count(batch);
-	if (self->count > BATCH_MAX) return false;
+	if (count <= self->size) return true;
+	struct sent *bigger = realloc(self->sent, count * sizeof *bigger);
+	if (!bigger) return false;
+	self->sent = bigger;
+	self->size = count;
+	return true;
+}
+
+static void refuse(struct sent *slot, const char *why)
+{
+	slot->state = SENT_IMPOSSIBLE;
+	snprintf(slot->reason, sizeof slot->reason, "%s", why);
+}
+
+static bool take_record(struct kafka *self, const struct cdpd_batch *batch, size_t i)
+{
+	struct sent *slot = &self->sent[i];
+	slot->record = (struct cdpd_record){.size = sizeof slot->record};
+	slot->state = SENT_NOT;
+	slot->reason[0] = '\0';
+	if (self->host->batch_record(batch, i, &slot->record) != CDPD_OK) return false;
+	slot->value = slot->record.json;
+	if (!record_stream(&slot->record))
+		refuse(slot, "a kind of record that this version does not know");
+	else if (!topic_make(self->topic, &slot->record, slot->topic))
+		refuse(slot, "the topic's name would be too long");
+	else if (self->has_tombstones && record_is_gone(&slot->record))
+		slot->value = (struct cdpd_str){NULL, 0};
+	return true;
+}
+
+/* As protobuf, one behind the other: librdkafka does not copy them. */
+static bool pack(struct kafka *self)
+{
+	size_t size = 0, at = 0;
+	for (size_t i = 0; i < self->count; i++) size += envelope_size(&self->sent[i].record);
+	if (size > self->packed_size) {
+		free(self->packed);
+		self->packed = malloc(size);
+		self->packed_size = self->packed ? size : 0;
+		if (!self->packed) return false;
+	}
 	for (size_t i = 0; i < self->count; i++) {
 		struct sent *slot = &self->sent[i];
-		*slot = (struct sent){.record.size = sizeof slot->record};
-		if (self->host->batch_record(batch, i, &slot->record) != CDPD_OK) return false;
-		if (slot->record.kind != CDPD_RECORD_EVENT) {
-			slot->state = SENT_IMPOSSIBLE;
-			snprintf(slot->reason, sizeof slot->reason, "a kind of record that this version does not know");
-		} else if (!topic_make(self->topic, slot->record.json, slot->topic)) {
-			slot->state = SENT_IMPOSSIBLE;
-			snprintf(slot->reason, sizeof slot->reason, "the topic's name would be too long");
-		}
+		size_t len = envelope_size(&slot->record);
+		if (!slot->value.ptr) continue;
+		envelope_write(&slot->record, self->packed + at);
+		slot->value = (struct cdpd_str){self->packed + at, len};
+		at += len;
 	}
 	return true;
+}
+
+static bool collect(struct kafka *self, const struct cdpd_batch *batch)
+{
+	self->count = 0;
+	size_t count = self->host->batch_count(batch);
+	if (!make_room(self, count)) return false;
+	for (; self->count < count; self->count++)
+		if (!take_record(self, batch, self->count)) return false;
+	return !self->is_protobuf || pack(self);
 }
 
 static void send_all(struct kafka *self, int64_t deadline_us)
@@ -132,6 +181,8 @@ static void destroy(void *ctx)
 	struct kafka *self = ctx;
 	producer_close(self); /* between batches nothing waits */
 	if (self->conf) rd_kafka_conf_destroy(self->conf);
+	free(self->sent);
+	free(self->packed);
 	free(self->topic);
 	free(self);
 }
@@ -140,6 +191,8 @@ static int configure(struct kafka *self, const struct cdpd_conf *conf)
 {
 	struct cdpd_str topic = self->host->conf_text(conf, "topic");
 	self->timeout_us = self->host->conf_int(conf, "timeout");
+	self->is_protobuf = record_is(self->host->conf_text(conf, "encoding"), "protobuf");
+	self->has_tombstones = self->host->conf_bool(conf, "tombstones");
 	self->topic = strndup(topic.ptr, topic.len);
 	if (!self->topic) return CDPD_ERR_NOMEM;
 	const char *wrong = topic_check(self->topic);
@@ -185,10 +238,23 @@ static const struct cdpd_option options[] = {
     {
 	.name = "topic",
 	.type = CDPD_OPTION_STRING,
-	.default_text = "cdpd.events",
+	.default_text = "cdpd.{kind}",
 	.min = 1,
 	.max = TOPIC_MAX,
-	.help = "where records go; {type} is the record's type, {kind} is event or erased",
+	.help = "where records go; {kind} is events, profiles or changes, {type} the record's type",
+    },
+    {
+	.name = "encoding",
+	.type = CDPD_OPTION_ENUM,
+	.default_text = "json",
+	.values = "json|protobuf",
+	.help = "of values; protobuf: cdpd.v1.Record",
+    },
+    {
+	.name = "tombstones",
+	.type = CDPD_OPTION_BOOL,
+	.default_text = "false",
+	.help = "a person who is no more is a record without a value: for compacted topics",
     },
     {
 	.name = "compression",
@@ -221,10 +287,10 @@ static const struct cdpd_option options[] = {
 CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
     .size = sizeof cdpd_plugin,
     .abi_major = CDPD_ABI_MAJOR,
-    .abi_minor = 0,
+    .abi_minor = 4,
     .name = "kafka",
-    .version = "1.0.0",
-    .summary = "publishes events to Apache Kafka, in order for each person",
+    .version = "1.1.0",
+    .summary = "publishes events, people and changes to Apache Kafka, in order for each person",
     .caps = CDPD_CAP_EXPORT,
     .options = {sizeof options[0], sizeof options / sizeof options[0], options},
     .create = create,
