@@ -2,7 +2,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "again.h"
 #include "cdpd_plugin.h"
 #include "link.h"
 #include "shared/records.h"
@@ -28,6 +30,9 @@ struct nats {
 	size_t count, size;
 	char *payload;
 	size_t payload_len, payload_size;
+
+	struct again again;
+	uint64_t next_name; /* unlike those before a restart */
 };
 
 /* ── a message ───────────────────────────────────────────────────────────── */
@@ -66,10 +71,12 @@ static size_t template_of(const struct cdpd_record *record)
 static enum link_verdict publish(struct nats *self, size_t index)
 {
 	const struct cdpd_record *record = &self->records[index];
-	char subject[SUBJECT_SIZE], id[ID_MAX + 1];
+	char subject[SUBJECT_SIZE], id[ID_MAX + 24];
 	size_t len = record->delivery_id.len < ID_MAX ? record->delivery_id.len : ID_MAX;
 	memcpy(id, record->delivery_id.ptr, len);
 	id[len] = '\0';
+	if (again_has(&self->again, record->delivery_id))
+		snprintf(id + len, sizeof id - len, "~%llx", (unsigned long long)self->next_name++);
 	subject_make(self->templates[template_of(record)], record, subject);
 	if (!make_payload(self, record)) {
 		snprintf(self->link.why, sizeof self->link.why, "out of memory");
@@ -95,6 +102,29 @@ static bool is_settled(enum link_verdict verdict)
 	return verdict == LINK_STORED || verdict == LINK_REFUSED;
 }
 
+static bool is_same_person(const struct cdpd_record *a, const struct cdpd_record *b)
+{
+	return a->profile_id.len == b->profile_id.len &&
+	       memcmp(a->profile_id.ptr, b->profile_id.ptr, a->profile_id.len) == 0;
+}
+
+/* What the stream took although it did not take an earlier one of the same person comes once more, behind that. */
+static void keep_order(struct nats *self)
+{
+	size_t first = 0;
+	while (first < self->count && is_settled(self->verdicts[first])) first++;
+	for (size_t i = first; i < self->count; i++) {
+		bool is_behind = false;
+		if (self->verdicts[i] != LINK_STORED) continue;
+		for (size_t k = first; k < i && !is_behind; k++)
+			is_behind =
+			    !is_settled(self->verdicts[k]) && is_same_person(&self->records[k], &self->records[i]);
+		if (!is_behind) continue;
+		again_add(&self->again, self->records[i].delivery_id);
+		self->verdicts[i] = LINK_UNKNOWN;
+	}
+}
+
 /* Publishes what is not settled, in order, and waits for the acks. true: everything is settled. */
 static bool attempt(struct nats *self)
 {
@@ -118,6 +148,7 @@ static bool attempt(struct nats *self)
 	if (!is_answered) link_close(&self->link); /* the next attempt begins with a new one */
 	bool is_done = true;
 	for (size_t i = 0; i < self->count; i++) is_done &= is_settled(self->verdicts[i]);
+	if (!is_done) keep_order(self);
 	return is_done;
 }
 
@@ -127,6 +158,7 @@ static enum cdpd_verdict tell(struct nats *self, struct cdpd_receipt *receipt, b
 	for (size_t i = 0; i < self->count; i++) {
 		if (self->verdicts[i] == LINK_STORED) {
 			self->host->receipt_set(receipt, i, CDPD_ACK, 0, NULL);
+			again_remove(&self->again, self->records[i].delivery_id);
 			stored++;
 		} else if (self->verdicts[i] == LINK_REFUSED) {
 			bool is_known = record_stream(&self->records[i]) != NULL;
@@ -189,6 +221,7 @@ static void destroy(void *ctx)
 	for (size_t i = 0; i < LINK_PATTERNS; i++) free(self->templates[i]);
 	free(self->records);
 	free(self->verdicts);
+	again_free(&self->again);
 	free(self->payload);
 	free(self);
 }
@@ -314,6 +347,7 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 	if (!self) return CDPD_ERR_NOMEM;
 	self->host = host;
 	self->instance = instance;
+	self->next_name = (uint64_t)time(NULL) << 24;
 	self->messages_metric = host->counter(instance, "nats_messages_total", "Messages that a stream has.");
 	self->duplicates_metric = host->counter(instance, "nats_duplicates_total", "Of these, those it had before.");
 	self->connects_metric = host->counter(instance, "nats_connects_total", "Connections made.");
