@@ -15,15 +15,16 @@ static bool is_same_key(const struct sent *a, const struct sent *b)
 	       memcmp(a->record.profile_id.ptr, b->record.profile_id.ptr, a->record.profile_id.len) == 0;
 }
 
+static bool comes_again(const struct sent *slot)
+{
+	return slot->state == SENT_NOT || slot->state == SENT_FAILED || slot->state == SENT_REFUSED;
+}
+
 /* Does an earlier record of the same person come again? Then this one comes after it. `first`: the first that comes again. */
 static bool is_behind(const struct kafka *self, size_t first, size_t i)
 {
-	for (size_t k = first; k < i; k++) {
-		const struct sent *earlier = &self->sent[k];
-		bool comes_again =
-		    earlier->state == SENT_NOT || earlier->state == SENT_FAILED || earlier->state == SENT_REFUSED;
-		if (comes_again && is_same_key(earlier, &self->sent[i])) return true;
-	}
+	for (size_t k = first; k < i; k++)
+		if (comes_again(&self->sent[k]) && is_same_key(&self->sent[k], &self->sent[i])) return true;
 	return false;
 }
 
@@ -129,34 +130,47 @@ static void send_singly(struct kafka *self, int64_t deadline_us)
 
 /* ── the verdicts ────────────────────────────────────────────────────────── */
 
-static void retry(struct kafka *self, struct cdpd_receipt *receipt, size_t i)
+static const char *why_again(const struct kafka *self, const struct sent *slot)
 {
-	const char *reason = self->sent[i].reason[0] && self->sent[i].state == SENT_FAILED ? self->sent[i].reason
-			     : self->trouble[0]                                            ? self->trouble
-											   : "not confirmed in time";
-	self->host->receipt_set(receipt, i, CDPD_RETRY, 0, reason);
+	if (slot->reason[0] && slot->state == SENT_FAILED) return slot->reason;
+	return self->trouble[0] ? self->trouble : "not confirmed in time";
+}
+
+/* Nothing came through: that is no matter of single records. */
+static enum cdpd_verdict judge_all(struct kafka *self, struct cdpd_receipt *receipt, size_t first)
+{
+	self->host->receipt_set(receipt, CDPD_ALL, CDPD_RETRY, 0, why_again(self, &self->sent[first]));
+	return CDPD_RETRY;
+}
+
+static enum cdpd_verdict judge_each(struct kafka *self, struct cdpd_receipt *receipt, size_t first)
+{
+	for (size_t i = first; i < self->count; i++) {
+		const struct sent *slot = &self->sent[i];
+		if (comes_again(slot))
+			self->host->receipt_set(receipt, i, CDPD_RETRY, 0, why_again(self, slot));
+		else if (slot->state == SENT_CONFIRMED && is_behind(self, first, i))
+			self->host->receipt_set(receipt, i, CDPD_RETRY, 0, "an earlier record of this person waits");
+	}
+	return CDPD_ACK; /* of those that are not named */
 }
 
 static enum cdpd_verdict judge(struct kafka *self, struct cdpd_receipt *receipt)
 {
-	size_t first = self->count;
+	size_t first = self->count; /* that comes again */
 	uint64_t confirmed = 0;
 	for (size_t i = 0; i < self->count; i++) {
-		struct sent *slot = &self->sent[i];
-		if (slot->state == SENT_IMPOSSIBLE) {
-			self->host->receipt_set(receipt, i, CDPD_DROP, 0, slot->reason);
-		} else if (slot->state != SENT_CONFIRMED) {
-			if (first == self->count) first = i;
-			retry(self, receipt, i);
-		} else if (is_behind(self, first, i)) {
-			self->host->receipt_set(receipt, i, CDPD_RETRY, 0, "an earlier record of this person waits");
-		} else {
-			confirmed++;
-		}
+		const struct sent *slot = &self->sent[i];
+		if (slot->state == SENT_IMPOSSIBLE) self->host->receipt_set(receipt, i, CDPD_DROP, 0, slot->reason);
+		if (comes_again(slot) && first == self->count) first = i;
+		confirmed += slot->state == SENT_CONFIRMED;
 	}
 	self->host->count(self->instance, self->records_metric, confirmed);
-	if (first == self->count) self->trouble[0] = '\0';
-	return CDPD_ACK; /* of those that are not named */
+	if (first == self->count) {
+		self->trouble[0] = '\0';
+		return CDPD_ACK;
+	}
+	return confirmed ? judge_each(self, receipt, first) : judge_all(self, receipt, first);
 }
 
 static enum cdpd_verdict export_batch(void *ctx, const struct cdpd_batch *batch, struct cdpd_receipt *receipt)

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,6 +26,19 @@
 
 static struct cdpd_instance fake;
 static char folder[256], out[300], text[1 << 20];
+
+/* The plugin's fdatasync is this one: so many of the next calls fail, as of a disk that is going. */
+static _Atomic int failing_syncs;
+__attribute__((visibility("default"))) int fdatasync(int fd)
+{
+	int left = failing_syncs;
+	while (left > 0 && !__atomic_compare_exchange_n((int *)&failing_syncs, &left, left - 1, false, __ATOMIC_SEQ_CST,
+							__ATOMIC_SEQ_CST)) {
+	}
+	if (left <= 0) return (int)syscall(SYS_fdatasync, fd);
+	errno = EIO;
+	return -1;
+}
 
 static int setup(void **state)
 {
@@ -425,6 +439,62 @@ static void test_ids_are_remembered_for_long(void **state)
 	assert_int_equal(fake.counted[0], 50);
 }
 
+/* The state was written whole, the bytes that it counts were not. */
+static void test_torn_bytes_are_the_state_before(void **state)
+{
+	(void)state;
+	for (size_t k = 0; k < KINDS; k++) {
+		char path[600];
+		struct stat st;
+		assert_int_equal(create_as(kinds[k][0], kinds[k][1], "64MB"), CDPD_OK);
+		assert_int_equal(export(0, 20), CDPD_ACK);
+		assert_int_equal(export(20, 20), CDPD_ACK);
+		fake_destroy(&fake);
+		assert_int_equal(list_files(), 1);
+		snprintf(path, sizeof path, "%s/%s", out, names[0]);
+		assert_int_equal(stat(path, &st), 0);
+		int fd = open(path, O_WRONLY);
+		if (k % 2)
+			assert_int_equal(pwrite(fd, "\0\0\0", 3, st.st_size - 40), 3);
+		else
+			assert_int_equal(ftruncate(fd, st.st_size - 1), 0);
+		close(fd);
+		assert_int_equal(create_as(kinds[k][0], kinds[k][1], "64MB"), CDPD_OK);
+		check_all(20);
+		assert_int_equal(export(10, 30), CDPD_ACK);
+		check_all(40);
+		fake_destroy(&fake);
+		fake.self = NULL;
+		remove_all(out);
+	}
+}
+
+/* One of the two files, both, and the state that takes it back. */
+static void test_a_disk_that_fails_to_sync(void **state)
+{
+	(void)state;
+	for (int failures = 1; failures < 6; failures++) {
+		assert_int_equal(create_as("ndjson", "none", "64MB"), CDPD_OK);
+		assert_int_equal(export(0, 5), CDPD_ACK);
+		failing_syncs = failures;
+		assert_int_equal(export(5, 7), CDPD_RETRY);
+		assert_non_null(strstr(fake.receipt.all.reason, "cannot be written"));
+		for (int i = 0; failing_syncs > 0; i++) {
+			assert_true(i < 10);
+			assert_int_equal(export(5, 7), CDPD_RETRY);
+		}
+		assert_int_equal(export(5, 7), CDPD_ACK);
+		check_all(12);
+		fake_destroy(&fake);
+		assert_int_equal(create_as("ndjson", "none", "64MB"), CDPD_OK);
+		assert_int_equal(export(5, 8), CDPD_ACK);
+		check_all(13);
+		fake_destroy(&fake);
+		fake.self = NULL;
+		remove_all(out);
+	}
+}
+
 static void test_a_state_of_another_version_is_not_touched(void **state)
 {
 	(void)state;
@@ -697,6 +767,8 @@ int main(void)
 	    TEST(test_bytes_that_were_not_counted_are_cut_off),
 	    TEST(test_a_torn_state_is_the_one_before),
 	    TEST(test_torn_ids_are_the_state_before),
+	    TEST(test_torn_bytes_are_the_state_before),
+	    TEST(test_a_disk_that_fails_to_sync),
 	    TEST(test_ids_are_remembered_for_long),
 	    TEST(test_a_state_of_another_version_is_not_touched),
 	    TEST(test_avro_types),

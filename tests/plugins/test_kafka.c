@@ -401,7 +401,7 @@ static void test_a_broker_that_is_down_is_a_retry(void **state)
 	rd_kafka_mock_broker_set_down(cluster, 1);
 	enum cdpd_verdict all = fake_export(&fake, records, 30);
 	assert_int_equal(count_verdicts(all, 30, CDPD_RETRY), 30);
-	assert_true(fake.receipt.named[0].reason[0] != '\0');
+	assert_true(fake.receipt.all.reason[0] != '\0');
 	all = fake_export(&fake, records, 30);
 	assert_int_equal(count_verdicts(all, 30, CDPD_RETRY), 30);
 	rd_kafka_mock_broker_set_up(cluster, 1);
@@ -564,7 +564,7 @@ static void test_a_broker_that_never_was_does_not_hold_the_end(void **state)
 	assert_int_equal(fake_create(&fake, options, 2), CDPD_OK);
 	enum cdpd_verdict all = fake_export(&fake, records, 5);
 	assert_int_equal(count_verdicts(all, 5, CDPD_RETRY), 5);
-	if (!strstr(fake.receipt.named[0].reason, "127.0.0.1:1")) fail_msg("%s", fake.receipt.named[0].reason);
+	if (!strstr(fake.receipt.all.reason, "127.0.0.1:1")) fail_msg("%s", fake.receipt.all.reason);
 	fake_destroy(&fake);
 	fake.self = NULL;
 }
