@@ -146,11 +146,11 @@ bool conf_change_split(struct str text, struct str *kind, struct str *name);
 #define CONF_BATCH_BYTES     1000000
 #define CONF_CONCURRENCY_MAX 64
 
-struct conf_flow { /* how a destination is handed records */
-	uint32_t batch_records; /* of one handover: 500 */
-	uint64_t batch_bytes;   /* about so many: 1 MB */
-	int64_t batch_age_us;   /* how long a record may wait for others to fill it: 0 */
-	uint32_t concurrency;   /* handovers under way: 1 */
+struct conf_flow {                   /* how a destination is handed records */
+	uint32_t batch_records;      /* of one handover: 500 */
+	uint64_t batch_bytes;        /* about so many: 1 MB */
+	int64_t batch_age_us;        /* how long a record may wait for others to fill it: 0 */
+	uint32_t concurrency;        /* handovers under way: 1 */
 	uint32_t records_per_second; /* 0: no limit */
 	uint32_t max_attempts;       /* at one record, then it is a dead letter; 0: for ever */
 	int64_t max_hold_us;         /* records that have waited for longer are given up; 0: none is */

@@ -57,10 +57,10 @@ struct subscriptions *deliver_subscriptions(const struct deliver *deliver);
 
 enum destination_condition {
 	DESTINATION_OK,
-	DESTINATION_WAITING,  /* the other side is down: no attempt before retry_at_us */
-	DESTINATION_TRYING,   /* … and one attempt tells */
-	DESTINATION_FULL,     /* as many records are parked as may be: all of them wait */
-	DESTINATION_STOPPED,  /* nothing can be made durable any more */
+	DESTINATION_WAITING, /* the other side is down: no attempt before retry_at_us */
+	DESTINATION_TRYING,  /* … and one attempt tells */
+	DESTINATION_FULL,    /* as many records are parked as may be: all of them wait */
+	DESTINATION_STOPPED, /* nothing can be made durable any more */
 };
 const char *destination_condition_name(enum destination_condition condition);
 struct destination_state {

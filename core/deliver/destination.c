@@ -197,8 +197,7 @@ bool destination_is_same(const struct destination *d, const struct destination *
 {
 	return str_eq(d->name, other->name) && d->plugin == other->plugin && d->is_gated == other->is_gated &&
 	       plugin_conf_is_same(d->conf, other->conf) && is_same_http(d, other) &&
-	       is_same_flow(&d->flow, &other->flow) &&
-	       selection_is_same(&d->selection, &other->selection);
+	       is_same_flow(&d->flow, &other->flow) && selection_is_same(&d->selection, &other->selection);
 }
 
 /* ── the thread ──────────────────────────────────────────────────────────── */

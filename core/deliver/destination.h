@@ -56,7 +56,7 @@ struct destination {
 	struct breaker breaker;
 	struct handover *abandoned[ABANDONED_MAX + CONF_CONCURRENCY_MAX];
 	size_t abandoned_count;
-	bool is_broken; /* nothing can be made durable any more */
+	bool is_broken;                  /* nothing can be made durable any more */
 	int64_t tokens_us, tokens_at_us; /* rate: time that is saved up */
 	int64_t logged_drop_us;
 	struct metric *delivered, *dropped, *retries, *expired, *denied, *lag, *failing;
@@ -78,13 +78,13 @@ struct destination {
 	bool has_queued;   /* letters were queued again */
 	bool is_reordered; /* `order` has changed: whoever waits looks at it */
 	struct order order;
-	bool is_inside;      /* the thread is in a call into the plugin */
-	bool is_left_behind; /* and nobody waits for it any more: when it returns it touches nothing */
-	struct http_client *http; /* of the instance, used by the thread; under the lock others wake it */
+	bool is_inside;                  /* the thread is in a call into the plugin */
+	bool is_left_behind;             /* and nobody waits for it any more: when it returns it touches nothing */
+	struct http_client *http;        /* of the instance, used by the thread; under the lock others wake it */
 	struct lane lanes[STREAM_COUNT]; /* of a lane: row and head_t */
 	size_t lane_count;
 	struct destination_state shown; /* what the thread showed last */
-	struct rehearsal *rehearsal; /* that waits for the thread; NULL: none */
+	struct rehearsal *rehearsal;    /* that waits for the thread; NULL: none */
 	char last_error[LAST_ERROR_MAX + 1];
 };
 
@@ -119,7 +119,8 @@ bool destination_is_stopping(const struct destination *destination);
 /* Until `until_us`, a stop, an order, an answer or (when `wakes`) destination_wake. Runs the plugin's timers and HTTP meanwhile. */
 void destination_wait(struct destination *destination, int64_t until_us, bool wakes);
 void destination_note_failure(struct destination *destination, struct str why);
-void destination_note_error(struct destination *destination, struct str why); /* of a record: it does not fail as a whole */
+void destination_note_error(struct destination *destination,
+			    struct str why); /* of a record: it does not fail as a whole */
 void destination_note_success(struct destination *destination);
 /* One round (destination_round.c). False: nothing can be made durable here any more. */
 bool destination_round(struct destination *destination);

@@ -35,8 +35,9 @@ void destination_make_metrics(struct destination *d)
 	d->lag_seconds = metric_of(d, METRIC_GAUGE, "cdpd_destination_lag_seconds",
 				   "Age of the oldest record that waits for the destination.");
 	d->paused = metric_of(d, METRIC_GAUGE, "cdpd_destination_paused", "1 while an operator has paused it.");
-	d->parked_count = metric_of(d, METRIC_GAUGE, "cdpd_destination_parked",
-				    "Records that come again later, and those of the same persons that wait behind them.");
+	d->parked_count =
+	    metric_of(d, METRIC_GAUGE, "cdpd_destination_parked",
+		      "Records that come again later, and those of the same persons that wait behind them.");
 	d->breaker_state = metric_of(d, METRIC_GAUGE, "cdpd_destination_breaker",
 				     "0 closed; 1 open: the other side is down; 2 half open: one attempt tells.");
 	d->failing = metric_of(d, METRIC_GAUGE, "cdpd_destination_failing", "1 while the destination takes nothing.");

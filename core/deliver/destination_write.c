@@ -133,7 +133,8 @@ static bool is_due(const struct lane *lane, size_t batch, bool is_idle, int64_t 
 	if (lane->row.next_seq == lane->committed && !lane->loose) return false;
 	if (lane->loose) return is_idle || lane->loose >= most || now - lane->committed_at_us >= CURSOR_BUSY_US;
 	/* Nothing was handed over: repeating it costs nothing. */
-	return lane->row.next_seq - lane->committed >= CURSOR_IDLE_ROWS || now - lane->committed_at_us >= CURSOR_IDLE_US;
+	return lane->row.next_seq - lane->committed >= CURSOR_IDLE_ROWS ||
+	       now - lane->committed_at_us >= CURSOR_IDLE_US;
 }
 
 bool destination_settle(struct destination *d, bool is_idle)
@@ -142,6 +143,7 @@ bool destination_settle(struct destination *d, bool is_idle)
 	bool writes = destination_has_changes(d);
 	pthread_mutex_lock(&d->lock);
 	for (size_t i = 0; i < d->lane_count; i++) lane_settle(&d->lanes[i], &d->lanes[i].row);
+	d->shown.parked = d->parked.count; /* with the cursor that went past them */
 	pthread_mutex_unlock(&d->lock);
 	for (size_t i = 0; i < d->lane_count && !writes; i++)
 		writes = is_due(&d->lanes[i], d->flow.batch_records, is_idle, now);

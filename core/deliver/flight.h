@@ -13,8 +13,8 @@ enum flight_source {
 struct cargo {
 	uint64_t position, journal_seq;
 	uint8_t fragment[16];
-	struct fragment_id person; /* when it left; of zeros: nobody's */
-	uint32_t attempts;         /* in vain, before this one */
+	struct fragment_id person;  /* when it left; of zeros: nobody's */
+	uint32_t attempts;          /* in vain, before this one */
 	struct lane_window *window; /* FLIGHT_LANE: where it stands in the lane */
 	size_t index;
 };

@@ -25,7 +25,7 @@ struct lane_window {
 	size_t first, front; /* records before `first` were not asked for; before `front` all are settled */
 	uint64_t looked_at;  /* the snapshot that persons are of; 0: none yet */
 	uint8_t states[WINDOW_RECORDS_MAX];
-	uint8_t tries[WINDOW_RECORDS_MAX]; /* handed over in vain */
+	uint8_t tries[WINDOW_RECORDS_MAX];              /* handed over in vain */
 	struct fragment_id persons[WINDOW_RECORDS_MAX]; /* of zeros: nobody */
 	bool is_withheld[WINDOW_RECORDS_MAX];           /* erased since: never handed over */
 };
@@ -38,10 +38,10 @@ struct lane {
 	uint64_t end;              /* everything below is in the windows, or settled */
 	int64_t waits_since_us;    /* clock_mono_us: since when something waits; 0: nothing does */
 
-	uint64_t series;           /* of a snapshot: which one it is */
-	uint64_t looked_at_head;   /* the position that head_t is of */
-	uint64_t committed;        /* the durable cursor */
-	bool is_new;               /* there is none yet */
+	uint64_t series;         /* of a snapshot: which one it is */
+	uint64_t looked_at_head; /* the position that head_t is of */
+	uint64_t committed;      /* the durable cursor */
+	bool is_new;             /* there is none yet */
 	int64_t committed_at_us;
 	uint64_t loose;        /* records handed over that are settled behind it, or about as many */
 	struct cursor_row row; /* changed under the destination's lock */

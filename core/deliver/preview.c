@@ -71,8 +71,7 @@ int preview_position(struct deliver *deliver, const struct config *config, const
 	if (seq >= journal_next_seq(deliver->shared.journal)) return ERR_NOT_FOUND;
 	int rc = selection_make(arena, conf, &selection);
 	if (rc) return rc;
-	const struct gate gate = {conf->name, destination_is_gated(config, conf), &selection,
-				  deliver->shared.epoch};
+	const struct gate gate = {conf->name, destination_is_gated(config, conf), &selection, deliver->shared.epoch};
 	stream_reader_init(&streams, &deliver->shared, reader);
 	rc = find_and_tell(&streams, &gate, seq, arena, out);
 	stream_reader_fini(&streams);

@@ -9,7 +9,7 @@ struct deliver_tuning {    /* tests shorten these */
 	int64_t answer_us; /* how long a PENDING batch may stay unanswered */
 	int64_t backoff_min_us, backoff_max_us;
 	int64_t parked_max_us; /* between attempts at one record */
-	int64_t stop_us; /* how long a stop waits for the plugin */
+	int64_t stop_us;       /* how long a stop waits for the plugin */
 };
 extern const struct deliver_tuning deliver_tuning_default;
 

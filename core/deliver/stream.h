@@ -19,7 +19,7 @@
 /* A notice that several streams tell: a destination is told by one of them (batch.c). NONE: it is the stream's own affair. */
 enum stream_notice { NOTICE_NONE, NOTICE_ERASED, NOTICE_WITHDRAWN };
 
-struct stream_record {     /* all text in the window's arena */
+struct stream_record { /* all text in the window's arena */
 	enum stream_id stream;
 	uint64_t position; /* in its stream */
 	uint64_t seq; /* of the journal's record that caused it: who was erased after it gets nothing of it any more */

@@ -36,7 +36,8 @@ MUST_USE int handover_new(size_t room, struct handover **out);
 void handover_on_free(struct handover *handover, void (*fn)(void *ctx), void *ctx);
 void handover_unref(struct handover *handover);
 struct arena *handover_arena(struct handover *handover); /* for the records' text; before handover_run */
-MUST_USE int handover_add(struct handover *handover, const struct export_record *record); /* ERR_TOO_LARGE past its room */
+MUST_USE int handover_add(struct handover *handover,
+			  const struct export_record *record); /* ERR_TOO_LARGE past its room */
 size_t handover_count(const struct handover *handover);
 
 #define HANDOVER_STOP_GRACE_US (2 * US_PER_SECOND)

@@ -73,8 +73,7 @@ static int run_batches(struct trial_run *run, struct cdpd_instance *instance)
 	struct verdicts verdicts = {0};
 	int rc = OK;
 	for (size_t from = 0; from < run->event_count && rc == OK;) {
-		size_t to =
-		    from + RECORDS_MAX < run->event_count ? from + RECORDS_MAX : run->event_count;
+		size_t to = from + RECORDS_MAX < run->event_count ? from + RECORDS_MAX : run->event_count;
 		rc = run_batch(run, instance, from, to, &verdicts);
 		from = to;
 	}

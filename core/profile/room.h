@@ -38,7 +38,7 @@ struct people {
 	struct identifiers identifiers; /* of the event being applied */
 	struct buf json;                /* scratch: a trait's value, a change's body */
 	struct metric *refused_inputs;
-	bool has_renamed; /* in the open transaction somebody became another person, or nobody */
+	bool has_renamed;                /* in the open transaction somebody became another person, or nobody */
 	bool has_erased, has_suppressed; /* something is blocked, as of the open transaction */
 
 	/* Newest committed, for any thread. */
