@@ -206,7 +206,7 @@ static int configure(struct kafka *self, const struct cdpd_conf *conf)
 	struct cdpd_str topic = self->host->conf_text(conf, "topic");
 	self->timeout_us = self->host->conf_int(conf, "timeout");
 	self->is_protobuf = record_is(self->host->conf_text(conf, "encoding"), "protobuf");
-	self->has_tombstones = self->host->conf_bool(conf, "tombstones");
+	self->has_tombstones = record_is(self->host->conf_text(conf, "gone"), "tombstone");
 	self->topic = strndup(topic.ptr, topic.len);
 	if (!self->topic) return CDPD_ERR_NOMEM;
 	const char *wrong = topic_check(self->topic);
@@ -265,10 +265,12 @@ static const struct cdpd_option options[] = {
 	.help = "of values; protobuf: cdpd.v1.Record",
     },
     {
-	.name = "tombstones",
-	.type = CDPD_OPTION_BOOL,
-	.default_text = "false",
-	.help = "a person who is no more is a record without a value: for compacted topics",
+	.name = "gone",
+	.type = CDPD_OPTION_ENUM,
+	.default_text = "mark",
+	.values = "mark|tombstone",
+	.help =
+	    "what tells that a person is no more: a record that says so, or one without a value, for compacted topics",
     },
     {
 	.name = "compression",

@@ -28,7 +28,7 @@ destinations:
   - name: kafka
     plugin: kafka
     records: [profiles]
-    options: {{brokers: ["KAFKA"], tombstones: true, timeout: 5s, settings: ["linger.ms=1", "reconnect.backoff.max.ms=500"]}}
+    options: {{brokers: ["KAFKA"], gone: tombstone, timeout: 5s, settings: ["linger.ms=1", "reconnect.backoff.max.ms=500"]}}
   - name: files
     plugin: files
     records: [events, profiles, changes]

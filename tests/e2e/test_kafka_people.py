@@ -42,7 +42,7 @@ def by_key(rows):
 
 
 def check_kinds(broker):
-    with connect(broker, tombstones="true", settings="linger.ms=1") as tool:
+    with connect(broker, gone="tombstone", settings="linger.ms=1") as tool:
         batch = [event(A), profile(A, email="a@x.org"), change(A, "profile"), gone(B, "merged", into=A), erased(B)]
         assert set(tool.settle(*batch).values()) == {"ACK"}
     assert [(row[2], row[3]) for row in sorted(broker.peek("cdpd.events"), key=lambda row: row[2])] == [(A, batch[0][0]), (B, batch[4][0])]

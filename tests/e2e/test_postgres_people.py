@@ -178,7 +178,7 @@ def test_somebody_elses_profiles_are_left_alone(server, database):
         assert answer[0][0] == "RETRY" and "not made by cdpd" in answer[0][1]
         server.sql("DROP TABLE cdpd.profiles", database)
         assert tool.verdicts(profile(A), event(A)) == ["ACK"] * 2
-    with connect(server, database, migrate="false", profiles_table="others") as tool:
+    with connect(server, database, migrate="false", profile_table="others") as tool:
         answer = tool.hand_over(profile(A))
         assert answer[0][0] == "RETRY" and "`migrate` is false" in answer[0][1]
 

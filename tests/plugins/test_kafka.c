@@ -318,7 +318,7 @@ static void test_tombstones(void **state)
 	records[0].kind = CDPD_RECORD_PROFILE;
 	make_gone(1, people[0]);
 	records[2].flags = CDPD_RECORD_GONE; /* of an event it means nothing */
-	assert_int_equal(create_more("tombstones", "true", "topic", "all"), CDPD_OK);
+	assert_int_equal(create_more("gone", "tombstone", "topic", "all"), CDPD_OK);
 	export_until_settled(3);
 	read_topic("all", PARTITIONS);
 	assert_int_equal(row_count, 3);
