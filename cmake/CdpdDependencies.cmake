@@ -10,7 +10,7 @@ pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1>=0.2.5)
 pkg_check_modules(MAXMINDDB REQUIRED IMPORTED_TARGET libmaxminddb>=1.7) # plugins/geo
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8>=10.40)     # plugins/useragent
 pkg_check_modules(LUA REQUIRED IMPORTED_TARGET lua5.4)                  # plugins/lua
-pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.14)         # plugins/weather, plugins/nats
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.14)         # plugins/weather
 pkg_check_modules(LIBPQ REQUIRED IMPORTED_TARGET libpq)                       # plugins/postgres
 pkg_check_modules(NATS REQUIRED IMPORTED_TARGET libnats>=3.4)                # plugins/nats
 pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c>=1.4.1)

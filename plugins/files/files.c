@@ -230,6 +230,7 @@ static void destroy(void *ctx)
 		folder_close(&self->outputs[k]);
 		output_free(&self->outputs[k]);
 	}
+	syncer_end(self);
 	ZSTD_freeCCtx(self->zstd);
 	free(self->directory);
 	free(self->prefix);

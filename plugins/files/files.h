@@ -1,6 +1,6 @@
 /* files: an exporter that writes NDJSON, CSV or Avro files whose contents are exact: each record is in one file of its kind, once. files.c owns options and
  * batches, output.c what becomes of the records of one kind, columns.c and features.c their rows, format.c and avro.c the bytes, folder.c the files, state.c what
- * is remembered durably, manifest.c the list of sealed files, json.c looks into records. See README.md. */
+ * is remembered durably, syncer.c makes it so, manifest.c the list of sealed files, json.c looks into records. See README.md. */
 #pragma once
 
 #include <string.h>
@@ -49,10 +49,12 @@ struct state {
 	uint64_t turn;  /* +1 with each commit */
 	uint64_t shape; /* of format, compression and columns: another one begins another file */
 	int64_t size, rows, opened_at;
-	uint64_t id_count;     /* ever remembered */
-	uint64_t id_from;      /* of them before the last commit */
-	uint64_t ids_checksum; /* of the last commit's */
-	uint32_t is_sealing;   /* the file is complete: it gets its name and its line of the manifest */
+	uint64_t id_count;       /* ever remembered */
+	uint64_t id_from;        /* of them before the last commit */
+	uint64_t ids_checksum;   /* of the last commit's */
+	uint64_t bytes_checksum; /* of the file from `bytes_from` on: written with this commit, maybe not to the end */
+	int64_t bytes_from;
+	uint32_t is_sealing; /* the file is complete: it gets its name and its line of the manifest */
 	uint32_t reserved;
 	char name[NAME_MAX_LEN]; /* final; empty: no file is open */
 	char first_position[64], last_position[64];
@@ -77,9 +79,15 @@ bool memory_has(const struct memory *memory, const struct state *state, struct i
 /* Notes one more in `next`, to be known when `next` is committed. */
 void memory_note(struct memory *memory, struct state *next, struct id id);
 
+/* Does the file hold the bytes that were written with the last commit? */
+typedef bool (*state_check_fn)(void *ctx, const struct state *state);
+
 /* CDPD_ERR_NOT_FOUND: there is none, *out is empty; CDPD_ERR_UNSUPPORTED: it is of another version. */
-int state_read(int fd, struct state *out, struct memory *memory);
-/* Durable when it returns CDPD_OK. After CDPD_ERR_IO nobody knows: read it again before anything is written. */
+int state_read(int fd, struct state *out, struct memory *memory, state_check_fn has_bytes, void *ctx);
+/* Writes it; it is durable when the file has been synced, and then state_settle is told. */
+int state_write(int fd, struct state *state, struct memory *memory);
+void state_settle(struct state *state, struct memory *memory);
+/* Both, when all bytes are durable already. After CDPD_ERR_IO nobody knows: read it again before anything is written. */
 int state_commit(int fd, struct state *state, struct memory *memory);
 
 /* ── rows ────────────────────────────────────────────────────────────────── */
@@ -161,6 +169,7 @@ struct output {
 	struct memory memory;
 	int dir_fd, state_fd, fd;
 	bool has_timer;
+	bool owes_state; /* a commit of `state` failed: what the disk holds may be newer and wrong */
 };
 
 struct files {
@@ -172,6 +181,7 @@ struct files {
 	const struct format *format;
 	bool is_zstd;
 	struct ZSTD_CCtx_s *zstd;
+	struct syncer *syncer;                 /* NULL: not needed yet */
 	bool writes_profiles, writes_features; /* of profile records */
 	struct output outputs[OUTPUT_COUNT];
 };
@@ -189,6 +199,12 @@ int output_write(struct output *output, const char **why);
 /* The rows of a profile's features. */
 bool features_take(struct output *output, const struct cdpd_record *record);
 extern const char features_columns[];
+
+/* ── durability ──────────────────────────────────────────────────────────── */
+
+/* fdatasync of both. CDPD_ERR_IO: of one of them, errno says why. */
+int syncer_sync(struct files *files, int fd, int other);
+void syncer_end(struct files *files);
 
 /* ── the folder ──────────────────────────────────────────────────────────── */
 

@@ -1,12 +1,13 @@
 /* The files of one destination: <prefix>-<UTC time>-<n>.<extension>, with .part behind it while it is written.
  *
- * A batch is in the file when the state says so: its bytes are made durable first, then the state that counts them and remembers their records. What
- * a crash leaves behind the counted bytes is cut off. After any failure the state is read again, as after a crash: memory that may differ from the
+ * A batch is in the file when the state says so, and the state says so only of bytes that are there: its bytes and the state that counts them and remembers
+ * their records are made durable side by side, and the state holds a checksum of the bytes. What a crash leaves behind the counted bytes is cut off. After any failure the state is read again, as after a crash: memory that may differ from the
  * disk is not believed. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -150,9 +151,53 @@ static int adopt(struct output *output)
 	return CDPD_OK;
 }
 
+/* The bytes that came with the last commit. A file that was deleted has nothing that could be wrong. */
+static bool has_bytes(void *ctx, const struct state *state)
+{
+	const struct output *output = ctx;
+	char part[NAME_MAX_LEN + 8];
+	size_t len = (size_t)(state->size - state->bytes_from);
+	if (!state->name[0] || state->is_sealing || state->bytes_from < 0 || state->size <= state->bytes_from)
+		return true;
+	part_name(state, part);
+	int fd = openat(output->dir_fd, part, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0) return errno == ENOENT;
+	struct stat st;
+	bool is_long_enough = fstat(fd, &st) == 0 && st.st_size >= state->size;
+	char *bytes = is_long_enough ? malloc(len) : NULL;
+	bool is_so = bytes && pread(fd, bytes, len, (off_t)state->bytes_from) == (ssize_t)len &&
+		     hash_bytes(bytes, len, 0) == state->bytes_checksum;
+	free(bytes);
+	close(fd);
+	return is_so;
+}
+
+/* What was read may not be what the disk holds: before the state says so again, the file does. */
+static int sync_part(const struct output *output)
+{
+	char part[NAME_MAX_LEN + 8];
+	part_name(&output->state, part);
+	int fd = openat(output->dir_fd, part, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0) return errno == ENOENT ? CDPD_OK : CDPD_ERR_IO;
+	int rc = fsync(fd) ? CDPD_ERR_IO : CDPD_OK;
+	close(fd);
+	return rc;
+}
+
+/* After bytes that could not be made durable, the state is to say that they are not there. */
+static int put_back(struct output *output)
+{
+	output->state.turn = output->next.turn;
+	output->state.id_from = output->state.id_count > IDS_KEPT ? output->state.id_count - IDS_KEPT : 0;
+	int rc = state_commit(output->state_fd, &output->state, &output->memory);
+	output->owes_state = rc != CDPD_OK;
+	return rc;
+}
+
 static int recover(struct output *output)
 {
-	int rc = state_read(output->state_fd, &output->state, &output->memory);
+	if (output->owes_state && put_back(output) != CDPD_OK) return CDPD_ERR_IO;
+	int rc = state_read(output->state_fd, &output->state, &output->memory, has_bytes, output);
 	if (rc == CDPD_ERR_UNSUPPORTED) {
 		errno = EPROTO;
 		say(output, CDPD_LOG_ERROR, "the state is of another version of this plugin: choose another prefix",
@@ -160,8 +205,9 @@ static int recover(struct output *output)
 		return rc;
 	}
 	bool was_there = rc == CDPD_OK;
+	rc = output->state.name[0] && !output->state.is_sealing ? sync_part(output) : CDPD_OK;
 	/* Again, because what was read may not be what the disk holds. */
-	rc = state_commit(output->state_fd, &output->state, &output->memory);
+	if (rc == CDPD_OK) rc = state_commit(output->state_fd, &output->state, &output->memory);
 	if (rc == CDPD_OK && was_there) rc = remove_uncounted(output);
 	if (rc == CDPD_OK && output->state.is_sealing)
 		rc = finish_sealing(output);
@@ -282,22 +328,34 @@ static int write_all(int fd, const char *ptr, size_t len, int64_t offset)
 	return CDPD_OK;
 }
 
+/* The bytes of a batch and the state that counts them, side by side. */
 static int write_durably(struct output *output, const struct bytes *bytes)
 {
-	if (write_all(output->fd, bytes->ptr, bytes->len, output->state.size)) return CDPD_ERR_IO;
-	if (fdatasync(output->fd)) return CDPD_ERR_IO;
-	return output->state.size == 0 && fsync(output->dir_fd) ? CDPD_ERR_IO : CDPD_OK;
+	struct state *next = &output->next;
+	bool is_first = output->state.size == 0;
+	next->bytes_from = output->state.size;
+	next->size = next->bytes_from + (int64_t)bytes->len;
+	next->bytes_checksum = hash_bytes(bytes->ptr, bytes->len, 0);
+	if (write_all(output->fd, bytes->ptr, bytes->len, next->bytes_from)) return CDPD_ERR_IO;
+	/* A name that is not durable yet must not be in a state that is. */
+	if (is_first && fsync(output->dir_fd)) return CDPD_ERR_IO;
+	if (state_write(output->state_fd, next, &output->memory)) return CDPD_ERR_IO;
+	if (syncer_sync(output->files, output->fd, output->state_fd) == CDPD_OK) return CDPD_OK;
+	int error = errno;
+	(void)put_back(output);
+	errno = error;
+	return CDPD_ERR_IO;
 }
 
 int folder_write(struct output *output, const struct bytes *bytes, const char **why)
 {
-	output->next.size = output->state.size + (int64_t)bytes->len;
-	if (write_durably(output, bytes) || state_commit(output->state_fd, &output->next, &output->memory)) {
+	if (write_durably(output, bytes)) {
 		*why = errno == ENOSPC || errno == EDQUOT ? "the disk is full" : "the file cannot be written";
 		say(output, CDPD_LOG_WARN, *why, output->next.name);
 		folder_close(output);
 		return CDPD_ERR_IO;
 	}
+	state_settle(&output->next, &output->memory);
 	output->state = output->next;
 	if (output->state.size >= output->files->rotate_bytes) (void)seal(output);
 	folder_set_timer(output);

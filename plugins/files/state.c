@@ -1,7 +1,7 @@
 /* What is remembered durably: two slots, of which the newer whole one counts, and behind them a ring of the ids of records.
  *
- * A commit writes its slot and its ids, in any order that the disk likes; the slot holds a checksum of both. Torn, it does not count, and the slot before it
- * does: the ring has room enough that its ids were not written over. */
+ * A commit writes its slot, its ids and the bytes of a batch, in any order that the disk likes; the slot holds checksums of them all. Torn, it does not count, and
+ * the slot before it does: the ring has room enough that its ids were not written over. */
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -168,33 +168,52 @@ static void read_ring(int fd, struct memory *memory)
 	}
 }
 
-int state_read(int fd, struct state *out, struct memory *memory)
+int state_read(int fd, struct state *out, struct memory *memory, state_check_fn has_bytes, void *ctx)
 {
 	struct state slots[2];
-	bool is_good[2];
+	const struct state *found = NULL;
 	if (is_foreign(fd)) return CDPD_ERR_UNSUPPORTED;
 	read_ring(fd, memory);
-	for (int i = 0; i < 2; i++) is_good[i] = read_slot(fd, i, &slots[i]) && is_whole(&slots[i], memory);
+	bool is_good[2], has_all[2];
+	for (int i = 0; i < 2; i++) {
+		is_good[i] = read_slot(fd, i, &slots[i]) && is_whole(&slots[i], memory);
+		has_all[i] = is_good[i] && has_bytes(ctx, &slots[i]);
+	}
+	/* When neither file is as it was, somebody has changed it: then the newer says more. */
+	bool are_both_bad = !has_all[0] && !has_all[1];
+	for (int i = 0; i < 2; i++)
+		if ((has_all[i] || (are_both_bad && is_good[i])) && (!found || slots[i].turn > found->turn))
+			found = &slots[i];
 	memset(out, 0, sizeof *out);
-	if (is_good[0]) *out = slots[0];
-	if (is_good[1] && (!is_good[0] || slots[1].turn > slots[0].turn)) *out = slots[1];
+	if (found) *out = *found;
 	memory->indexed = UINT64_MAX; /* made anew */
 	index_up_to(memory, out->id_count);
 	/* The next commit writes them all: what was read may not be what the disk holds. */
 	out->id_from = oldest(out->id_count);
-	return is_good[0] || is_good[1] ? CDPD_OK : CDPD_ERR_NOT_FOUND;
+	return found ? CDPD_OK : CDPD_ERR_NOT_FOUND;
 }
 
-int state_commit(int fd, struct state *state, struct memory *memory)
+int state_write(int fd, struct state *state, struct memory *memory)
 {
 	state->turn++;
 	memcpy(state->magic, MAGIC, MAGIC_LEN);
 	state->ids_checksum = hash_ids(memory, state->id_from, state->id_count);
 	state->checksum = hash_bytes(state, offsetof(struct state, checksum), 1);
 	if (write_ids(fd, memory, state->id_from, state->id_count)) return CDPD_ERR_IO;
-	if (write_all(fd, state, sizeof *state, (off_t)(state->turn % 2) * SLOT_SIZE) || fdatasync(fd))
-		return CDPD_ERR_IO;
+	return write_all(fd, state, sizeof *state, (off_t)(state->turn % 2) * SLOT_SIZE);
+}
+
+void state_settle(struct state *state, struct memory *memory)
+{
 	index_up_to(memory, state->id_count);
 	state->id_from = state->id_count;
+}
+
+int state_commit(int fd, struct state *state, struct memory *memory)
+{
+	state->bytes_from = state->size;
+	state->bytes_checksum = 0;
+	if (state_write(fd, state, memory) || fdatasync(fd)) return CDPD_ERR_IO;
+	state_settle(state, memory);
 	return CDPD_OK;
 }

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "envelope.h"
+#include "shared/records.h"
+
 /* ── order ───────────────────────────────────────────────────────────────── */
 
 static bool is_same_key(const struct sent *a, const struct sent *b)
@@ -12,37 +15,84 @@ static bool is_same_key(const struct sent *a, const struct sent *b)
 	       memcmp(a->record.profile_id.ptr, b->record.profile_id.ptr, a->record.profile_id.len) == 0;
 }
 
+static bool comes_again(const struct sent *slot)
+{
+	return slot->state == SENT_NOT || slot->state == SENT_FAILED || slot->state == SENT_REFUSED;
+}
+
 /* Does an earlier record of the same person come again? Then this one comes after it. `first`: the first that comes again. */
 static bool is_behind(const struct kafka *self, size_t first, size_t i)
 {
-	for (size_t k = first; k < i; k++) {
-		const struct sent *earlier = &self->sent[k];
-		bool comes_again =
-		    earlier->state == SENT_NOT || earlier->state == SENT_FAILED || earlier->state == SENT_REFUSED;
-		if (comes_again && is_same_key(earlier, &self->sent[i])) return true;
-	}
+	for (size_t k = first; k < i; k++)
+		if (comes_again(&self->sent[k]) && is_same_key(&self->sent[k], &self->sent[i])) return true;
 	return false;
 }
 
 /* ── the batch ───────────────────────────────────────────────────────────── */
 
-static bool collect(struct kafka *self, const struct cdpd_batch *batch)
+static bool make_room(struct kafka *self, size_t count)
 {
-	self->count = self->host->batch_count(batch);
-	if (self->count > BATCH_MAX) return false;
+	if (count <= self->size) return true;
+	struct sent *bigger = realloc(self->sent, count * sizeof *bigger);
+	if (!bigger) return false;
+	self->sent = bigger;
+	self->size = count;
+	return true;
+}
+
+static void refuse(struct sent *slot, const char *why)
+{
+	slot->state = SENT_IMPOSSIBLE;
+	snprintf(slot->reason, sizeof slot->reason, "%s", why);
+}
+
+static bool take_record(struct kafka *self, const struct cdpd_batch *batch, size_t i)
+{
+	struct sent *slot = &self->sent[i];
+	slot->record = (struct cdpd_record){.size = sizeof slot->record};
+	slot->state = SENT_NOT;
+	slot->reason[0] = '\0';
+	if (self->host->batch_record(batch, i, &slot->record) != CDPD_OK) return false;
+	slot->value = slot->record.json;
+	if (!record_stream(&slot->record))
+		refuse(slot, "a kind of record that this version does not know");
+	else if (!topic_make(self->topic, &slot->record, slot->topic))
+		refuse(slot, "the topic's name would be too long");
+	else if (self->has_tombstones && record_is_gone(&slot->record))
+		slot->value = (struct cdpd_str){NULL, 0};
+	return true;
+}
+
+/* As protobuf, one behind the other: librdkafka does not copy them. */
+static bool pack(struct kafka *self)
+{
+	size_t size = 0, at = 0;
+	for (size_t i = 0; i < self->count; i++) size += envelope_size(&self->sent[i].record);
+	if (size > self->packed_size) {
+		free(self->packed);
+		self->packed = malloc(size);
+		self->packed_size = self->packed ? size : 0;
+		if (!self->packed) return false;
+	}
 	for (size_t i = 0; i < self->count; i++) {
 		struct sent *slot = &self->sent[i];
-		*slot = (struct sent){.record.size = sizeof slot->record};
-		if (self->host->batch_record(batch, i, &slot->record) != CDPD_OK) return false;
-		if (slot->record.kind != CDPD_RECORD_EVENT) {
-			slot->state = SENT_IMPOSSIBLE;
-			snprintf(slot->reason, sizeof slot->reason, "a kind of record that this version does not know");
-		} else if (!topic_make(self->topic, slot->record.json, slot->topic)) {
-			slot->state = SENT_IMPOSSIBLE;
-			snprintf(slot->reason, sizeof slot->reason, "the topic's name would be too long");
-		}
+		size_t len = envelope_size(&slot->record);
+		if (!slot->value.ptr) continue;
+		envelope_write(&slot->record, self->packed + at);
+		slot->value = (struct cdpd_str){self->packed + at, len};
+		at += len;
 	}
 	return true;
+}
+
+static bool collect(struct kafka *self, const struct cdpd_batch *batch)
+{
+	self->count = 0;
+	size_t count = self->host->batch_count(batch);
+	if (!make_room(self, count)) return false;
+	for (; self->count < count; self->count++)
+		if (!take_record(self, batch, self->count)) return false;
+	return !self->is_protobuf || pack(self);
 }
 
 static void send_all(struct kafka *self, int64_t deadline_us)
@@ -80,34 +130,47 @@ static void send_singly(struct kafka *self, int64_t deadline_us)
 
 /* ── the verdicts ────────────────────────────────────────────────────────── */
 
-static void retry(struct kafka *self, struct cdpd_receipt *receipt, size_t i)
+static const char *why_again(const struct kafka *self, const struct sent *slot)
 {
-	const char *reason = self->sent[i].reason[0] && self->sent[i].state == SENT_FAILED ? self->sent[i].reason
-			     : self->trouble[0]                                            ? self->trouble
-											   : "not confirmed in time";
-	self->host->receipt_set(receipt, i, CDPD_RETRY, 0, reason);
+	if (slot->reason[0] && slot->state == SENT_FAILED) return slot->reason;
+	return self->trouble[0] ? self->trouble : "not confirmed in time";
+}
+
+/* Nothing came through: that is no matter of single records. */
+static enum cdpd_verdict judge_all(struct kafka *self, struct cdpd_receipt *receipt, size_t first)
+{
+	self->host->receipt_set(receipt, CDPD_ALL, CDPD_RETRY, 0, why_again(self, &self->sent[first]));
+	return CDPD_RETRY;
+}
+
+static enum cdpd_verdict judge_each(struct kafka *self, struct cdpd_receipt *receipt, size_t first)
+{
+	for (size_t i = first; i < self->count; i++) {
+		const struct sent *slot = &self->sent[i];
+		if (comes_again(slot))
+			self->host->receipt_set(receipt, i, CDPD_RETRY, 0, why_again(self, slot));
+		else if (slot->state == SENT_CONFIRMED && is_behind(self, first, i))
+			self->host->receipt_set(receipt, i, CDPD_RETRY, 0, "an earlier record of this person waits");
+	}
+	return CDPD_ACK; /* of those that are not named */
 }
 
 static enum cdpd_verdict judge(struct kafka *self, struct cdpd_receipt *receipt)
 {
-	size_t first = self->count;
+	size_t first = self->count; /* that comes again */
 	uint64_t confirmed = 0;
 	for (size_t i = 0; i < self->count; i++) {
-		struct sent *slot = &self->sent[i];
-		if (slot->state == SENT_IMPOSSIBLE) {
-			self->host->receipt_set(receipt, i, CDPD_DROP, 0, slot->reason);
-		} else if (slot->state != SENT_CONFIRMED) {
-			if (first == self->count) first = i;
-			retry(self, receipt, i);
-		} else if (is_behind(self, first, i)) {
-			self->host->receipt_set(receipt, i, CDPD_RETRY, 0, "an earlier record of this person waits");
-		} else {
-			confirmed++;
-		}
+		const struct sent *slot = &self->sent[i];
+		if (slot->state == SENT_IMPOSSIBLE) self->host->receipt_set(receipt, i, CDPD_DROP, 0, slot->reason);
+		if (comes_again(slot) && first == self->count) first = i;
+		confirmed += slot->state == SENT_CONFIRMED;
 	}
 	self->host->count(self->instance, self->records_metric, confirmed);
-	if (first == self->count) self->trouble[0] = '\0';
-	return CDPD_ACK; /* of those that are not named */
+	if (first == self->count) {
+		self->trouble[0] = '\0';
+		return CDPD_ACK;
+	}
+	return confirmed ? judge_each(self, receipt, first) : judge_all(self, receipt, first);
 }
 
 static enum cdpd_verdict export_batch(void *ctx, const struct cdpd_batch *batch, struct cdpd_receipt *receipt)
@@ -132,6 +195,8 @@ static void destroy(void *ctx)
 	struct kafka *self = ctx;
 	producer_close(self); /* between batches nothing waits */
 	if (self->conf) rd_kafka_conf_destroy(self->conf);
+	free(self->sent);
+	free(self->packed);
 	free(self->topic);
 	free(self);
 }
@@ -140,6 +205,8 @@ static int configure(struct kafka *self, const struct cdpd_conf *conf)
 {
 	struct cdpd_str topic = self->host->conf_text(conf, "topic");
 	self->timeout_us = self->host->conf_int(conf, "timeout");
+	self->is_protobuf = record_is(self->host->conf_text(conf, "encoding"), "protobuf");
+	self->has_tombstones = record_is(self->host->conf_text(conf, "gone"), "tombstone");
 	self->topic = strndup(topic.ptr, topic.len);
 	if (!self->topic) return CDPD_ERR_NOMEM;
 	const char *wrong = topic_check(self->topic);
@@ -185,10 +252,25 @@ static const struct cdpd_option options[] = {
     {
 	.name = "topic",
 	.type = CDPD_OPTION_STRING,
-	.default_text = "cdpd.events",
+	.default_text = "cdpd.{kind}",
 	.min = 1,
 	.max = TOPIC_MAX,
-	.help = "where records go; {type} is the record's type, {kind} is event or erased",
+	.help = "where records go; {kind} is events, profiles or changes, {type} the record's type",
+    },
+    {
+	.name = "encoding",
+	.type = CDPD_OPTION_ENUM,
+	.default_text = "json",
+	.values = "json|protobuf",
+	.help = "of values; protobuf: cdpd.v1.Record",
+    },
+    {
+	.name = "gone",
+	.type = CDPD_OPTION_ENUM,
+	.default_text = "mark",
+	.values = "mark|tombstone",
+	.help =
+	    "what tells that a person is no more: a record that says so, or one without a value, for compacted topics",
     },
     {
 	.name = "compression",
@@ -221,10 +303,10 @@ static const struct cdpd_option options[] = {
 CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
     .size = sizeof cdpd_plugin,
     .abi_major = CDPD_ABI_MAJOR,
-    .abi_minor = 0,
+    .abi_minor = 4,
     .name = "kafka",
-    .version = "1.0.0",
-    .summary = "publishes events to Apache Kafka, in order for each person",
+    .version = "1.1.0",
+    .summary = "publishes events, people and changes to Apache Kafka, in order for each person",
     .caps = CDPD_CAP_EXPORT,
     .options = {sizeof options[0], sizeof options / sizeof options[0], options},
     .create = create,

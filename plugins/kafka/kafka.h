@@ -1,12 +1,11 @@
-/* kafka: an exporter that publishes every record to Apache Kafka. settings.c knows what may be configured, topic.c names topics, producer.c owns
- * the connection, kafka.c the batch and its verdicts. See README.md. */
+/* kafka: an exporter that publishes every record to Apache Kafka. settings.c knows what may be configured, topic.c names topics, envelope.c
+ * writes protobuf, producer.c owns the connection, kafka.c the batch and its verdicts. See README.md. */
 #pragma once
 
 #include <librdkafka/rdkafka.h>
 
 #include "cdpd_plugin.h"
 
-#define BATCH_MAX  500
 #define TOPIC_MAX  249 /* Kafka's own limit */
 #define REASON_MAX 200
 
@@ -21,6 +20,7 @@ enum sent_state {
 
 struct sent {
 	struct cdpd_record record;
+	struct cdpd_str value; /* ptr NULL: a tombstone */
 	enum sent_state state;
 	char topic[TOPIC_MAX + 1];
 	char reason[REASON_MAX];
@@ -39,8 +39,12 @@ struct kafka {
 	size_t waiting;           /* reports that have not come; own thread only: they are served by our polls */
 	char trouble[REASON_MAX]; /* what the client said last of its brokers */
 
-	struct sent sent[BATCH_MAX];
-	size_t count;
+	bool is_protobuf, has_tombstones;
+
+	struct sent *sent;
+	size_t count, size;
+	char *packed; /* the values of the batch, when they are not its records' own */
+	size_t packed_size;
 };
 
 /* Reads brokers, compression, settings and secrets into self->conf. CDPD_ERR_INVALID: logged. */
@@ -48,15 +52,15 @@ int settings_read(struct kafka *self, const struct cdpd_conf *conf);
 
 /* NULL, or what is wrong with a template. */
 const char *topic_check(const char *text);
-/* The topic of a record: {type} is its member "type", {kind} `event` or `erased`. false: too long. */
-bool topic_make(const char *text, struct cdpd_str json, char out[TOPIC_MAX + 1]);
+/* The topic of a record: {type} is its member "type", {kind} `events`, `profiles` or `changes`. false: too long. */
+bool topic_make(const char *text, const struct cdpd_record *record, char out[TOPIC_MAX + 1]);
 
 int64_t producer_now_us(void); /* monotonic */
 /* Makes the producer unless there is one; it connects by itself. CDPD_ERR_IO: logged. */
 int producer_open(struct kafka *self);
 /* What was not confirmed is forgotten: its state is SENT_FAILED afterwards. */
 void producer_close(struct kafka *self);
-/* The record's text must live until its state is no more SENT_WAITING. Waits for room in the queue until `deadline_us`.
+/* The record's text and the value must live until its state is no more SENT_WAITING. Waits for room in the queue until `deadline_us`.
  * false: this producer can send nothing more. */
 bool producer_send(struct kafka *self, struct sent *slot, int64_t deadline_us);
 /* Waits for every report. Past the deadline, or when the producer has failed for good, nothing waits any more and a new producer is

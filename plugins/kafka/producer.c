@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "kafka.h"
+#include "shared/records.h"
 
 #define US_PER_MS  1000
 #define SLICE_MS   100
@@ -112,19 +113,32 @@ static bool has_failed(struct kafka *self)
 
 /* ── sending ─────────────────────────────────────────────────────────────── */
 
+/* Of somebody who is gone, a tombstone has no other place to say why. Owned by the message once it is taken. */
+static rd_kafka_headers_t *make_headers(const struct cdpd_record *r)
+{
+	bool is_gone = record_is_gone(r);
+	rd_kafka_headers_t *headers = rd_kafka_headers_new(is_gone ? 5 : 3);
+	struct cdpd_str why = is_gone ? record_why_gone(r) : (struct cdpd_str){"", 0};
+	(void)rd_kafka_header_add(headers, "delivery-id", -1, r->delivery_id.ptr, (ssize_t)r->delivery_id.len);
+	(void)rd_kafka_header_add(headers, "message-id", -1, r->message_id.ptr, (ssize_t)r->message_id.len);
+	(void)rd_kafka_header_add(headers, "position", -1, r->position.ptr, (ssize_t)r->position.len);
+	if (is_gone) (void)rd_kafka_header_add(headers, "gone", -1, why.ptr, (ssize_t)why.len);
+	if (is_gone) (void)rd_kafka_header_add(headers, "merged-into", -1, r->other_id.ptr, (ssize_t)r->other_id.len);
+	return headers;
+}
+
 static rd_kafka_resp_err_t produce(struct kafka *self, struct sent *slot)
 {
 	const struct cdpd_record *r = &slot->record;
+	rd_kafka_headers_t *headers = make_headers(r);
 	slot->state = SENT_WAITING;
 	self->waiting++;
 	rd_kafka_resp_err_t error =
 	    rd_kafka_producev(self->rk, RD_KAFKA_V_TOPIC(slot->topic), RD_KAFKA_V_PARTITION(RD_KAFKA_PARTITION_UA),
 			      RD_KAFKA_V_KEY(CONST_CAST r->profile_id.ptr, r->profile_id.len),
-			      RD_KAFKA_V_VALUE(CONST_CAST r->json.ptr, r->json.len),
-			      RD_KAFKA_V_HEADER("delivery-id", r->delivery_id.ptr, (ssize_t)r->delivery_id.len),
-			      RD_KAFKA_V_HEADER("message-id", r->message_id.ptr, (ssize_t)r->message_id.len),
-			      RD_KAFKA_V_HEADER("position", r->position.ptr, (ssize_t)r->position.len),
-			      RD_KAFKA_V_OPAQUE(slot), RD_KAFKA_V_END);
+			      RD_KAFKA_V_VALUE(CONST_CAST slot->value.ptr, slot->value.len),
+			      RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(slot), RD_KAFKA_V_END);
+	if (error) rd_kafka_headers_destroy(headers); /* still ours when it fails */
 	if (!error) return error;
 	self->waiting--;
 	slot->state = SENT_FAILED;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "kafka.h"
+#include "shared/records.h"
 
 #define LEGAL "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
@@ -25,63 +26,22 @@ const char *topic_check(const char *text)
 	return NULL;
 }
 
-/* ── the member "type" of a flat look at the object ──────────────────────── */
-
-static size_t skip_string(struct cdpd_str json, size_t at) /* from its quote to behind the other one */
+/* What stands in the place of a placeholder. */
+static struct cdpd_str part_of(bool is_kind, const struct cdpd_record *record)
 {
-	for (at++; at < json.len && json.ptr[at] != '"'; at++) at += json.ptr[at] == '\\';
-	return at + 1;
+	const char *kind = is_kind ? record_stream(record) : NULL;
+	if (kind) return (struct cdpd_str){kind, strlen(kind)};
+	struct cdpd_str type = record_member(record->json, "type");
+	return type.len ? type : (struct cdpd_str){"other", 5};
 }
 
-static size_t skip_space(struct cdpd_str json, size_t at)
-{
-	while (at < json.len && strchr(" \t\r\n", json.ptr[at]) && json.ptr[at]) at++;
-	return at;
-}
-
-/* The string behind a key that ends at `at`; empty when there is another value. */
-static struct cdpd_str string_after(struct cdpd_str json, size_t at)
-{
-	at = skip_space(json, at);
-	if (at >= json.len || json.ptr[at] != ':') return (struct cdpd_str){"", 0};
-	at = skip_space(json, at + 1);
-	if (at >= json.len || json.ptr[at] != '"') return (struct cdpd_str){"", 0};
-	size_t end = skip_string(json, at);
-	return end > json.len ? (struct cdpd_str){"", 0} : (struct cdpd_str){json.ptr + at + 1, end - at - 2};
-}
-
-static struct cdpd_str type_of(struct cdpd_str json)
-{
-	int depth = 0;
-	for (size_t at = 0; at < json.len;) {
-		char c = json.ptr[at];
-		depth += (c == '{' || c == '[') - (c == '}' || c == ']');
-		if (c != '"') {
-			at++;
-			continue;
-		}
-		size_t end = skip_string(json, at);
-		if (depth == 1 && end - at == 6 && end < json.len && memcmp(json.ptr + at, "\"type\"", 6) == 0) {
-			struct cdpd_str value = string_after(json, end);
-			if (value.len) return value;
-		}
-		at = end;
-	}
-	return (struct cdpd_str){"other", 5};
-}
-
-bool topic_make(const char *text, struct cdpd_str json, char out[TOPIC_MAX + 1])
+bool topic_make(const char *text, const struct cdpd_record *record, char out[TOPIC_MAX + 1])
 {
 	size_t len = 0;
-	struct cdpd_str type = {"", 0};
-	if (strchr(text, '{')) type = type_of(json);
-	bool is_erased = type.len == 6 && memcmp(type.ptr, "erased", 6) == 0;
 	while (*text) {
 		struct cdpd_str part = {text, 1};
 		if (*text == '{') {
-			part = type;
-			if (starts_with(text, "{kind}"))
-				part = is_erased ? (struct cdpd_str){"erased", 6} : (struct cdpd_str){"event", 5};
+			part = part_of(starts_with(text, "{kind}"), record);
 			text += 5;
 		}
 		text++;

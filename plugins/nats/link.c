@@ -1,6 +1,5 @@
 #include "link.h"
 
-#include <jansson.h>
 #include <nats/nats.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,9 @@
 
 #define JS_MESSAGE_TOO_LARGE 10054 /* the stream's max_msg_size */
 #define JS_WRONG_STREAM      10060
+#define IO_BUFFER            (256 << 10)
+#define PAUSE_NS             50000
+#define PAUSE_MAX_NS         1000000
 
 static int64_t now_ms(void)
 {
@@ -22,6 +24,19 @@ static void say(struct link *link, const char *what, natsStatus status)
 	const char *detail = nats_GetLastError(NULL);
 	snprintf(link->why, sizeof link->why, "%s: %s%s%s", what, natsStatus_GetText(status),
 		 detail && *detail ? ", " : "", detail ? detail : "");
+}
+
+/* libnats frees messages on a thread of its own, which each of them would wake. */
+static void destroy_done(struct link *link)
+{
+	for (size_t i = 0; i < link->done_count; i++) natsMsg_Destroy(link->done[i]);
+	link->done_count = 0;
+}
+
+static void destroy_later(struct link *link, natsMsg *msg)
+{
+	if (link->done_count == LINK_DONE) destroy_done(link);
+	if (msg) link->done[link->done_count++] = msg;
 }
 
 /* ── opening ─────────────────────────────────────────────────────────────── */
@@ -73,6 +88,7 @@ static natsStatus set_options(const struct link_options *o, const char *server, 
 	if (s == NATS_OK) s = natsOptions_SetTimeout(opts, o->connect_timeout_ms);
 	if (s == NATS_OK) s = natsOptions_SetPingInterval(opts, 20000);
 	if (s == NATS_OK) s = natsOptions_SetWriteDeadline(opts, o->timeout_ms);
+	if (s == NATS_OK) s = natsOptions_SetIOBufSize(opts, IO_BUFFER);
 	if (s == NATS_OK) s = natsOptions_SetErrorHandler(opts, ignore_error, NULL);
 	if (s == NATS_OK) s = set_identity(o, opts);
 	return s == NATS_OK ? set_tls(o, server, opts) : s;
@@ -108,15 +124,57 @@ static natsStatus subscribe(struct link *link)
 	return s;
 }
 
-static natsStatus make_stream(const struct link *link, jsCtx *js, jsErrCode *code)
+/* ── the stream ──────────────────────────────────────────────────────────── */
+
+static size_t token_len(const char *subject)
+{
+	return strcspn(subject, ".");
+}
+
+bool link_covers(const char *subject, const char *other)
+{
+	for (;;) {
+		size_t len = token_len(subject), other_len = token_len(other);
+		if (len == 1 && *subject == '>') return true;
+		bool is_any = len == 1 && *subject == '*' && !(other_len == 1 && *other == '>');
+		if (!is_any && (len != other_len || memcmp(subject, other, len) != 0)) return false;
+		subject += len;
+		other += other_len;
+		if (!*subject || !*other) return *subject == *other;
+		subject++;
+		other++;
+	}
+}
+
+static bool is_taken(const jsStreamConfig *config, const char *pattern)
+{
+	for (int i = 0; i < config->SubjectsLen; i++)
+		if (link_covers(config->Subjects[i], pattern)) return true;
+	return false;
+}
+
+/* The patterns of `wanted` that `config` does not take. */
+static int missing(const struct link *link, unsigned wanted, const jsStreamConfig *config, const char **out)
+{
+	int count = 0;
+	for (int i = 0; i < LINK_PATTERNS; i++) {
+		const char *pattern = link->options->patterns[i];
+		bool is_wanted = (wanted & 1u << i) && pattern;
+		for (int k = 0; k < count && is_wanted; k++) is_wanted = !link_covers(out[k], pattern);
+		if (is_wanted && !(config && is_taken(config, pattern))) out[count++] = pattern;
+	}
+	return count;
+}
+
+static natsStatus make_stream(const struct link *link, unsigned wanted, jsCtx *js, jsErrCode *code)
 {
 	const struct link_options *o = link->options;
-	const char *subjects[] = {o->pattern};
+	const char *subjects[LINK_PATTERNS];
 	jsStreamConfig config;
 	jsStreamConfig_Init(&config);
 	config.Name = o->stream;
 	config.Subjects = subjects;
-	config.SubjectsLen = 1;
+	config.SubjectsLen = missing(link, wanted, NULL, subjects);
 	config.Storage = js_FileStorage;
 	config.Replicas = o->replicas;
 	config.MaxAge = o->max_age_us * 1000;
@@ -124,18 +182,41 @@ static natsStatus make_stream(const struct link *link, jsCtx *js, jsErrCode *cod
 	return js_AddStream(NULL, js, &config, NULL, code);
 }
 
-static natsStatus find_stream(struct link *link)
+static natsStatus extend_stream(const struct link *link, unsigned wanted, jsStreamInfo *info, jsCtx *js,
+				jsErrCode *code)
+{
+	const char *more[LINK_PATTERNS];
+	const char **had = info->Config->Subjects;
+	int had_count = info->Config->SubjectsLen, count = missing(link, wanted, info->Config, more);
+	if (count == 0) return NATS_OK;
+	const char **all = calloc((size_t)(had_count + count), sizeof all[0]);
+	if (!all) return NATS_NO_MEMORY;
+	for (int i = 0; i < had_count; i++) all[i] = had[i];
+	for (int i = 0; i < count; i++) all[had_count + i] = more[i];
+	jsStreamConfig config = *info->Config;
+	config.Subjects = all;
+	config.SubjectsLen = had_count + count;
+	natsStatus s = js_UpdateStream(NULL, js, &config, NULL, code);
+	free(all);
+	return s;
+}
+
+static natsStatus find_stream(struct link *link, unsigned wanted)
 {
 	jsCtx *js = NULL;
 	jsStreamInfo *info = NULL;
 	jsErrCode code = 0;
 	jsOptions js_options;
 	char what[160];
+	bool may_make = link->options->create_stream;
 	jsOptions_Init(&js_options);
 	js_options.Wait = link->options->timeout_ms;
 	natsStatus s = natsConnection_JetStream(&js, link->conn, &js_options);
 	if (s == NATS_OK) s = js_GetStreamInfo(&info, js, link->options->stream, NULL, &code);
-	if (s == NATS_NOT_FOUND && link->options->create_stream) s = make_stream(link, js, &code);
+	if (s == NATS_NOT_FOUND && may_make)
+		s = make_stream(link, wanted, js, &code);
+	else if (s == NATS_OK && may_make)
+		s = extend_stream(link, wanted, info, js, &code);
 	if (s != NATS_OK) {
 		snprintf(what, sizeof what, "stream %.100s", link->options->stream);
 		say(link, what, s);
@@ -145,6 +226,19 @@ static natsStatus find_stream(struct link *link)
 	return s;
 }
 
+bool link_want(struct link *link, unsigned wanted)
+{
+	if (!link->options->stream || (wanted & ~link->known) == 0) return true;
+	if (find_stream(link, wanted) != NATS_OK) {
+		link_close(link);
+		return false;
+	}
+	link->known |= link->options->create_stream ? wanted : ~0u;
+	return true;
+}
+
+/* ── connecting ──────────────────────────────────────────────────────────── */
+
 bool link_open(struct link *link)
 {
 	link_close(link);
@@ -152,17 +246,18 @@ bool link_open(struct link *link)
 	for (int i = 0; i < link->options->server_count && s != NATS_OK; i++)
 		s = connect_to(link, link->options->servers[i]);
 	if (s == NATS_OK) s = subscribe(link);
-	if (s == NATS_OK && link->options->stream) s = find_stream(link);
 	if (s != NATS_OK) link_close(link);
 	return s == NATS_OK;
 }
 
 void link_close(struct link *link)
 {
+	destroy_done(link);
 	natsSubscription_Destroy(link->acks);
 	natsConnection_Destroy(link->conn);
 	link->acks = NULL;
 	link->conn = NULL;
+	link->known = 0;
 }
 
 bool link_is_up(const struct link *link)
@@ -174,6 +269,7 @@ bool link_is_up(const struct link *link)
 
 void link_begin(struct link *link)
 {
+	destroy_done(link);
 	link->batch++;
 }
 
@@ -195,7 +291,7 @@ enum link_verdict link_publish(struct link *link, size_t index, const char *subj
 	natsMsg *msg = NULL;
 	natsStatus s = make_message(link, &msg, index, subject, id, data, len);
 	if (s == NATS_OK) s = natsConnection_PublishMsg(link->conn, msg);
-	natsMsg_Destroy(msg);
+	destroy_later(link, msg);
 	if (s == NATS_OK) return LINK_UNKNOWN;
 	if (s == NATS_MAX_PAYLOAD) {
 		snprintf(link->why, sizeof link->why, "larger than the server's max_payload");
@@ -205,26 +301,50 @@ enum link_verdict link_publish(struct link *link, size_t index, const char *subj
 	return LINK_FAILED;
 }
 
-/* {"stream":"EVENTS","seq":17,"duplicate":true} or {"error":{"code":400,"err_code":10054,"description":"…"}} */
+/* ── acks ────────────────────────────────────────────────────────────────── */
+
+static const char *find(const char *data, size_t len, const char *word)
+{
+	return memmem(data, len, word, strlen(word));
+}
+
+static enum link_verdict read_refusal(struct link *link, const char *data, size_t len)
+{
+	const char *end = data + len, *code_at = find(data, len, "\"err_code\":");
+	const char *text = find(data, len, "\"description\":\"");
+	char number[16] = "";
+	size_t text_len = 0;
+	if (code_at) {
+		code_at += strlen("\"err_code\":");
+		size_t left = (size_t)(end - code_at);
+		snprintf(number, sizeof number, "%.*s", (int)(left < 9 ? left : 9), code_at);
+	}
+	int code = (int)strtol(number, NULL, 10);
+	if (text) {
+		text += strlen("\"description\":\"");
+		const char *quote = memchr(text, '"', (size_t)(end - text));
+		text_len = (size_t)((quote ? quote : end) - text);
+	}
+	if (!text_len || code == JS_WRONG_STREAM) {
+		text = text_len ? "another stream takes the subject" : "refused";
+		text_len = strlen(text);
+	}
+	snprintf(link->why, sizeof link->why, "%.*s (%d)", (int)(text_len < 150 ? text_len : 150), text, code);
+	return code == JS_MESSAGE_TOO_LARGE ? LINK_REFUSED : LINK_FAILED;
+}
+
+/* {"stream":"EVENTS","seq":17,"duplicate":true} or {"error":{"code":400,"err_code":10054,"description":"…"}}, as the server's encoder writes it: no space, and no
+ * quotation mark in a stream's name. */
 static enum link_verdict read_ack(struct link *link, const char *data, size_t len, uint64_t *duplicates)
 {
-	json_t *root = json_loadb(data, len, 0, NULL);
-	const json_t *error = json_object_get(root, "error");
-	enum link_verdict verdict = LINK_STORED;
-	if (error) {
-		json_int_t code = json_integer_value(json_object_get(error, "err_code"));
-		const char *text = json_string_value(json_object_get(error, "description"));
-		verdict = code == JS_MESSAGE_TOO_LARGE ? LINK_REFUSED : LINK_FAILED;
-		if (code == JS_WRONG_STREAM) text = "another stream takes the subject";
-		snprintf(link->why, sizeof link->why, "%.150s (%d)", text ? text : "refused", (int)code);
-	} else if (!json_string_value(json_object_get(root, "stream"))) {
-		verdict = LINK_FAILED;
+	if (find(data, len, "\"error\":")) return read_refusal(link, data, len);
+	if (!find(data, len, "\"stream\":\"")) {
 		snprintf(link->why, sizeof link->why, "the answer is no ack of JetStream");
-	} else if (json_is_true(json_object_get(root, "duplicate"))) {
-		++*duplicates;
+		return LINK_FAILED;
 	}
-	json_decref(root);
-	return verdict;
+	const char *duplicate = find(data, len, "\"duplicate\":");
+	*duplicates += duplicate && !find(duplicate, (size_t)(data + len - duplicate), ":false");
+	return LINK_STORED;
 }
 
 /* Which record of this batch; `count`: none. */
@@ -239,9 +359,22 @@ static size_t index_of(const struct link *link, const natsMsg *msg, size_t count
 	return index < count ? (size_t)index : count;
 }
 
+/* Until as many are there as are wanted, or some time has passed: whoever waits for each of them alone is woken for each of them alone. */
+static void let_them_come(struct link *link, size_t wanted, int64_t until)
+{
+	struct timespec pause = {0, PAUSE_NS};
+	int count = 0, bytes = 0;
+	while (natsSubscription_GetPending(link->acks, &count, &bytes) == NATS_OK && (size_t)count < wanted &&
+	       link_is_up(link) && now_ms() < until) {
+		nanosleep(&pause, NULL);
+		if (pause.tv_nsec < PAUSE_MAX_NS) pause.tv_nsec += pause.tv_nsec / 2;
+	}
+}
+
 bool link_collect(struct link *link, size_t pending, size_t count, enum link_verdict *verdicts, uint64_t *duplicates)
 {
 	int64_t until = now_ms() + link->options->timeout_ms;
+	let_them_come(link, pending, until);
 	while (pending > 0) {
 		natsMsg *msg = NULL;
 		int64_t left = until - now_ms();
@@ -262,7 +395,7 @@ bool link_collect(struct link *link, size_t pending, size_t count, enum link_ver
 			    read_ack(link, natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg), duplicates);
 			pending--;
 		}
-		natsMsg_Destroy(msg);
+		destroy_later(link, msg);
 	}
 	return true;
 }

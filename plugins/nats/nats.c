@@ -1,13 +1,15 @@
-/* nats: an exporter that publishes events to a JetStream stream of NATS. See README.md. */
+/* nats: an exporter that publishes events, people and changes to a JetStream stream of NATS. See README.md. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "again.h"
 #include "cdpd_plugin.h"
 #include "link.h"
+#include "shared/records.h"
 #include "subject.h"
 
-#define RECORDS_MAX 500 /* the host's */
 #define SERVERS_MAX 16
 #define ID_MAX      200
 
@@ -17,16 +19,20 @@ struct nats {
 	struct link_options options;
 	struct link link;
 	char *servers[SERVERS_MAX];
-	char *template, *stream, *user, *password, *token, *credentials, *ca_file, *cert_file, *key_file, *tls_host;
-	char pattern[SUBJECT_SIZE];
+	char *templates[LINK_PATTERNS]; /* by kind */
+	char *stream, *user, *password, *token, *credentials, *ca_file, *cert_file, *key_file, *tls_host;
+	char patterns[LINK_PATTERNS][SUBJECT_SIZE];
 	int messages_metric, duplicates_metric, connects_metric;
 
 	/* the batch at hand */
-	struct cdpd_record records[RECORDS_MAX];
-	enum link_verdict verdicts[RECORDS_MAX];
-	size_t count;
+	struct cdpd_record *records;
+	enum link_verdict *verdicts;
+	size_t count, size;
 	char *payload;
 	size_t payload_len, payload_size;
+
+	struct again again;
+	uint64_t next_name; /* unlike those before a restart */
 };
 
 /* ── a message ───────────────────────────────────────────────────────────── */
@@ -46,31 +52,32 @@ static bool append(struct nats *self, const char *ptr, size_t len)
 	return true;
 }
 
-static bool append_member(struct nats *self, const char *name, struct cdpd_str value)
-{
-	return append(self, name, strlen(name)) && append(self, value.ptr, value.len) && append(self, "\"", 1);
-}
-
-/* The event's object with three members more: their values are plain ASCII by the host's word. */
+/* The record's object with members more. */
 static bool make_payload(struct nats *self, const struct cdpd_record *record)
 {
-	size_t len = record->json.len;
+	char tail[RECORD_TAIL_MAX];
+	size_t len = record->json.len, tail_len = record_tail(record, tail);
 	self->payload_len = 0;
-	if (len < 2 || record->json.ptr[len - 1] != '}') return append(self, record->json.ptr, len);
-	return append(self, record->json.ptr, len - 1) && (len == 2 || append(self, ",", 1)) &&
-	       append_member(self, "\"position\":\"", record->position) &&
-	       append_member(self, ",\"profileId\":\"", record->profile_id) &&
-	       append_member(self, ",\"deliveryId\":\"", record->delivery_id) && append(self, "}", 1);
+	return append(self, record->json.ptr, tail_len ? len - 1 : len) && append(self, tail, tail_len);
+}
+
+/* 0 is that of events; LINK_PATTERNS: this version does not know the kind. */
+static size_t template_of(const struct cdpd_record *record)
+{
+	if (record->kind == CDPD_RECORD_EVENT) return 0;
+	return record->kind == CDPD_RECORD_PROFILE ? 1 : record->kind == CDPD_RECORD_CHANGE ? 2 : LINK_PATTERNS;
 }
 
 static enum link_verdict publish(struct nats *self, size_t index)
 {
 	const struct cdpd_record *record = &self->records[index];
-	char subject[SUBJECT_SIZE], id[ID_MAX + 1];
+	char subject[SUBJECT_SIZE], id[ID_MAX + 24];
 	size_t len = record->delivery_id.len < ID_MAX ? record->delivery_id.len : ID_MAX;
 	memcpy(id, record->delivery_id.ptr, len);
 	id[len] = '\0';
-	subject_make(self->template, record, subject);
+	if (again_has(&self->again, record->delivery_id))
+		snprintf(id + len, sizeof id - len, "~%llx", (unsigned long long)self->next_name++);
+	subject_make(self->templates[template_of(record)], record, subject);
 	if (!make_payload(self, record)) {
 		snprintf(self->link.why, sizeof self->link.why, "out of memory");
 		return LINK_FAILED;
@@ -80,9 +87,42 @@ static enum link_verdict publish(struct nats *self, size_t index)
 
 /* ── a batch ─────────────────────────────────────────────────────────────── */
 
+static unsigned templates_wanted(const struct nats *self)
+{
+	unsigned wanted = 0;
+	for (size_t i = 0; i < self->count; i++) {
+		size_t template = template_of(&self->records[i]);
+		if (template <LINK_PATTERNS) wanted |= 1u << template;
+	}
+	return wanted;
+}
+
 static bool is_settled(enum link_verdict verdict)
 {
 	return verdict == LINK_STORED || verdict == LINK_REFUSED;
+}
+
+static bool is_same_person(const struct cdpd_record *a, const struct cdpd_record *b)
+{
+	return a->profile_id.len == b->profile_id.len &&
+	       memcmp(a->profile_id.ptr, b->profile_id.ptr, a->profile_id.len) == 0;
+}
+
+/* What the stream took although it did not take an earlier one of the same person comes once more, behind that. */
+static void keep_order(struct nats *self)
+{
+	size_t first = 0;
+	while (first < self->count && is_settled(self->verdicts[first])) first++;
+	for (size_t i = first; i < self->count; i++) {
+		bool is_behind = false;
+		if (self->verdicts[i] != LINK_STORED) continue;
+		for (size_t k = first; k < i && !is_behind; k++)
+			is_behind =
+			    !is_settled(self->verdicts[k]) && is_same_person(&self->records[k], &self->records[i]);
+		if (!is_behind) continue;
+		again_add(&self->again, self->records[i].delivery_id);
+		self->verdicts[i] = LINK_UNKNOWN;
+	}
 }
 
 /* Publishes what is not settled, in order, and waits for the acks. true: everything is settled. */
@@ -95,6 +135,7 @@ static bool attempt(struct nats *self)
 		if (!link_open(&self->link)) return false;
 		self->host->count(self->instance, self->connects_metric, 1);
 	}
+	if (!link_want(&self->link, templates_wanted(self))) return false;
 	link_begin(&self->link);
 	for (size_t i = 0; i < self->count && goes_on; i++) {
 		if (is_settled(self->verdicts[i])) continue;
@@ -107,6 +148,7 @@ static bool attempt(struct nats *self)
 	if (!is_answered) link_close(&self->link); /* the next attempt begins with a new one */
 	bool is_done = true;
 	for (size_t i = 0; i < self->count; i++) is_done &= is_settled(self->verdicts[i]);
+	if (!is_done) keep_order(self);
 	return is_done;
 }
 
@@ -116,10 +158,14 @@ static enum cdpd_verdict tell(struct nats *self, struct cdpd_receipt *receipt, b
 	for (size_t i = 0; i < self->count; i++) {
 		if (self->verdicts[i] == LINK_STORED) {
 			self->host->receipt_set(receipt, i, CDPD_ACK, 0, NULL);
+			again_remove(&self->again, self->records[i].delivery_id);
 			stored++;
 		} else if (self->verdicts[i] == LINK_REFUSED) {
-			self->host->receipt_set(receipt, i, CDPD_DROP, 0,
-						"larger than max_payload of the server or max_msg_size of the stream");
+			bool is_known = record_stream(&self->records[i]) != NULL;
+			self->host->receipt_set(
+			    receipt, i, CDPD_DROP, 0,
+			    is_known ? "larger than max_payload of the server or max_msg_size of the stream"
+				     : "a kind of record that this version does not know");
 		}
 	}
 	self->host->count(self->instance, self->messages_metric, stored);
@@ -127,20 +173,39 @@ static enum cdpd_verdict tell(struct nats *self, struct cdpd_receipt *receipt, b
 	return is_done ? CDPD_ACK : CDPD_RETRY;
 }
 
+static bool make_room(struct nats *self, size_t count)
+{
+	if (count <= self->size) return true;
+	struct cdpd_record *records = realloc(self->records, count * sizeof *records);
+	if (records) self->records = records;
+	enum link_verdict *verdicts = realloc(self->verdicts, count * sizeof *verdicts);
+	if (verdicts) self->verdicts = verdicts;
+	if (!records || !verdicts) return false;
+	self->size = count;
+	return true;
+}
+
+static bool collect(struct nats *self, const struct cdpd_batch *batch)
+{
+	self->count = self->host->batch_count(batch);
+	if (!make_room(self, self->count)) return false;
+	for (size_t i = 0; i < self->count; i++) {
+		self->records[i].size = sizeof self->records[i];
+		if (self->host->batch_record(batch, i, &self->records[i]) != CDPD_OK) return false;
+		bool is_known = record_stream(&self->records[i]) != NULL;
+		self->verdicts[i] = is_known ? LINK_UNKNOWN : LINK_REFUSED;
+	}
+	return true;
+}
+
 static enum cdpd_verdict export_batch(void *ctx, const struct cdpd_batch *batch, struct cdpd_receipt *receipt)
 {
 	struct nats *self = ctx;
-	size_t total = self->host->batch_count(batch);
-	self->count = total < RECORDS_MAX ? total : RECORDS_MAX;
-	for (size_t i = 0; i < self->count; i++) {
-		self->records[i].size = sizeof self->records[i];
-		if (self->host->batch_record(batch, i, &self->records[i]) != CDPD_OK) return CDPD_RETRY;
-		self->verdicts[i] = LINK_UNKNOWN;
-	}
+	if (!collect(self, batch)) return CDPD_RETRY;
 	bool was_up = link_is_up(&self->link);
 	bool is_done = attempt(self);
 	if (!is_done && was_up && !link_is_up(&self->link)) is_done = attempt(self); /* a server that was restarted */
-	return tell(self, receipt, is_done && self->count == total);
+	return tell(self, receipt, is_done);
 }
 
 /* ── being ───────────────────────────────────────────────────────────────── */
@@ -148,11 +213,15 @@ static enum cdpd_verdict export_batch(void *ctx, const struct cdpd_batch *batch,
 static void destroy(void *ctx)
 {
 	struct nats *self = ctx;
-	char **const texts[] = {&self->template,    &self->stream,  &self->user,      &self->password, &self->token,
-				&self->credentials, &self->ca_file, &self->cert_file, &self->key_file, &self->tls_host};
+	char **const texts[] = {&self->stream,  &self->user,      &self->password, &self->token,   &self->credentials,
+				&self->ca_file, &self->cert_file, &self->key_file, &self->tls_host};
 	link_close(&self->link);
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) free(*texts[i]);
 	for (size_t i = 0; i < SERVERS_MAX; i++) free(self->servers[i]);
+	for (size_t i = 0; i < LINK_PATTERNS; i++) free(self->templates[i]);
+	free(self->records);
+	free(self->verdicts);
+	again_free(&self->again);
 	free(self->payload);
 	free(self);
 }
@@ -191,15 +260,25 @@ static int take_servers(struct nats *self, const struct cdpd_conf *conf)
 	return CDPD_OK;
 }
 
+static const char *const template_options[LINK_PATTERNS] = {"subject", "profile_subject", "change_subject"};
+
 static int take_texts(struct nats *self, const struct cdpd_conf *conf)
 {
 	const struct {
 		const char *name;
 		char **out;
 	} texts[] = {
-	    {"subject", &self->template},  {"stream", &self->stream},       {"user", &self->user},
-	    {"password", &self->password}, {"token", &self->token},         {"credentials", &self->credentials},
-	    {"ca_file", &self->ca_file},   {"cert_file", &self->cert_file}, {"key_file", &self->key_file},
+	    {template_options[0], &self->templates[0]},
+	    {template_options[1], &self->templates[1]},
+	    {template_options[2], &self->templates[2]},
+	    {"stream", &self->stream},
+	    {"user", &self->user},
+	    {"password", &self->password},
+	    {"token", &self->token},
+	    {"credentials", &self->credentials},
+	    {"ca_file", &self->ca_file},
+	    {"cert_file", &self->cert_file},
+	    {"key_file", &self->key_file},
 	    {"tls_host", &self->tls_host},
 	};
 	int rc = CDPD_OK;
@@ -208,15 +287,26 @@ static int take_texts(struct nats *self, const struct cdpd_conf *conf)
 	return rc;
 }
 
-static int check(const struct nats *self)
+/* And what its subjects match. */
+static int check_template(struct nats *self, size_t i)
 {
-	const char *why = self->template ? subject_check(self->template) : "it is empty";
-	if (why) return complain(self, "subject", why);
+	const char *text = self->templates[i], *why = text ? subject_check(text) : "it is empty";
+	if (why) return complain(self, template_options[i], why);
+	if (subject_pattern(text, self->patterns[i])) self->options.patterns[i] = self->patterns[i];
+	return CDPD_OK;
+}
+
+static int check(struct nats *self)
+{
+	for (size_t i = 0; i < LINK_PATTERNS; i++)
+		if (check_template(self, i) != CDPD_OK) return CDPD_ERR_INVALID;
 	if (self->stream && strpbrk(self->stream, " .*>/\\\t\n"))
 		return complain(self, "stream", "names hold no '.', '*', '>', '/', '\\' and no white space");
 	if (self->options.create_stream && !self->stream) return complain(self, "create_stream", "say `stream` too");
-	if (self->options.create_stream && !self->options.pattern)
-		return complain(self, "create_stream", "the subject must begin with a token without placeholder");
+	for (size_t i = 0; i < LINK_PATTERNS && self->options.create_stream; i++)
+		if (!self->options.patterns[i])
+			return complain(self, template_options[i],
+					"with create_stream it must begin with a token without placeholder");
 	if (!self->cert_file != !self->key_file)
 		return complain(self, "cert_file", "`cert_file` and `key_file` go together");
 	if (self->password && !self->user) return complain(self, "password", "say `user` too");
@@ -246,8 +336,6 @@ static int configure(struct nats *self, const struct cdpd_conf *conf)
 	if (o->max_age_us && o->duplicate_window_us > o->max_age_us) o->duplicate_window_us = o->max_age_us;
 	o->connect_timeout_ms = host->conf_int(conf, "connect_timeout") / 1000;
 	o->timeout_ms = host->conf_int(conf, "timeout") / 1000;
-	if (self->template && !subject_check(self->template) && subject_pattern(self->template, self->pattern))
-		o->pattern = self->pattern;
 	self->link.options = o;
 	return check(self);
 }
@@ -259,6 +347,7 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 	if (!self) return CDPD_ERR_NOMEM;
 	self->host = host;
 	self->instance = instance;
+	self->next_name = (uint64_t)time(NULL) << 24;
 	self->messages_metric = host->counter(instance, "nats_messages_total", "Messages that a stream has.");
 	self->duplicates_metric = host->counter(instance, "nats_duplicates_total", "Of these, those it had before.");
 	self->connects_metric = host->counter(instance, "nats_connects_total", "Connections made.");
@@ -297,12 +386,28 @@ static const struct cdpd_option options[] = {
 	.max = SUBJECT_TEMPLATE_MAX,
 	.help = "of an event's message; {type}, {event}, {source}, {profile}",
     },
+    {
+	.name = "profile_subject",
+	.type = CDPD_OPTION_STRING,
+	.default_text = "cdpd.profiles.{profile}",
+	.min = 1,
+	.max = SUBJECT_TEMPLATE_MAX,
+	.help = "of a person's message",
+    },
+    {
+	.name = "change_subject",
+	.type = CDPD_OPTION_STRING,
+	.default_text = "cdpd.changes.{change}.{profile}",
+	.min = 1,
+	.max = SUBJECT_TEMPLATE_MAX,
+	.help = "of a change's message; {change} is its kind",
+    },
     TEXT("stream", 255, "that must take the messages; none: whichever takes the subject"),
     {
 	.name = "create_stream",
 	.type = CDPD_OPTION_BOOL,
 	.default_text = "false",
-	.help = "make `stream` when it is not there",
+	.help = "make `stream` when it is not there, and give it the subjects that it does not take",
     },
     {
 	.name = "replicas",
@@ -356,10 +461,10 @@ static const struct cdpd_option options[] = {
 CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
     .size = sizeof cdpd_plugin,
     .abi_major = CDPD_ABI_MAJOR,
-    .abi_minor = 0,
+    .abi_minor = 4,
     .name = "nats",
-    .version = "1.0.0",
-    .summary = "publishes events to a JetStream stream of NATS",
+    .version = "1.1.0",
+    .summary = "publishes events, people and changes to a JetStream stream of NATS",
     .caps = CDPD_CAP_EXPORT,
     .options = {sizeof options[0], sizeof options / sizeof options[0], options},
     .create = create,

@@ -2,70 +2,12 @@
 
 #include <string.h>
 
-/* ── members ─────────────────────────────────────────────────────────────── */
-
-/* `at` is behind the opening quotation mark; the closing one's place, or `end`. */
-static const char *string_end(const char *at, const char *end)
-{
-	while (at < end && *at != '"') at += *at == '\\' && end - at > 1 ? 2 : 1;
-	return at < end ? at : end;
-}
-
-/* Behind a value of any kind. */
-static const char *skip_value(const char *at, const char *end)
-{
-	for (unsigned depth = 0; at < end; at++) {
-		if (*at == '"') {
-			at = string_end(at + 1, end);
-			if (at == end) return end;
-		} else if (*at == '{' || *at == '[') {
-			depth++;
-		} else if (*at == '}' || *at == ']') {
-			if (depth == 0) return at;
-			depth--;
-		} else if (*at == ',' && depth == 0) {
-			return at;
-		}
-	}
-	return at;
-}
-
-static const char *skip_space(const char *at, const char *end)
-{
-	while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) at++;
-	return at;
-}
-
-struct cdpd_str subject_member(struct cdpd_str json, const char *name)
-{
-	const struct cdpd_str none = {"", 0};
-	const char *end = json.ptr + json.len, *at = skip_space(json.ptr, end);
-	size_t name_len = strlen(name);
-	if (at == end || *at != '{') return none;
-	while (++at < end) {
-		at = skip_space(at, end);
-		if (at == end || *at != '"') return none;
-		const char *key = at + 1, *key_end = string_end(key, end);
-		if (key_end == end) return none;
-		at = skip_space(key_end + 1, end);
-		if (at == end || *at != ':') return none;
-		at = skip_space(at + 1, end);
-		bool is_it = (size_t)(key_end - key) == name_len && memcmp(key, name, name_len) == 0;
-		if (is_it && at < end && *at == '"') {
-			const char *text = at + 1, *text_end = string_end(text, end);
-			return text_end == end ? none : (struct cdpd_str){text, (size_t)(text_end - text)};
-		}
-		if (is_it) return none;
-		at = skip_value(at, end);
-		if (at == end || *at != ',') return none;
-	}
-	return none;
-}
+#include "shared/records.h"
 
 /* ── templates ───────────────────────────────────────────────────────────── */
 
-static const char *const placeholders[] = {"{type}", "{event}", "{source}", "{profile}"};
-enum placeholder { OF_TYPE, OF_EVENT, OF_SOURCE, OF_PROFILE, OF_NOTHING };
+static const char *const placeholders[] = {"{type}", "{event}", "{source}", "{profile}", "{kind}", "{change}"};
+enum placeholder { OF_TYPE, OF_EVENT, OF_SOURCE, OF_PROFILE, OF_KIND, OF_CHANGE, OF_NOTHING };
 
 static enum placeholder placeholder_at(const char *at)
 {
@@ -81,7 +23,8 @@ const char *subject_check(const char *template)
 	for (const char *at = template; *at;) {
 		if (*at == '{') {
 			enum placeholder p = placeholder_at(at);
-			if (p == OF_NOTHING) return "there are {type}, {event}, {source} and {profile} only";
+			if (p == OF_NOTHING)
+				return "there are {type}, {event}, {source}, {profile}, {kind} and {change} only";
 			if (++count > 8) return "too many placeholders";
 			at += strlen(placeholders[p]);
 			token_len++;
@@ -135,11 +78,18 @@ static size_t put_token(char *out, struct cdpd_str text)
 
 static struct cdpd_str value_of(enum placeholder p, const struct cdpd_record *record)
 {
-	if (p == OF_PROFILE) return record->profile_id;
-	if (p == OF_TYPE) return subject_member(record->json, "type");
-	if (p == OF_SOURCE) return subject_member(record->json, "sourceId");
-	struct cdpd_str event = subject_member(record->json, "event");
-	return event.len ? event : subject_member(record->json, "name");
+	const char *stream = record_stream(record);
+	struct cdpd_str event;
+	switch (p) {
+	case OF_PROFILE: return record->profile_id;
+	case OF_KIND: return stream ? (struct cdpd_str){stream, strlen(stream)} : (struct cdpd_str){"", 0};
+	case OF_TYPE: return record_member(record->json, "type");
+	case OF_SOURCE: return record_member(record->json, "sourceId");
+	case OF_CHANGE: return record_member(record->json, "kind");
+	default:
+		event = record_member(record->json, "event");
+		return event.len ? event : record_member(record->json, "name");
+	}
 }
 
 void subject_make(const char *template, const struct cdpd_record *record, char out[SUBJECT_SIZE])

@@ -10,10 +10,7 @@
 #define SUBJECT_TOKEN_MAX    100 /* bytes that a placeholder becomes */
 #define SUBJECT_SIZE         1024
 
-/* The text of a top-level string member of a JSON object, still escaped; len 0: none, or no string. Any bytes may be given. */
-struct cdpd_str subject_member(struct cdpd_str json, const char *name);
-
-/* NULL: tokens of letters, digits, '_', '-' and {type}, {event}, {source}, {profile}, separated by '.', at most 8 placeholders; else what is wrong. */
+/* NULL: tokens of letters, digits, '_', '-' and {type}, {event}, {source}, {profile}, {kind}, {change}, separated by '.', at most 8 placeholders; else what is wrong. */
 const char *subject_check(const char *template);
 /* What all subjects of the template match: "cdpd.events.>". false: it begins with a placeholder. */
 bool subject_pattern(const char *template, char out[SUBJECT_SIZE]);

@@ -341,7 +341,7 @@ static int take_connection(struct postgres *self, const struct cdpd_conf *conf)
 /* The names, different from each other. */
 static int take_names(struct postgres *self, const struct cdpd_conf *conf)
 {
-	static const char *const names[TABLE_COUNT] = {"table", "profiles_table", "changes_table", "withdrawals_table"};
+	static const char *const names[TABLE_COUNT] = {"table", "profile_table", "change_table", "withdrawal_table"};
 	int rc = take_name(self, conf, "schema", self->tables.schema);
 	for (enum table_kind k = 0; k < TABLE_COUNT && rc == CDPD_OK; k++) {
 		rc = take_name(self, conf, names[k], self->tables.table[k].name);
@@ -436,7 +436,7 @@ static const struct cdpd_option options[] = {
 	.help = "where the events go; made when missing",
     },
     {
-	.name = "profiles_table",
+	.name = "profile_table",
 	.type = CDPD_OPTION_STRING,
 	.default_text = "profiles",
 	.min = 1,
@@ -444,7 +444,7 @@ static const struct cdpd_option options[] = {
 	.help = "where the people are, a row each; made when the first comes",
     },
     {
-	.name = "changes_table",
+	.name = "change_table",
 	.type = CDPD_OPTION_STRING,
 	.default_text = "changes",
 	.min = 1,
@@ -452,7 +452,7 @@ static const struct cdpd_option options[] = {
 	.help = "where the changes go; made when the first comes",
     },
     {
-	.name = "withdrawals_table",
+	.name = "withdrawal_table",
 	.type = CDPD_OPTION_STRING,
 	.default_text = "withdrawals",
 	.min = 1,

@@ -46,8 +46,8 @@ static const char *const runs[ACTION_COUNT] = {
 	"CASE WHEN " OWN "'change' THEN raw - '{type,kind,profile,position,at}'::text[] ELSE raw END" FROM
 	"4 ORDER BY ord ON CONFLICT (delivery_id) DO NOTHING",
     [PUT_WITHDRAWAL] =
-	"INSERT INTO \"%1$s\".\"%2$s\" (delivery_id, position, profile_id, purpose, withdrawn_at) "
-	"SELECT delivery_id, position, p.id, raw->>'purpose', "
+	"INSERT INTO \"%1$s\".\"%2$s\" (delivery_id, position, profile_id, purpose, state, withdrawn_at) "
+	"SELECT delivery_id, position, p.id, raw->>'purpose', raw->>'state', "
 	"CASE WHEN raw ? 'at' THEN (raw->>'at')::timestamptz ELSE event_time END "
 	"FROM pg_temp.cdpd_incoming, jsonb_array_elements_text(raw->'profileIds') AS p(id) "
 	"WHERE run = $1::int AND action = 5 ORDER BY ord ON CONFLICT (delivery_id, profile_id) DO NOTHING",

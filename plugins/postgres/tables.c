@@ -36,7 +36,7 @@ static const char *const change_steps[] = {
 };
 static const char *const withdrawal_steps[] = {
     "CREATE TABLE \"%1$s\".\"%2$s\" ("
-    "delivery_id text, position text, profile_id text, purpose text, withdrawn_at timestamptz, "
+    "delivery_id text, position text, profile_id text, purpose text, state text, withdrawn_at timestamptz, "
     "PRIMARY KEY (delivery_id, profile_id))",
     "CREATE INDEX \"%2$s_profile\" ON \"%1$s\".\"%2$s\" (profile_id)",
 };

@@ -118,21 +118,19 @@ static void add_member(struct tail *tail, const char *name, struct cdpd_str valu
 	add(tail, "\"", 1);
 }
 
-/* The values are plain ASCII by the host's word. A record that a mapping made says nothing of itself, whatever its kind. */
+/* The values are plain ASCII by the host's word. */
 size_t record_tail(const struct cdpd_record *record, char out[RECORD_TAIL_MAX])
 {
 	struct tail tail = {.out = out};
 	struct cdpd_str json = record->json;
 	if (json.len < 2 || json.ptr[0] != '{' || json.ptr[json.len - 1] != '}') return 0;
-	bool says_more = (record->kind == CDPD_RECORD_PROFILE && begins(json, "{\"type\":\"profile\",")) ||
-			 (record->kind == CDPD_RECORD_CHANGE && begins(json, "{\"type\":\"change\","));
 	if (json.len > 2) add(&tail, ",", 1);
-	if (!says_more) {
+	if (record->kind == CDPD_RECORD_EVENT) {
 		add_member(&tail, "\"position\":\"", record->position);
-		add_member(&tail, ",\"profileId\":\"", record->profile_id);
 		add(&tail, ",", 1);
 	}
-	add_member(&tail, "\"deliveryId\":\"", record->delivery_id);
+	add_member(&tail, "\"profileId\":\"", record->profile_id);
+	add_member(&tail, ",\"deliveryId\":\"", record->delivery_id);
 	add(&tail, "}", 1);
 	return tail.is_too_long ? 0 : tail.len;
 }

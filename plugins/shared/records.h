@@ -28,7 +28,7 @@ bool record_is(struct cdpd_str text, const char *other);
 /* The text of a top-level string member of a JSON object, still escaped; len 0: none, or no string. */
 struct cdpd_str record_member(struct cdpd_str json, const char *name);
 
-/* What a line of JSON lacks of its record, to stand in the place of its last brace: `,"position":"…","profileId":"…","deliveryId":"…"}`, and of
- * profiles and changes, which say the others themselves, the delivery id alone. The length; 0: the record is no object, or its ids are too long. */
+/* What a line of JSON lacks of its record, to stand in the place of its last brace: `,"position":"…","profileId":"…","deliveryId":"…"}`; profiles and changes
+ * have a position of their own. The length; 0: the record is no object, or its ids are too long. */
 #define RECORD_TAIL_MAX 512
 size_t record_tail(const struct cdpd_record *record, char out[RECORD_TAIL_MAX]);

@@ -187,6 +187,47 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {fo
         self.row("µs an event for campaign + geo + useragent + bot", "3 µs", f"{us['all_us']:.2f} ({parts})", f"{us['parse_us']:.2f} parsing the event's JSON",
                  f"{us['all_us'] / us['parse_us']:.1f} ×", us["all_us"] < 3)
 
+    def export(self):
+        """Exporters alone, through a host that does nothing, beside plain loops over write + fdatasync, librdkafka and libnats that send the same records, in turns."""
+        seconds = 2 if self.quick else 8
+        for how, bar in (("ndjson", 200_000), ("ndjson+zstd", 200_000), ("csv", 200_000), ("avro", 200_000)):
+            folder = self.folder / "files"
+            folder.mkdir()
+            self.exporter("files", how, bar, self.program("bench_export", "files", folder, how, 500, seconds), "write + fdatasync of the lines")
+            shutil.rmtree(folder)
+        for how in ("json", "protobuf"):
+            self.exporter("kafka", how, 100_000, self.program("bench_export", "kafka", "-", how, 500, seconds), "librdkafka without headers, same mock broker")
+        for batch in (500, 5000):
+            with self.nats() as url:
+                self.exporter("nats", f"batches of {batch}", 100_000, self.program("bench_export", "nats", url, "-", batch, seconds), "js_PublishAsync, same server")
+
+    def exporter(self, name, how, bar, run, limit):
+        rate, plain = run["records_per_s"], run["plain_per_s"]
+        self.row(f"{name}, {how}: records/s", f"{bar:,}/s", f"{rate:,.0f} ({run['cpu_us']:.1f} µs of CPU)", f"{plain:,.0f} {limit} ({run['plain_cpu_us']:.1f} µs)", f"{rate / plain:.2f} ×",
+                 rate >= bar)
+
+    @contextlib.contextmanager
+    def nats(self):
+        """A server with JetStream on a free port, its streams in files."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        folder = self.folder / "nats"
+        process = subprocess.Popen(["nats-server", "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + 30
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                if time.monotonic() > deadline:
+                    sys.exit("nats-server does not answer")
+                time.sleep(0.1)
+            yield f"nats://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait()
+            shutil.rmtree(folder, ignore_errors=True)
+
     def get(self):
         seconds = 3 if self.quick else 10
         with self.cdpd("get") as daemon:
@@ -457,7 +498,7 @@ def main():
     parser.add_argument("figures", nargs="*")
     parser.add_argument("--quick", action="store_true", help="small and short: shows that the benches run, not how fast cdpd is")
     options = parser.parse_intermixed_args()
-    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "grpc", "subscribe", "webhook"]
+    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "grpc", "subscribe", "export", "webhook"]
     base = os.environ.get("CDPD_BENCH_DIR")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=base or ROOT / "build") as folder:
         bench = Bench(options.build, folder, options.quick)

@@ -3,16 +3,19 @@
  * (write and fdatasync, librdkafka, libnats) that sends the same records in the same batches. Prints one JSON line.
  *
  *	bench_export files FOLDER [FORMAT[+zstd] [BATCH [SECONDS]]]
- *	bench_export kafka BROKERS [ENCODING [BATCH [SECONDS]]]
+ *	bench_export kafka BROKERS [ENCODING [BATCH [SECONDS]]]        BROKERS "-": librdkafka's mock of one, in a process of its own
  *	bench_export nats URL [- [BATCH [SECONDS]]]
  *
  * Seconds are of the wall clock, for both sides together. */
 #include <fcntl.h>
 #include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
 #include <nats/nats.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -156,6 +159,28 @@ static void open_file(const char *folder)
 	if (file < 0 || !lines) die(path, "cannot be made");
 }
 
+/* Before anything else is begun: the child has its threads alone. It ends with us. */
+static void start_mock(char *brokers, size_t size)
+{
+	int ends[2];
+	if (pipe(ends)) die("kafka", "no pipe");
+	pid_t child = fork();
+	if (child < 0) die("kafka", "no process");
+	if (child == 0) {
+		char why[300];
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), why, sizeof why);
+		rd_kafka_mock_cluster_t *cluster = rk ? rd_kafka_mock_cluster_new(rk, 1) : NULL;
+		if (!cluster) die("kafka", "no mock");
+		const char *where = rd_kafka_mock_cluster_bootstraps(cluster);
+		if (write(ends[1], where, strlen(where)) < 0) die("kafka", "no pipe");
+		for (;;) pause();
+	}
+	ssize_t len = read(ends[0], brokers, size - 1);
+	brokers[len > 0 ? len : 0] = '\0';
+	if (len <= 0) die("kafka", "no mock");
+}
+
 static rd_kafka_t *producer;
 static rd_kafka_topic_t *topic;
 
@@ -249,9 +274,9 @@ static void (*open_both(const char *what, const char *where, const char *how))(v
 		return send_by_write;
 	}
 	if (strcmp(what, "kafka") == 0) {
-		const struct fake_option options[] = {{"brokers", where}, {"timeout", "20s"}};
+		const struct fake_option options[] = {{"brokers", where}, {"timeout", "20s"}, {"encoding", how}};
 		open_producer(where);
-		create("kafka", options, 2);
+		create("kafka", options, 3);
 		return send_by_librdkafka;
 	}
 	if (strcmp(what, "nats") != 0) die(what, "files, kafka or nats");
@@ -264,6 +289,11 @@ static void (*open_both(const char *what, const char *where, const char *how))(v
 int main(int argc, char **argv)
 {
 	if (argc < 3) die("usage", "bench_export files|kafka|nats WHERE [HOW [BATCH [SECONDS]]]");
+	char brokers[300];
+	if (strcmp(argv[1], "kafka") == 0 && strcmp(argv[2], "-") == 0) {
+		start_mock(brokers, sizeof brokers);
+		argv[2] = brokers;
+	}
 	const char *how = argc > 3 ? argv[3] : strcmp(argv[1], "files") == 0 ? "ndjson" : "json";
 	if (argc > 4) batch = strtoul(argv[4], NULL, 10);
 	if (batch == 0 || batch > FAKE_RECORDS_MAX) die("BATCH", "1 to 5000");

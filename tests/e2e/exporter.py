@@ -48,7 +48,7 @@ def erased(*ids, time_us=1_800_000_000_000_000):
 
 
 def withdrawn(purpose, *ids):
-    return record(EVENT, ids[0], {"type": "withdrawn", "purpose": purpose, "profileIds": list(ids), "at": "2026-11-22T09:00:00Z"})
+    return record(EVENT, ids[0], {"type": "withdrawn", "purpose": purpose, "state": "withdrawn", "profileIds": list(ids), "at": "2026-11-22T09:00:00Z"})
 
 
 class Exporter:

@@ -103,7 +103,7 @@ def test_withdrawals_are_noted(server, database):
     with connect(server, database) as tool:
         notice = withdrawn("newsletter", A, B)
         assert tool.verdicts(event(A), notice, notice, event(A)) == ["ACK"] * 4
-        assert server.sql("SELECT profile_id, purpose, withdrawn_at = '2026-11-22T09:00:00Z' FROM cdpd.withdrawals ORDER BY 1", database) == [[A, "newsletter", "t"], [B, "newsletter", "t"]]
+        assert server.sql("SELECT profile_id, purpose, state, withdrawn_at = '2026-11-22T09:00:00Z' FROM cdpd.withdrawals ORDER BY 1", database) == [[A, "newsletter", "withdrawn", "t"], [B, "newsletter", "withdrawn", "t"]]
         assert server.value("SELECT count(*) FROM cdpd.events", database) == "2"
     with connect(server, database, on_withdraw="delete") as tool:
         assert tool.verdicts(event(B), withdrawn("newsletter", A), event(A, "later")) == ["ACK"] * 3
@@ -178,7 +178,7 @@ def test_somebody_elses_profiles_are_left_alone(server, database):
         assert answer[0][0] == "RETRY" and "not made by cdpd" in answer[0][1]
         server.sql("DROP TABLE cdpd.profiles", database)
         assert tool.verdicts(profile(A), event(A)) == ["ACK"] * 2
-    with connect(server, database, migrate="false", profiles_table="others") as tool:
+    with connect(server, database, migrate="false", profile_table="others") as tool:
         answer = tool.hand_over(profile(A))
         assert answer[0][0] == "RETRY" and "`migrate` is false" in answer[0][1]
 

@@ -5,13 +5,14 @@
 #include <string.h>
 
 #include "../../plugins/nats/subject.c"
+#include "../../plugins/shared/records.c"
 #include "base/status.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const char template[] = "a.{type}.{event}.{source}.{profile}";
+	static const char template[] = "a.{type}.{event}.{source}.{change}";
 	char *json = malloc(len ? len : 1), out[SUBJECT_SIZE], pattern[SUBJECT_SIZE];
 	CHECK(json);
 	memcpy(json, data, len);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,10 +21,24 @@
 
 #include "fake_host.h"
 
+#define RECORDS 500
 #define COLUMNS "deliveryId,profileId,n=properties.n,text=properties.text,userId"
 
 static struct cdpd_instance fake;
 static char folder[256], out[300], text[1 << 20];
+
+/* The plugin's fdatasync is this one: so many of the next calls fail, as of a disk that is going. */
+static _Atomic int failing_syncs;
+__attribute__((visibility("default"))) int fdatasync(int fd)
+{
+	int left = failing_syncs;
+	while (left > 0 && !__atomic_compare_exchange_n((int *)&failing_syncs, &left, left - 1, false, __ATOMIC_SEQ_CST,
+							__ATOMIC_SEQ_CST)) {
+	}
+	if (left <= 0) return (int)syscall(SYS_fdatasync, fd);
+	errno = EIO;
+	return -1;
+}
 
 static int setup(void **state)
 {
@@ -75,8 +90,8 @@ static struct cdpd_str str(const char *ptr)
 	return (struct cdpd_str){ptr, strlen(ptr)};
 }
 
-static struct cdpd_record records[FAKE_MAX];
-static char ids[FAKE_MAX][24], bodies[FAKE_MAX][200];
+static struct cdpd_record records[RECORDS];
+static char ids[RECORDS][24], bodies[RECORDS][200];
 
 /* Records from `from` on, by number. */
 static void make_records(int from, int count)
@@ -385,6 +400,117 @@ static void test_a_torn_state_is_the_one_before(void **state)
 	check_all(5);
 }
 
+/* The slot was written whole, the ids that it counts were not. */
+static void test_torn_ids_are_the_state_before(void **state)
+{
+	(void)state;
+	char path[600];
+	assert_int_equal(create_as("ndjson", "none", "64MB"), CDPD_OK);
+	assert_int_equal(export(0, 20), CDPD_ACK);
+	assert_int_equal(export(20, 20), CDPD_ACK);
+	fake_destroy(&fake);
+	snprintf(path, sizeof path, "%s/.events.state", out);
+	int fd = open(path, O_WRONLY);
+	assert_int_equal(pwrite(fd, "torn", 4, 8192 + 30 * 16), 4); /* number 30 */
+	close(fd);
+	assert_int_equal(create_as("ndjson", "none", "64MB"), CDPD_OK);
+	check_all(20);
+	assert_int_equal(export(10, 30), CDPD_ACK);
+	assert_int_equal(fake.counted[2], 10);
+	check_all(40);
+}
+
+/* What is remembered goes round in its ring; what is older is a new record. */
+static void test_ids_are_remembered_for_long(void **state)
+{
+	(void)state;
+	assert_int_equal(create_as("ndjson", "none", "64MB"), CDPD_OK);
+	for (int n = 0; n < 40000; n += 500) assert_int_equal(export(n, 500), CDPD_ACK);
+	fake.counted[0] = fake.counted[2] = 0;
+	for (int n = 40000 - 16000; n < 40000; n += 500) assert_int_equal(export(n, 500), CDPD_ACK);
+	assert_int_equal(fake.counted[2], 16000);
+	assert_int_equal(fake.counted[0], 0);
+	fake_destroy(&fake);
+	fake.counted[2] = 0;
+	assert_int_equal(create_as("ndjson", "none", "64MB"), CDPD_OK);
+	for (int n = 40000 - 16000; n < 40000; n += 500) assert_int_equal(export(n, 500), CDPD_ACK);
+	assert_int_equal(fake.counted[2], 16000);
+	assert_int_equal(export(0, 50), CDPD_ACK); /* forgotten */
+	assert_int_equal(fake.counted[0], 50);
+}
+
+/* The state was written whole, the bytes that it counts were not. */
+static void test_torn_bytes_are_the_state_before(void **state)
+{
+	(void)state;
+	for (size_t k = 0; k < KINDS; k++) {
+		char path[600];
+		struct stat st;
+		assert_int_equal(create_as(kinds[k][0], kinds[k][1], "64MB"), CDPD_OK);
+		assert_int_equal(export(0, 20), CDPD_ACK);
+		assert_int_equal(export(20, 20), CDPD_ACK);
+		fake_destroy(&fake);
+		assert_int_equal(list_files(), 1);
+		snprintf(path, sizeof path, "%s/%s", out, names[0]);
+		assert_int_equal(stat(path, &st), 0);
+		int fd = open(path, O_WRONLY);
+		if (k % 2)
+			assert_int_equal(pwrite(fd, "\0\0\0", 3, st.st_size - 40), 3);
+		else
+			assert_int_equal(ftruncate(fd, st.st_size - 1), 0);
+		close(fd);
+		assert_int_equal(create_as(kinds[k][0], kinds[k][1], "64MB"), CDPD_OK);
+		check_all(20);
+		assert_int_equal(export(10, 30), CDPD_ACK);
+		check_all(40);
+		fake_destroy(&fake);
+		fake.self = NULL;
+		remove_all(out);
+	}
+}
+
+/* One of the two files, both, and the state that takes it back. */
+static void test_a_disk_that_fails_to_sync(void **state)
+{
+	(void)state;
+	for (int failures = 1; failures < 6; failures++) {
+		assert_int_equal(create_as("ndjson", "none", "64MB"), CDPD_OK);
+		assert_int_equal(export(0, 5), CDPD_ACK);
+		failing_syncs = failures;
+		assert_int_equal(export(5, 7), CDPD_RETRY);
+		assert_non_null(strstr(fake.receipt.all.reason, "cannot be written"));
+		for (int i = 0; failing_syncs > 0; i++) {
+			assert_true(i < 10);
+			assert_int_equal(export(5, 7), CDPD_RETRY);
+		}
+		assert_int_equal(export(5, 7), CDPD_ACK);
+		check_all(12);
+		fake_destroy(&fake);
+		assert_int_equal(create_as("ndjson", "none", "64MB"), CDPD_OK);
+		assert_int_equal(export(5, 8), CDPD_ACK);
+		check_all(13);
+		fake_destroy(&fake);
+		fake.self = NULL;
+		remove_all(out);
+	}
+}
+
+static void test_a_state_of_another_version_is_not_touched(void **state)
+{
+	(void)state;
+	char path[600];
+	assert_int_equal(create_as("ndjson", "none", "64MB"), CDPD_OK);
+	assert_int_equal(export(0, 5), CDPD_ACK);
+	fake_destroy(&fake);
+	fake.self = NULL;
+	snprintf(path, sizeof path, "%s/.events.state", out);
+	int fd = open(path, O_WRONLY);
+	assert_int_equal(pwrite(fd, "cdpdfil9", 8, 0), 8);
+	close(fd);
+	assert_int_equal(create_as("ndjson", "none", "64MB"), CDPD_ERR_UNSUPPORTED);
+	assert_non_null(strstr(fake.log, "another version"));
+}
+
 /* It dies between the final name and the line of the manifest. */
 static void test_sealing_goes_on_where_it_stopped(void **state)
 {
@@ -465,6 +591,123 @@ static void test_columns_that_cannot_be(void **state)
 	assert_int_equal(create_as("avro", "zstd", "64MB"), CDPD_ERR_INVALID);
 }
 
+/* ── Avro's types ────────────────────────────────────────────────────────── */
+
+static avro_file_reader_t open_avro(const char *prefix, avro_value_t *value)
+{
+	char path[600] = "";
+	avro_file_reader_t reader;
+	DIR *dir = opendir(out);
+	for (struct dirent *entry; dir && (entry = readdir(dir));)
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 && strstr(entry->d_name, ".avro"))
+			snprintf(path, sizeof path, "%s/%s", out, entry->d_name);
+	if (dir) closedir(dir);
+	if (avro_file_reader(path, &reader)) fail_msg("%s: %s", path, avro_strerror());
+	avro_schema_t schema = avro_file_reader_get_writer_schema(reader);
+	avro_value_iface_t *iface = avro_generic_class_from_schema(schema);
+	assert_int_equal(avro_generic_value_new(iface, value), 0);
+	avro_value_iface_decref(iface);
+	avro_schema_decref(schema);
+	return reader;
+}
+
+/* false: null. */
+static bool branch_of(avro_value_t *record, const char *name, avro_value_t *branch)
+{
+	avro_value_t field;
+	int which;
+	assert_int_equal(avro_value_get_by_name(record, name, &field, NULL), 0);
+	assert_int_equal(avro_value_get_discriminant(&field, &which), 0);
+	assert_int_equal(avro_value_get_current_branch(&field, branch), 0);
+	return which == 1;
+}
+
+static int64_t long_of(avro_value_t *record, const char *name)
+{
+	avro_value_t branch;
+	int64_t number;
+	assert_true(branch_of(record, name, &branch));
+	assert_int_equal(avro_value_get_long(&branch, &number), 0);
+	return number;
+}
+
+static double double_of(avro_value_t *record, const char *name)
+{
+	avro_value_t branch;
+	double number;
+	assert_true(branch_of(record, name, &branch));
+	assert_int_equal(avro_value_get_double(&branch, &number), 0);
+	return number;
+}
+
+static const char profile_text[] =
+    "{\"type\":\"profile\",\"id\":\"00112233445566778899aabbccddeeff\",\"traits\":{\"plan\":\"pro\",\"vip\":true,"
+    "\"odd\":\"\\\"}\"},\"features\":{\"orders\":-12,\"big\":9007199254740993,\"score\":0.5,\"name\":\"x\","
+    "\"when\":\"2026-11-22T10:15:30.25+02:00\"},\"segments\":[\"a\"]}";
+
+static void check_profile(void)
+{
+	avro_value_t value, branch;
+	int is_vip;
+	avro_file_reader_t reader = open_avro("profiles-2", &value);
+	assert_int_equal(avro_file_reader_read_value(reader, &value), 0);
+	assert_string_equal(union_text(&value, "plan"), "pro");
+	assert_string_equal(union_text(&value, "segments"), "[\"a\"]");
+	assert_int_equal(long_of(&value, "orders"), -12);
+	assert_int_equal(long_of(&value, "big"), 9007199254740993);
+	assert_true(double_of(&value, "score") == 0.5);
+	assert_int_equal(long_of(&value, "seen"), 1795335330250000);
+	assert_true(branch_of(&value, "vip", &branch));
+	assert_int_equal(avro_value_get_boolean(&branch, &is_vip), 0);
+	assert_true(is_vip);
+	assert_false(branch_of(&value, "plan_number", &branch)); /* not of its type */
+	assert_false(branch_of(&value, "nothing", &branch));
+	assert_int_equal(avro_file_reader_read_value(reader, &value), EOF);
+	avro_value_decref(&value);
+	avro_file_reader_close(reader);
+	assert_int_equal(fake_counted(&fake, "files_mismatched_values_total"), 1);
+}
+
+static void check_features(void)
+{
+	static const char *const expected[] = {"orders", "big", "score", "name", "when"};
+	avro_value_t value, branch;
+	avro_file_reader_t reader = open_avro("features-2", &value);
+	for (size_t i = 0; i < 5; i++) {
+		assert_int_equal(avro_file_reader_read_value(reader, &value), 0);
+		assert_string_equal(union_text(&value, "feature"), expected[i]);
+		assert_string_equal(union_text(&value, "profileId"), "00112233445566778899aabbccddeeff");
+		assert_int_equal(long_of(&value, "at"), 1000000);
+		assert_int_equal(branch_of(&value, "number", &branch), i < 3);
+		if (i == 0) assert_true(double_of(&value, "number") == -12);
+		if (i == 3) assert_string_equal(union_text(&value, "value"), "\"x\"");
+		avro_value_reset(&value);
+	}
+	assert_int_equal(avro_file_reader_read_value(reader, &value), EOF);
+	avro_value_decref(&value);
+	avro_file_reader_close(reader);
+}
+
+static void test_avro_types(void **state)
+{
+	(void)state;
+	struct fake_option options[] = {
+	    {"directory", out},
+	    {"format", "avro"},
+	    {"profiles_as", "both"},
+	    {"profile_columns",
+	     "profileId,plan=traits.plan,orders=features.orders:long,big=features.big:long,score=features.score:double,"
+	     "seen=features.when:timestamp,vip=traits.vip:boolean,plan_number=traits.plan:long,segments:json,"
+	     "nothing=features.nothing:long"}};
+	assert_int_equal(fake_create(&fake, options, 4), CDPD_OK);
+	make_records(0, 1);
+	records[0].kind = CDPD_RECORD_PROFILE;
+	records[0].json = str(profile_text);
+	assert_int_equal(fake_export(&fake, records, 1), CDPD_ACK);
+	check_profile();
+	check_features();
+}
+
 /* ── kill -9 ─────────────────────────────────────────────────────────────── */
 
 /* Exports without end from the cursor on, which like the daemon's moves after the acknowledgement: a kill in between repeats a batch. */
@@ -523,6 +766,12 @@ int main(void)
 	    TEST(test_what_comes_again_is_not_written_again),
 	    TEST(test_bytes_that_were_not_counted_are_cut_off),
 	    TEST(test_a_torn_state_is_the_one_before),
+	    TEST(test_torn_ids_are_the_state_before),
+	    TEST(test_torn_bytes_are_the_state_before),
+	    TEST(test_a_disk_that_fails_to_sync),
+	    TEST(test_ids_are_remembered_for_long),
+	    TEST(test_a_state_of_another_version_is_not_touched),
+	    TEST(test_avro_types),
 	    TEST(test_sealing_goes_on_where_it_stopped),
 	    TEST(test_other_columns_begin_another_file),
 	    TEST(test_a_full_disk_is_a_retry),

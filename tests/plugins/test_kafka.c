@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "cdpd/v1/record.pb-c.h"
 #include "fake_host.h"
 
 #define PRODUCE    0 /* the API key */
@@ -18,7 +19,9 @@
 
 struct row {
 	int partition;
-	char key[64], delivery[64], message[64], position[64], value[256];
+	char key[64], delivery[64], message[64], position[64], gone[64], into[64], value[512];
+	size_t value_len;
+	bool is_tombstone;
 };
 
 static struct cdpd_instance fake;
@@ -134,8 +137,10 @@ static void copy_header(const rd_kafka_message_t *message, const char *name, cha
 	const void *value;
 	size_t size;
 	assert_int_equal(rd_kafka_message_headers(message, &headers), 0);
-	assert_int_equal(rd_kafka_header_get_last(headers, name, &value, &size), 0);
-	copy_bytes(out, value, size);
+	if (rd_kafka_header_get_last(headers, name, &value, &size))
+		out[0] = '\0';
+	else
+		copy_bytes(out, value, size);
 }
 
 static void keep_row(const rd_kafka_message_t *message)
@@ -147,7 +152,13 @@ static void keep_row(const rd_kafka_message_t *message)
 	copy_header(message, "delivery-id", row->delivery);
 	copy_header(message, "message-id", row->message);
 	copy_header(message, "position", row->position);
-	snprintf(row->value, sizeof row->value, "%.*s", (int)message->len, (const char *)message->payload);
+	copy_header(message, "gone", row->gone);
+	copy_header(message, "merged-into", row->into);
+	assert_true(message->len < sizeof row->value);
+	row->is_tombstone = message->payload == NULL;
+	row->value_len = message->len;
+	memset(row->value, 0, sizeof row->value);
+	if (message->len) memcpy(row->value, message->payload, message->len);
 }
 
 static void read_topic(const char *topic, int partitions)
@@ -252,13 +263,117 @@ static void test_a_topic_for_each_type(void **state)
 	records[3].json = str("{\"type\":\"a b/c\"}");
 	assert_int_equal(create_with("cdpd.{type}.{kind}", "25000000", ""), CDPD_OK);
 	export_until_settled(4);
-	static const char *const topics[] = {"cdpd.track.event", "cdpd.identify.event", "cdpd.erased.erased",
-					     "cdpd.a_b_c.event"};
+	static const char *const topics[] = {"cdpd.track.events", "cdpd.identify.events", "cdpd.erased.events",
+					     "cdpd.a_b_c.events"};
 	for (size_t i = 0; i < 4; i++) {
 		read_topic(topics[i], PARTITIONS);
 		assert_int_equal(row_count, 1);
 		assert_string_equal(rows[0].delivery, ids[i]);
 	}
+}
+
+static void make_gone(size_t i, const char *into)
+{
+	records[i].kind = CDPD_RECORD_PROFILE;
+	records[i].flags = CDPD_RECORD_GONE;
+	records[i].other_id = str(into);
+	records[i].json = str("{\"type\":\"profile\",\"id\":\"x\",\"gone\":\"merged\",\"mergedInto\":\"y\"}");
+}
+
+static int create_more(const char *name, const char *value, const char *other, const char *other_value)
+{
+	struct fake_option options[] = {{"brokers", rd_kafka_mock_cluster_bootstraps(cluster)},
+					{"timeout", "25000000"},
+					{name, value},
+					{other, other_value}};
+	return fake_create(&fake, options, other ? 4 : 3);
+}
+
+/* The default: a topic for each kind; notices stand with the events. */
+static void test_a_topic_for_each_kind(void **state)
+{
+	(void)state;
+	make_records(4, 4);
+	records[1].json = str("{\"type\":\"withdrawn\",\"purpose\":\"ads\"}");
+	make_gone(2, people[1]);
+	records[3].kind = CDPD_RECORD_CHANGE;
+	assert_int_equal(create_more("compression", "none", NULL, NULL), CDPD_OK);
+	export_until_settled(4);
+	read_topic("cdpd.events", PARTITIONS);
+	assert_int_equal(row_count, 2);
+	read_topic("cdpd.profiles", PARTITIONS);
+	assert_int_equal(row_count, 1);
+	assert_string_equal(rows[0].gone, "merged");
+	assert_string_equal(rows[0].into, people[1]);
+	assert_non_null(strstr(rows[0].value, "mergedInto"));
+	read_topic("cdpd.changes", PARTITIONS);
+	assert_int_equal(row_count, 1);
+	assert_string_equal(rows[0].delivery, ids[3]);
+}
+
+static void test_tombstones(void **state)
+{
+	(void)state;
+	make_records(3, 3);
+	records[0].kind = CDPD_RECORD_PROFILE;
+	make_gone(1, people[0]);
+	records[2].flags = CDPD_RECORD_GONE; /* of an event it means nothing */
+	assert_int_equal(create_more("gone", "tombstone", "topic", "all"), CDPD_OK);
+	export_until_settled(3);
+	read_topic("all", PARTITIONS);
+	assert_int_equal(row_count, 3);
+	for (size_t i = 0; i < 3; i++) {
+		bool is_gone = strcmp(rows[i].delivery, ids[1]) == 0;
+		assert_int_equal(rows[i].is_tombstone, is_gone);
+		if (!is_gone) continue;
+		assert_string_equal(rows[i].key, people[1]);
+		assert_string_equal(rows[i].gone, "merged");
+		assert_string_equal(rows[i].into, people[0]);
+	}
+}
+
+static void test_protobuf(void **state)
+{
+	(void)state;
+	make_records(3, 3);
+	records[0].time_us = 1700000000000000;
+	make_gone(1, people[0]);
+	records[1].time_us = -1;
+	records[2].kind = CDPD_RECORD_CHANGE;
+	records[2].json = str("{}");
+	assert_int_equal(create_more("encoding", "protobuf", "topic", "all"), CDPD_OK);
+	export_until_settled(3);
+	read_topic("all", PARTITIONS);
+	assert_int_equal(row_count, 3);
+	for (size_t i = 0; i < 3; i++) {
+		int n = atoi(rows[i].delivery + 1);
+		Cdpd__V1__Record *record =
+		    cdpd__v1__record__unpack(NULL, rows[i].value_len, (const uint8_t *)rows[i].value);
+		assert_non_null(record);
+		assert_int_equal(record->kind, records[n].kind);
+		assert_string_equal(record->type, n == 0 ? "track" : n == 1 ? "profile" : "");
+		assert_string_equal(record->delivery_id, ids[n]);
+		assert_string_equal(record->position, ids[n]);
+		assert_string_equal(record->message_id, ids[n]);
+		assert_string_equal(record->profile_id, people[n]);
+		assert_int_equal(record->gone, n == 1);
+		assert_string_equal(record->other_id, n == 1 ? people[0] : "");
+		assert_int_equal(record->time_us, records[n].time_us);
+		assert_int_equal(record->json.len, records[n].json.len);
+		assert_memory_equal(record->json.data, records[n].json.ptr, record->json.len);
+		cdpd__v1__record__free_unpacked(record, NULL);
+	}
+}
+
+static void test_a_kind_of_tomorrow_is_dropped_alone(void **state)
+{
+	(void)state;
+	make_records(3, 3);
+	records[1].kind = 9;
+	assert_int_equal(create_with("cdpd.events", "25000000", ""), CDPD_OK);
+	enum cdpd_verdict all = fake_export(&fake, records, 3);
+	assert_int_equal(verdict_of(all, 1), CDPD_DROP);
+	assert_int_equal(count_verdicts(all, 3, CDPD_ACK), 2);
 }
 
 static void test_errors_that_pass_are_nobodys_business(void **state)
@@ -286,7 +401,7 @@ static void test_a_broker_that_is_down_is_a_retry(void **state)
 	rd_kafka_mock_broker_set_down(cluster, 1);
 	enum cdpd_verdict all = fake_export(&fake, records, 30);
 	assert_int_equal(count_verdicts(all, 30, CDPD_RETRY), 30);
-	assert_true(fake.receipt.named[0].reason[0] != '\0');
+	assert_true(fake.receipt.all.reason[0] != '\0');
 	all = fake_export(&fake, records, 30);
 	assert_int_equal(count_verdicts(all, 30, CDPD_RETRY), 30);
 	rd_kafka_mock_broker_set_up(cluster, 1);
@@ -449,7 +564,7 @@ static void test_a_broker_that_never_was_does_not_hold_the_end(void **state)
 	assert_int_equal(fake_create(&fake, options, 2), CDPD_OK);
 	enum cdpd_verdict all = fake_export(&fake, records, 5);
 	assert_int_equal(count_verdicts(all, 5, CDPD_RETRY), 5);
-	if (!strstr(fake.receipt.named[0].reason, "127.0.0.1:1")) fail_msg("%s", fake.receipt.named[0].reason);
+	if (!strstr(fake.receipt.all.reason, "127.0.0.1:1")) fail_msg("%s", fake.receipt.all.reason);
 	fake_destroy(&fake);
 	fake.self = NULL;
 }
@@ -460,6 +575,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_key_headers_and_value),
 	    TEST(test_a_topic_for_each_type),
+	    TEST(test_a_topic_for_each_kind),
+	    TEST(test_tombstones),
+	    TEST(test_protobuf),
+	    TEST(test_a_kind_of_tomorrow_is_dropped_alone),
 	    TEST(test_errors_that_pass_are_nobodys_business),
 	    TEST(test_a_broker_that_is_down_is_a_retry),
 	    TEST(test_too_few_replicas_until_the_deadline),

@@ -66,8 +66,8 @@ static void test_options_that_are_refused(void **state)
 	assert_refused("table", "Events", "table");
 	assert_refused("table", "1events", "table");
 	assert_refused("table", "e\"", "table");
-	assert_refused("profiles_table", "events", "different");
-	assert_refused("changes_table", "A", "changes_table");
+	assert_refused("profile_table", "events", "different");
+	assert_refused("change_table", "A", "change_table");
 }
 
 static void test_no_server_is_a_retry_with_the_reason(void **state)
