@@ -3,11 +3,11 @@
  * CDPD_SEED adds a run from that seed. */
 #include "training_world.h"
 
-#define HORIZON   (5 * US_PER_DAY)
-#define GRACE     (1 * US_PER_DAY)
-#define OPS       300
-#define USERS     5
-#define VISITORS  7
+#define HORIZON    (5 * US_PER_DAY)
+#define GRACE      (1 * US_PER_DAY)
+#define OPS        300
+#define USERS      5
+#define VISITORS   7
 #define EVENTS_MAX 1000
 
 static uint64_t random_state;
@@ -63,7 +63,8 @@ static int ask(struct model *m, const char *ref, int64_t now, struct profile *ou
 {
 	uint64_t applied;
 	assert_int_equal(people_read_begin(m->t->reader, &applied), OK);
-	int rc = people_get(m->t->reader, str_from(ref), PROFILE_IDENTIFIERS | PROFILE_FEATURES, now, &m->t->arena, out);
+	int rc =
+	    people_get(m->t->reader, str_from(ref), PROFILE_IDENTIFIERS | PROFILE_FEATURES, now, &m->t->arena, out);
 	people_read_end(m->t->reader);
 	assert_true(rc == OK || rc == ERR_NOT_FOUND);
 	return rc;
@@ -183,9 +184,12 @@ static void send_event(struct model *m)
 	struct profile before;
 	int64_t now = fake_now(NULL);
 	uint64_t user = next_random(USERS), visitor = next_random(VISITORS), who = next_random(4);
-	uint64_t total = next_random(50), id = m->next_id && next_random(20) == 0 ? next_random(m->next_id) : m->next_id++;
+	uint64_t total = next_random(50),
+		 id = m->next_id && next_random(20) == 0 ? next_random(m->next_id) : m->next_id++;
 	bool is_order = next_random(3) == 0;
-	uint64_t late = next_random(10) < 7 ? 0 : next_random(10) < 8 ? next_random(4 * 86400) : next_random(40 * 86400);
+	uint64_t late = next_random(10) < 7   ? 0
+			: next_random(10) < 8 ? next_random(4 * 86400)
+					      : next_random(40 * 86400);
 	sender_init(&sender, 1);
 	(void)snprintf(properties, sizeof properties, "{\"total\":%d,\"page\":\"p%d\"}", (int)total, (int)(total % 3));
 	struct cdpd_event event = {.source_id = STR("web"),
@@ -243,8 +247,8 @@ static void send_erasure(struct model *m)
 	uint64_t seq = world_send_record(&m->t->world, RECORD_ERASURE, payload);
 	settle(m);
 	for (size_t i = 0; i < (erasure.is_whole ? profile.identifier_count : 1); i++)
-		m->erased[m->erased_count++] = (struct erased){
-		    erasure.is_whole ? profile.identifiers[i].fragment : profile.requested_id, seq};
+		m->erased[m->erased_count++] =
+		    (struct erased){erasure.is_whole ? profile.identifiers[i].fragment : profile.requested_id, seq};
 }
 
 static void do_something(struct model *m)
@@ -301,9 +305,10 @@ static void write_expected(const struct model *m, struct buf *out, uint64_t *lef
 		}
 		fragment_id_format(&row->profile, id);
 		(void)clock_format(row->at, time);
-		assert_int_equal(buf_printf(out, "{\"profile_id\":\"%s\",\"point_time\":\"%s\",\"label\":%.0f,\"features\":{%s}}\n",
-					    id, time, label_of(m, row), row->features),
-				 OK);
+		assert_int_equal(
+		    buf_printf(out, "{\"profile_id\":\"%s\",\"point_time\":\"%s\",\"label\":%.0f,\"features\":{%s}}\n",
+			       id, time, label_of(m, row), row->features),
+		    OK);
 	}
 }
 
