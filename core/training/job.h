@@ -68,6 +68,9 @@ MUST_USE int replay_run(struct job *job);
 MUST_USE int replay_begin(struct job *job);  /* opens a transaction of `own` unless there is one */
 MUST_USE int replay_commit(struct job *job); /* ends it, if there is one */
 
+/* seed.c: before the first record, where the journal was trimmed: the links from before it. */
+MUST_USE int seed_links(struct job *job);
+
 /* order.c: events and acts in the order of the times at which they happened. */
 MUST_USE int order_make(struct job *job, struct sorter **out);
 

@@ -326,7 +326,7 @@ static int run_by_event_time(struct replay *replay)
 
 static int define_at_start(struct job *job)
 {
-	job->own_seq = job->set.clock == TRAINING_ARRIVAL && job->first > 1 ? job->first - 1 : 1;
+	job->own_seq = 1;
 	int rc = define(job, job->define_first);
 	return rc ? rc : replay_commit(job);
 }
@@ -337,6 +337,7 @@ int replay_run(struct job *job)
 	journal_batch_init(&replay.batch);
 	arena_init(&replay.arena, (size_t)256 << 10, 0);
 	int rc = define_at_start(job);
+	if (!rc) rc = seed_links(job);
 	if (!rc) rc = job->set.clock == TRAINING_ARRIVAL ? run_by_arrival(&replay) : run_by_event_time(&replay);
 	if (!rc) rc = points_finish(job, job->about.until_us, job->end);
 	if (!rc) rc = replay_commit(job);
