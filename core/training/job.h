@@ -36,7 +36,7 @@ struct job {
 	struct buf features;     /* JSON: the array of definitions that the columns are read from */
 	struct str define_first; /* until a definition record comes; in the arena */
 	struct event_match *points, *label;
-	struct labels *labels;
+	struct labels labels;
 	struct rows *rows;
 	struct row_point head; /* the oldest row without a label */
 	bool has_head;

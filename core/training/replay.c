@@ -112,7 +112,7 @@ static int note_label(struct job *job, const struct record *record, const struct
 	int rc = event_match_test(job->label, event, &hit, &value);
 	if (rc || !hit) return rc;
 	int64_t at = event->event_time_us < job->t ? event->event_time_us : job->t;
-	return labels_put(job->labels, verdict->outcome.fragment, at, record->seq, value);
+	return labels_put(&job->labels, verdict->outcome.fragment, at, record->seq, value);
 }
 
 static int is_point(struct job *job, const struct cdpd_event *event, bool *hit)
