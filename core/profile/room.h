@@ -40,6 +40,7 @@ struct people {
 	struct metric *refused_inputs;
 	bool has_renamed;                /* in the open transaction somebody became another person, or nobody */
 	bool has_erased, has_suppressed; /* something is blocked, as of the open transaction */
+	bool is_private;                 /* of people_open_private: no feed, no traits, no metrics */
 
 	/* Newest committed, for any thread. */
 	_Atomic uint64_t applied, last_change, changes_floor, epoch, renamed;
