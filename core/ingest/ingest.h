@@ -44,17 +44,29 @@ struct ingest_person {
 
 /* Who states traits, of whom, and how they are known. */
 struct ingest_traits {
-	struct str ref;        /* "namespace:value" */
-	struct str source;     /* 1 to INGEST_SOURCE_MAX bytes */
-	struct str message_id; /* empty: not idempotent */
-	uint32_t flags;        /* EVENT_DECLARED, EVENT_INFERRED, or 0: observed */
-	int64_t time_us;       /* since when they hold; 0: now */
+	struct str ref;                         /* "namespace:value" */
+	struct str source;                      /* 1 to INGEST_SOURCE_MAX bytes */
+	struct str message_id;                  /* empty: not idempotent */
+	uint32_t flags;                         /* EVENT_DECLARED, EVENT_INFERRED, or 0: observed */
+	int64_t time_us;                        /* since when they hold; 0: now */
+	struct str model, model_version;        /* who inferred them; empty: not told */
+	const struct ingest_traits_item *items; /* of many persons; NULL: of one, the body */
+	size_t item_count;
 };
 #define INGEST_SOURCE_MAX 64
+#define INGEST_MODEL_MAX  64 /* bytes of a model's name, and of its version */
 
 struct ingest_refusal { /* why the caller refuses what was asked, to be counted and kept like any other reject */
 	enum problem problem;
 	struct str pointer, message;
+};
+
+/* One person of many. */
+struct ingest_traits_item {
+	struct str ref, message_id;
+	struct str traits;                    /* JSON, followed by BUF_SLACK readable bytes */
+	int64_t time_us;                      /* 0: as all of them */
+	const struct ingest_refusal *refusal; /* of the caller; NULL: none */
 };
 
 struct ingest_hook_item {
