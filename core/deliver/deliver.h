@@ -3,6 +3,7 @@
  * expired, visibly. It reads records only through their outcome, never ahead of the fold. */
 #pragma once
 
+#include "deliver/cursor.h"
 #include "journal/journal.h"
 #include "profile/people.h"
 
@@ -35,8 +36,10 @@ struct letter_row;
 MUST_USE int deliver_letters(struct deliver *deliver, struct str name, const struct letter_place *after, size_t limit,
 			     struct arena *arena, struct letter_row **out, size_t *count);
 /* Of one position, or of all when it is 0. *count: how many it met. ERR_NOT_FOUND: no such destination. */
-MUST_USE int deliver_redrive(struct deliver *deliver, struct str name, uint64_t seq, uint64_t *count);
-MUST_USE int deliver_discard(struct deliver *deliver, struct str name, uint64_t seq, uint64_t *count);
+MUST_USE int deliver_redrive(struct deliver *deliver, struct str name, enum stream_id stream, uint64_t seq,
+			     uint64_t *count);
+MUST_USE int deliver_discard(struct deliver *deliver, struct str name, enum stream_id stream, uint64_t seq,
+			     uint64_t *count);
 MUST_USE int deliver_letters_of(struct deliver *deliver, const struct fragment_id *fragments, size_t fragment_count,
 				uint64_t *count);
 /* For the sweep of an erasure: letters of erased persons go, on disk too. ERR_CLOSED: *stop became true. */

@@ -51,20 +51,20 @@ static int read_conf(struct destination *d, const struct config *config, const s
 int destination_read_cursor(struct destination *d)
 {
 	struct cursor_row row = {.next_seq = 0};
-	int rc = cursors_get(d->shared->cursors, d->name, &row);
+	int rc = cursors_get(d->shared->cursors, d->name, d->lane->stream->id, &row);
 	if (rc == ERR_NOT_FOUND) {
-		row.next_seq = journal_first_seq(d->shared->journal);
+		row.next_seq = d->lane->stream->first(d->shared);
 		rc = OK;
 	}
 	uint64_t letters = 0, queued = 0;
 	struct order order = {.is_paused = false};
 	if (rc == OK) rc = order_get(d->shared->cursors, d->name, &order);
 	if (rc == OK) rc = letters_count(d->shared->cursors, d->name, &letters, &queued);
-	d->committed_seq = row.next_seq;
-	d->committed_at_us = clock_mono_us();
+	d->lane->committed_seq = row.next_seq;
+	d->lane->committed_at_us = clock_mono_us();
 	d->may_have_letters = letters > 0;
 	pthread_mutex_lock(&d->lock);
-	d->row = row;
+	d->lane->row = row;
 	d->has_queued = queued > 0;
 	d->order = order;
 	pthread_mutex_unlock(&d->lock);
@@ -80,7 +80,9 @@ int destination_new(struct deliver_shared *shared, const struct config *config, 
 	if (!d) return ERR_NOMEM;
 	d->shared = shared;
 	arena_init(&d->arena, 1024, 0);
-	batch_init(&d->batch);
+	d->lanes[0].stream = &stream_events;
+	d->lane_count = 1;
+	d->lane = &d->lanes[0];
 	CHECK(pthread_mutex_init(&d->lock, NULL) == 0);
 	CHECK(pthread_condattr_init(&attr) == 0 && pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
 	CHECK(pthread_cond_init(&d->changed, &attr) == 0);
@@ -88,6 +90,8 @@ int destination_new(struct deliver_shared *shared, const struct config *config, 
 	int rc = read_conf(d, config, conf);
 	if (rc == OK) rc = destination_read_cursor(d);
 	if (rc == OK) rc = people_reader_new(shared->people, &d->reader);
+	int made = batch_init(&d->batch, shared, d->reader);
+	if (rc == OK) rc = made;
 	if (rc) {
 		destination_free(d);
 		return rc;
@@ -229,23 +233,23 @@ static int write_step(struct destination *d, struct cursor_row *row)
 		row->letters_lost += lost;
 		metric_set(d->letters, (int64_t)letters);
 	}
-	cursors_write(cursors, txn, d->name, row);
+	cursors_write(cursors, txn, d->name, d->lane->stream->id, row);
 	return cursors_commit(cursors, txn);
 }
 
 /* False: nothing can be made durable here any more. */
 static bool commit_cursor(struct destination *d)
 {
-	struct cursor_row row = d->row; /* only this thread writes it */
+	struct cursor_row row = d->lane->row; /* only this thread writes it */
 	int rc = write_step(d, &row);
 	if (rc == OK) {
 		pthread_mutex_lock(&d->lock);
-		d->row.letters_lost = row.letters_lost;
+		d->lane->row.letters_lost = row.letters_lost;
 		pthread_mutex_unlock(&d->lock);
 		if (d->changes.put_count) d->may_have_letters = true;
 		d->changes.put_count = d->changes.gone_count = 0;
-		d->committed_seq = row.next_seq;
-		d->committed_at_us = clock_mono_us();
+		d->lane->committed_seq = row.next_seq;
+		d->lane->committed_at_us = clock_mono_us();
 	}
 	destination_show_counters(d);
 	destination_show_lag(d);
@@ -273,26 +277,28 @@ static bool commit_step(struct destination *d)
 
 static void letter_gone(struct destination *d, uint64_t seq)
 {
-	if (d->may_have_letters) d->changes.gone[d->changes.gone_count++] = seq;
+	if (d->may_have_letters)
+		d->changes.gone[d->changes.gone_count++] = (struct letter_gone){d->lane->stream->id, seq};
 }
 
-static void letter_put(struct destination *d, uint64_t seq, enum letter_cause cause, const uint8_t fragment[16],
-		       uint32_t attempts, struct str reason)
+static void letter_put(struct destination *d, uint64_t seq, uint64_t journal_seq, enum letter_cause cause,
+		       const uint8_t fragment[16], uint32_t attempts, struct str reason)
 {
-	d->changes.put[d->changes.put_count++] = letter_make(seq, cause, fragment, attempts, reason);
+	d->changes.put[d->changes.put_count++] =
+	    letter_make(d->lane->stream->id, seq, journal_seq, cause, fragment, attempts, reason);
 }
 
 /* Under the lock. */
 static void book_aside(struct destination *d, const struct aside *aside)
 {
 	switch (aside->kind) {
-	case ASIDE_DENIED: d->row.denied++; break;
-	case ASIDE_FILTERED: d->row.filtered++; break;
+	case ASIDE_DENIED: d->lane->row.denied++; break;
+	case ASIDE_FILTERED: d->lane->row.filtered++; break;
 	case ASIDE_UNMAPPED:
-		d->row.unmapped++;
-		letter_put(d, aside->seq, LETTER_UNMAPPED, aside->fragment, 0, aside->why);
+		d->lane->row.unmapped++;
+		letter_put(d, aside->seq, aside->journal_seq, LETTER_UNMAPPED, aside->fragment, 0, aside->why);
 		break;
-	case ASIDE_GONE: d->row.letters_lost++; break;
+	case ASIDE_GONE: d->lane->row.letters_lost++; break;
 	}
 	if (d->batch.is_redrive && aside->kind != ASIDE_UNMAPPED) letter_gone(d, aside->seq);
 }
@@ -302,7 +308,7 @@ static void book_asides(struct destination *d)
 {
 	struct batch *batch = &d->batch;
 	while (batch->aside_booked < batch->aside_count &&
-	       (batch->is_redrive || batch->asides[batch->aside_booked].seq < d->row.next_seq))
+	       (batch->is_redrive || batch->asides[batch->aside_booked].seq < d->lane->row.next_seq))
 		book_aside(d, &batch->asides[batch->aside_booked++]);
 }
 
@@ -310,29 +316,29 @@ static void book_asides(struct destination *d)
 static bool move_idle(struct destination *d, uint64_t next_seq)
 {
 	pthread_mutex_lock(&d->lock);
-	d->row.next_seq = next_seq;
+	d->lane->row.next_seq = next_seq;
 	book_asides(d);
 	pthread_mutex_unlock(&d->lock);
 	destination_show_counters(d);
 	if (has_changes(d)) return commit_step(d);
-	bool is_due =
-	    next_seq - d->committed_seq >= CURSOR_IDLE_ROWS || clock_mono_us() - d->committed_at_us >= CURSOR_IDLE_US;
+	bool is_due = next_seq - d->lane->committed_seq >= CURSOR_IDLE_ROWS ||
+		      clock_mono_us() - d->lane->committed_at_us >= CURSOR_IDLE_US;
 	destination_show_lag(d);
-	return next_seq == d->committed_seq || !is_due || commit_cursor(d);
+	return next_seq == d->lane->committed_seq || !is_due || commit_cursor(d);
 }
 
 /* Retention went past the cursor: the gap is told, counted, and it goes on from the oldest record. */
 static bool skip_gap(struct destination *d)
 {
-	uint64_t first = journal_first_seq(d->shared->journal);
-	if (d->row.next_seq >= first) return true;
-	uint64_t gap = first - d->row.next_seq;
+	uint64_t first = d->lane->stream->first(d->shared);
+	if (d->lane->row.next_seq >= first) return true;
+	uint64_t gap = first - d->lane->row.next_seq;
 	log_error(LOG_DELIVER,
 		  "destination %.*s has expired: %llu records from position %llu on were trimmed before it took them",
-		  STR_ARG(d->name), (unsigned long long)gap, (unsigned long long)d->row.next_seq);
+		  STR_ARG(d->name), (unsigned long long)gap, (unsigned long long)d->lane->row.next_seq);
 	pthread_mutex_lock(&d->lock);
-	d->row.expired_records += gap;
-	d->row.next_seq = first;
+	d->lane->row.expired_records += gap;
+	d->lane->row.next_seq = first;
 	pthread_mutex_unlock(&d->lock);
 	return commit_cursor(d);
 }
@@ -342,7 +348,7 @@ static bool skip_gap(struct destination *d)
 static int copy_record(struct handover *h, const struct export_record *record)
 {
 	struct arena *arena = handover_arena(h);
-	struct export_record copy = *record;
+	struct export_record copy = *record; /* kind, time and attempt too */
 	int rc = arena_str(arena, record->json, &copy.json);
 	if (rc == OK) rc = arena_str(arena, record->position, &copy.position);
 	if (rc == OK) rc = arena_str(arena, record->message_id, &copy.message_id);
@@ -386,8 +392,8 @@ static struct tally count_verdicts(struct destination *d, const struct handover 
 		} else if (verdict.verdict == CDPD_DROP) {
 			tally.dropped++;
 			note_drop(d, d->batch.seqs[at], verdict.reason);
-			letter_put(d, d->batch.seqs[at], LETTER_DROPPED, d->batch.fragments[at],
-				   d->batch.records[at].attempt, verdict.reason);
+			letter_put(d, d->batch.seqs[at], d->batch.journal_seqs[at], LETTER_DROPPED,
+				   d->batch.fragments[at], d->batch.records[at].attempt, verdict.reason);
 		} else {
 			tally.retried++;
 			if (verdict.retry_after_us > tally.retry_after_us)
@@ -409,12 +415,12 @@ static uint64_t settled_until(const struct batch *batch)
 static void book(struct destination *d, const struct tally *tally)
 {
 	pthread_mutex_lock(&d->lock);
-	d->row.delivered += tally->delivered;
-	d->row.dropped += tally->dropped;
-	d->row.retries += tally->retried;
-	if (!d->batch.is_redrive) d->row.next_seq = settled_until(&d->batch);
+	d->lane->row.delivered += tally->delivered;
+	d->lane->row.dropped += tally->dropped;
+	d->lane->row.retries += tally->retried;
+	if (!d->batch.is_redrive) d->lane->row.next_seq = settled_until(&d->batch);
 	book_asides(d);
-	if (tally->delivered) d->row.last_success_us = clock_wall_us();
+	if (tally->delivered) d->lane->row.last_success_us = clock_wall_us();
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -486,7 +492,7 @@ static bool hand_over(struct destination *d)
 		}
 		if (!attempt(d, &wait_us)) return false;
 		if (wait_us) wait_until(d, clock_mono_us() + wait_us, false);
-		if (!d->batch.is_redrive && d->row.next_seq < journal_first_seq(d->shared->journal))
+		if (!d->batch.is_redrive && d->lane->row.next_seq < d->lane->stream->first(d->shared))
 			break; /* expired meanwhile */
 	}
 	return true;
@@ -513,7 +519,7 @@ void destination_set_order(struct destination *d, const struct order *order)
 /* False: nothing can be made durable here any more. */
 static bool go_back(struct destination *d, uint64_t seq)
 {
-	struct cursor_row row = d->row;
+	struct cursor_row row = d->lane->row;
 	uint64_t first = journal_first_seq(d->shared->journal);
 	row.next_seq = seq < first ? first : seq;
 	int rc = order_settle(d->shared->cursors, d->name, seq, &row);
@@ -522,11 +528,11 @@ static bool go_back(struct destination *d, uint64_t seq)
 		return rc != ERR_PANIC;
 	}
 	pthread_mutex_lock(&d->lock);
-	d->row.next_seq = row.next_seq;
+	d->lane->row.next_seq = row.next_seq;
 	if (d->order.seek_seq == seq) d->order.has_seek = false;
-	d->head_t = 0;
+	d->lane->head_t = 0;
 	pthread_mutex_unlock(&d->lock);
-	d->committed_seq = row.next_seq;
+	d->lane->committed_seq = row.next_seq;
 	log_info(LOG_DELIVER, "destination %.*s goes on from position %llu, as it was told", STR_ARG(d->name),
 		 (unsigned long long)row.next_seq);
 	return true;
@@ -545,13 +551,13 @@ static bool obey(struct destination *d, bool *did)
 /* How long the oldest record has waited: looked up once for each place the cursor stands at. */
 static void look_at_head(struct destination *d)
 {
-	struct record record = {.t = 0};
-	uint64_t seq = d->row.next_seq;
+	int64_t t = 0;
+	uint64_t seq = d->lane->row.next_seq;
 	arena_reset(&d->batch.scratch);
-	bool waits = seq < people_applied(d->shared->people) &&
-		     journal_get(d->shared->journal, seq, &d->batch.scratch, &record) == OK;
+	bool waits =
+	    seq < d->lane->stream->end(d->shared) && d->lane->stream->time(d->shared, seq, &d->batch.scratch, &t) == OK;
 	pthread_mutex_lock(&d->lock);
-	d->head_t = waits ? record.t : 0;
+	d->lane->head_t = waits ? t : 0;
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -580,12 +586,12 @@ static bool redrive(struct destination *d, bool *did)
 	*did = take_queued(d);
 	if (!*did) return true;
 	const struct gate gate = {d->name, d->is_gated, &d->selection};
-	int rc = letters_queued(d->shared->cursors, d->name, HANDOVER_RECORDS_MAX, seqs, &count);
+	int rc = letters_queued(d->shared->cursors, d->name, d->lane->stream->id, HANDOVER_RECORDS_MAX, seqs, &count);
 	*did = rc || count;
 	if (!*did) return true;
 	destination_redrive(d); /* until a look finds none */
 	d->may_have_letters = true;
-	if (rc == OK) rc = batch_gather_named(&d->batch, d->shared, d->reader, &gate, seqs, count);
+	if (rc == OK) rc = batch_gather_named(&d->batch, d->lane->stream, &gate, seqs, count);
 	if (rc == ERR_BUSY) { /* the commit that brings the definition wakes us */
 		*did = false;
 		return true;
@@ -594,7 +600,7 @@ static bool redrive(struct destination *d, bool *did)
 		fail_and_wait(d, str_from(status_str(rc)));
 		return true;
 	}
-	return d->batch.count ? hand_over(d) : move_idle(d, d->row.next_seq);
+	return d->batch.count ? hand_over(d) : move_idle(d, d->lane->row.next_seq);
 }
 
 /* One round. False: stop for good. */
@@ -612,14 +618,14 @@ static bool step(struct destination *d)
 	if (did) return true;
 	if (!skip_gap(d)) return false;
 	const struct gate gate = {d->name, d->is_gated, &d->selection};
-	int rc = batch_gather(&d->batch, d->shared, d->reader, &gate, d->row.next_seq);
+	int rc = batch_gather(&d->batch, d->lane->stream, &gate, d->lane->row.next_seq);
 	if (rc == ERR_GONE) return true; /* the next round sees the gap */
 	if (rc) {
 		fail_and_wait(d, str_from(status_str(rc)));
 		return true;
 	}
 	if (d->batch.count) return hand_over(d);
-	bool has_moved = d->batch.next_seq != d->row.next_seq;
+	bool has_moved = d->batch.next_seq != d->lane->row.next_seq;
 	if (!move_idle(d, d->batch.next_seq)) return false;
 	if (!has_moved) wait_until(d, clock_mono_us() + US_PER_SECOND, true);
 	return true;
@@ -631,7 +637,7 @@ static void *run(void *ctx)
 	bool goes_on = true;
 	while (goes_on && !is_stopping(d)) goes_on = step(d);
 	if (!goes_on) note_failure(d, STR("its cursor cannot be made durable: stopped until the daemon is restarted"));
-	if (goes_on && d->row.next_seq != d->committed_seq) (void)commit_cursor(d);
+	if (goes_on && d->lane->row.next_seq != d->lane->committed_seq) (void)commit_cursor(d);
 	destination_destroy(d);
 	pthread_mutex_lock(&d->lock);
 	d->is_finished = true;

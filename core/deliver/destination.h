@@ -12,32 +12,16 @@
 #include "deliver/letter.h"
 #include "deliver/order.h"
 #include "deliver/selection.h"
+#include "deliver/shared.h"
+#include "deliver/stream.h"
 #include "plugin/handover.h"
 #include "plugin/http.h"
 
 #define BATCH_BYTES_MAX  ((size_t)1 << 20)
-#define GATHER_ROWS_MAX  5000 /* outcomes looked at in one read transaction */
-#define ABANDONED_MAX    4    /* handovers that a plugin never answered and still holds */
+#define ABANDONED_MAX    4 /* handovers that a plugin never answered and still holds */
 #define LAST_ERROR_MAX   200
 #define CURSOR_IDLE_ROWS 10000 /* a cursor that moved without handing anything over is written this rarely, … */
 #define CURSOR_IDLE_US   (60 * US_PER_SECOND) /* … or this */
-
-struct deliver_tuning {    /* tests shorten these */
-	int64_t answer_us; /* how long a PENDING batch may stay unanswered */
-	int64_t backoff_min_us, backoff_max_us;
-	int64_t stop_us; /* how long a stop waits for the plugin */
-};
-extern const struct deliver_tuning deliver_tuning_default;
-
-/* What the destinations share; outlives them all. */
-struct deliver_shared {
-	struct journal *journal;
-	struct people *people;
-	struct cursors *cursors;
-	uint64_t epoch;
-	struct deliver_tuning tuning;
-	struct spaces *spaces; /* what plugins keep; NULL: nothing */
-};
 
 /* A record that is looked at and not handed over. */
 enum aside_kind {
@@ -48,31 +32,35 @@ enum aside_kind {
 };
 struct aside {
 	enum aside_kind kind;
-	uint64_t seq;
+	uint64_t seq, journal_seq;
 	uint8_t fragment[16];
 	struct str why; /* in the batch's arena */
 };
 
 struct batch { /* records between gathering and settling */
 	struct arena arena, scratch;
-	struct buf json, person;
+	struct buf person;
 	struct json_reader *reader; /* NULL: nothing had to be parsed yet */
+	struct stream_reader streams;
+	struct stream_window window;
+	const struct stream *stream;
 	struct export_record records[HANDOVER_RECORDS_MAX];
-	uint64_t seqs[HANDOVER_RECORDS_MAX];
+	uint64_t seqs[HANDOVER_RECORDS_MAX]; /* positions in the stream */
+	uint64_t journal_seqs[HANDOVER_RECORDS_MAX];
 	uint8_t fragments[HANDOVER_RECORDS_MAX][16];
-	uint64_t resolutions[HANDOVER_RECORDS_MAX]; /* newest answer of an asynchronous enricher, 0: none */
 	bool is_settled[HANDOVER_RECORDS_MAX];
-	bool is_withheld[HANDOVER_RECORDS_MAX]; /* erased since: never handed over */
-	bool is_denied[HANDOVER_RECORDS_MAX];
-	bool is_outside[HANDOVER_RECORDS_MAX];     /* in none of the segments that are asked for */
-	uint64_t picked[HANDOVER_RECORDS_MAX];     /* positions as they were picked; seqs: of those that are kept */
-	struct aside asides[HANDOVER_RECORDS_MAX]; /* in order of position */
+	/* Of the window's records. */
+	struct str persons[WINDOW_RECORDS_MAX];
+	bool is_withheld[WINDOW_RECORDS_MAX]; /* erased since: never handed over */
+	bool is_denied[WINDOW_RECORDS_MAX];
+	bool is_outside[WINDOW_RECORDS_MAX];     /* in none of the segments that are asked for */
+	struct aside asides[WINDOW_RECORDS_MAX]; /* in order of position */
 	size_t aside_count, aside_booked;
 	size_t count, bytes;
 	uint64_t next_seq; /* where the cursor stands when all are settled */
 	bool is_redrive;   /* records that were named: the cursor has nothing to do with them */
 };
-void batch_init(struct batch *batch);
+MUST_USE int batch_init(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader);
 void batch_fini(struct batch *batch);
 /* Whom a batch is for. */
 struct gate {
@@ -80,13 +68,22 @@ struct gate {
 	bool is_gated; /* by the config: until the fold knows of it, nothing is handed over */
 	const struct selection *selection;
 };
-/* Fills the batch from `seq` on, without what consent or the selection keep from the destination. OK with count 0: nothing to hand over below next_seq. ERR_GONE: `seq` is behind retention. */
-MUST_USE int batch_gather(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
-			  const struct gate *gate, uint64_t seq);
+/* Fills the batch from `position` on, without what consent or the selection keep from the destination. OK with count 0: nothing to hand over
+ * below next_seq. ERR_GONE: `position` is behind retention. */
+MUST_USE int batch_gather(struct batch *batch, const struct stream *stream, const struct gate *gate, uint64_t position);
 /* The same with these positions, ascending, at most HANDOVER_RECORDS_MAX; those that did not fit are in neither records nor asides. ERR_BUSY: the
  * fold does not know of the gate yet. */
-MUST_USE int batch_gather_named(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
-				const struct gate *gate, const uint64_t *seqs, size_t count);
+MUST_USE int batch_gather_named(struct batch *batch, const struct stream *stream, const struct gate *gate,
+				const uint64_t *positions, size_t count);
+
+/* A stream that the destination reads. */
+struct lane {
+	const struct stream *stream;
+	uint64_t committed_seq; /* the thread's own, as committed_at_us */
+	int64_t committed_at_us;
+	struct cursor_row row; /* under the lock; the thread alone writes it */
+	int64_t head_t;        /* journal's time of the record at next_seq, 0: nothing waits, or not looked at yet */
+};
 
 struct destination {
 	struct destination *next;
@@ -104,11 +101,11 @@ struct destination {
 	struct cdpd_instance *instance;
 	struct people_reader *reader;
 	struct batch batch;
+	struct lane *lane; /* whose turn it is */
 	struct handover *abandoned[ABANDONED_MAX];
 	size_t abandoned_count;
 	unsigned failures; /* in a row */
-	uint64_t committed_seq;
-	int64_t committed_at_us, logged_drop_us;
+	int64_t logged_drop_us;
 	struct metric *delivered, *dropped, *retries, *expired, *denied, *lag, *failing;
 	struct metric *filtered, *unmapped, *letters_lost, *letters, *lag_seconds, *paused;
 	struct letter_changes changes; /* not written yet */
@@ -123,12 +120,12 @@ struct destination {
 	bool has_queued;   /* letters were queued again */
 	bool is_reordered; /* `order` has changed: whoever waits looks at it */
 	struct order order;
-	int64_t head_t;      /* journal's time of the record at next_seq, 0: nothing waits, or not looked at yet */
 	bool is_inside;      /* the thread is in a call into the plugin */
 	bool is_left_behind; /* and nobody waits for it any more: when it returns it touches nothing */
 	struct handover *running;
 	struct http_client *http; /* of the instance, used by the thread; under the lock others wake it */
-	struct cursor_row row;
+	struct lane lanes[STREAM_COUNT];
+	size_t lane_count;
 	char last_error[LAST_ERROR_MAX + 1];
 };
 

@@ -40,22 +40,22 @@ void destination_make_metrics(struct destination *d)
 
 void destination_show_counters(const struct destination *d)
 {
-	metric_set(d->delivered, (int64_t)d->row.delivered);
-	metric_set(d->dropped, (int64_t)d->row.dropped);
-	metric_set(d->retries, (int64_t)d->row.retries);
-	metric_set(d->expired, (int64_t)d->row.expired_records);
-	metric_set(d->denied, (int64_t)d->row.denied);
-	metric_set(d->filtered, (int64_t)d->row.filtered);
-	metric_set(d->unmapped, (int64_t)d->row.unmapped);
-	metric_set(d->letters_lost, (int64_t)d->row.letters_lost);
+	metric_set(d->delivered, (int64_t)d->lane->row.delivered);
+	metric_set(d->dropped, (int64_t)d->lane->row.dropped);
+	metric_set(d->retries, (int64_t)d->lane->row.retries);
+	metric_set(d->expired, (int64_t)d->lane->row.expired_records);
+	metric_set(d->denied, (int64_t)d->lane->row.denied);
+	metric_set(d->filtered, (int64_t)d->lane->row.filtered);
+	metric_set(d->unmapped, (int64_t)d->lane->row.unmapped);
+	metric_set(d->letters_lost, (int64_t)d->lane->row.letters_lost);
 }
 
 /* ── status ──────────────────────────────────────────────────────────────── */
 
 static uint64_t lag_of(const struct destination *d, uint64_t next_seq)
 {
-	uint64_t applied = people_applied(d->shared->people);
-	return applied > next_seq ? applied - next_seq : 0;
+	uint64_t end = d->lane->stream->end(d->shared);
+	return end > next_seq ? end - next_seq : 0;
 }
 
 static int64_t lag_us_of(uint64_t lag, int64_t head_t)
@@ -67,8 +67,8 @@ static int64_t lag_us_of(uint64_t lag, int64_t head_t)
 void destination_show_lag(struct destination *d)
 {
 	pthread_mutex_lock(&d->lock);
-	uint64_t next_seq = d->row.next_seq;
-	int64_t head_t = d->head_t;
+	uint64_t next_seq = d->lane->row.next_seq;
+	int64_t head_t = d->lane->head_t;
 	pthread_mutex_unlock(&d->lock);
 	uint64_t lag = lag_of(d, next_seq);
 	metric_set(d->lag, (int64_t)lag);
@@ -78,9 +78,9 @@ void destination_show_lag(struct destination *d)
 int destination_status(struct destination *d, struct arena *arena, struct destination_status *out)
 {
 	pthread_mutex_lock(&d->lock);
-	struct cursor_row row = d->row;
+	struct cursor_row row = d->lane->row;
 	bool is_failing = d->is_failing;
-	int64_t head_t = d->head_t;
+	int64_t head_t = d->lane->head_t;
 	out->is_paused = d->order.is_paused;
 	int rc = arena_str(arena, str_from(d->last_error), &out->last_error);
 	pthread_mutex_unlock(&d->lock);

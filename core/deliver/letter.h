@@ -3,6 +3,7 @@
 #pragma once
 
 #include "deliver/cursor.h"
+#include "deliver/stream.h"
 #include "plugin/handover.h"
 #include "profile/people.h"
 
@@ -13,7 +14,10 @@ enum letter_cause { LETTER_DROPPED, LETTER_UNMAPPED, LETTER_CAUSE_COUNT }; /* nu
 const char *letter_cause_name(enum letter_cause cause);
 
 struct letter {
-	uint64_t seq;
+	enum stream_id stream;
+	uint64_t seq; /* position in its stream */
+	uint64_t
+	    journal_seq; /* of the record that caused it: older than an erasure, it goes with the person; of events `seq` */
 	enum letter_cause cause;
 	bool is_queued; /* to be handed over again */
 	uint32_t attempts;
@@ -21,13 +25,17 @@ struct letter {
 	uint8_t fragment[16];
 	char reason[LETTER_REASON_MAX + 1];
 };
-struct letter letter_make(uint64_t seq, enum letter_cause cause, const uint8_t fragment[16], uint32_t attempts,
-			  struct str reason);
+/* `journal_seq`: as struct letter has it. */
+struct letter letter_make(enum stream_id stream, uint64_t seq, uint64_t journal_seq, enum letter_cause cause,
+			  const uint8_t fragment[16], uint32_t attempts, struct str reason);
 
 /* What one step of a destination does to its letters: written with its cursor. */
 struct letter_changes {
 	struct letter put[2 * HANDOVER_RECORDS_MAX];
-	uint64_t gone[2 * HANDOVER_RECORDS_MAX];
+	struct letter_gone {
+		enum stream_id stream;
+		uint64_t seq;
+	} gone[2 * HANDOVER_RECORDS_MAX];
 	size_t put_count, gone_count;
 };
 /* In a transaction of cursors_begin; `reader` is not open: what belongs to somebody erased meanwhile is not kept. *count: letters there are
@@ -42,14 +50,16 @@ struct letter_row {
 };
 struct letter_place { /* of a list: where the last page ended */
 	struct str destination;
+	enum stream_id stream;
 	uint64_t seq;
 };
 /* Up to `limit` by destination and position; of one destination, or of all when its name is empty. `after` NULL: from the first. */
 MUST_USE int letters_list(struct cursors *cursors, struct str destination, const struct letter_place *after,
 			  size_t limit, struct arena *arena, struct letter_row **out, size_t *count);
 MUST_USE int letters_count(struct cursors *cursors, struct str destination, uint64_t *count, uint64_t *queued);
-/* Positions that are queued, ascending. */
-MUST_USE int letters_queued(struct cursors *cursors, struct str destination, size_t max, uint64_t *seqs, size_t *count);
+/* Positions of one stream that are queued, ascending. */
+MUST_USE int letters_queued(struct cursors *cursors, struct str destination, enum stream_id stream, size_t max,
+			    uint64_t *seqs, size_t *count);
 
 /* How many are of these fragments. */
 MUST_USE int letters_of(struct cursors *cursors, const struct fragment_id *fragments, size_t fragment_count,
@@ -57,8 +67,8 @@ MUST_USE int letters_of(struct cursors *cursors, const struct fragment_id *fragm
 
 enum letter_deed { LETTER_REDRIVE, LETTER_DISCARD };
 /* Of one position, or of all when `seq` is 0; durable. *count: how many it met. */
-MUST_USE int letters_act(struct cursors *cursors, struct str destination, uint64_t seq, enum letter_deed deed,
-			 uint64_t *count);
+MUST_USE int letters_act(struct cursors *cursors, struct str destination, enum stream_id stream, uint64_t seq,
+			 enum letter_deed deed, uint64_t *count);
 /* Takes out the letters of erased persons, on disk too. */
 MUST_USE int letters_erase(struct cursors *cursors, struct people_reader *reader, const _Atomic bool *stop,
 			   uint64_t *count);

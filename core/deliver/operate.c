@@ -26,7 +26,7 @@ int deliver_pause(struct deliver *deliver, struct str name, bool is_paused)
 static uint64_t next_seq_of(struct destination *d)
 {
 	pthread_mutex_lock(&d->lock);
-	uint64_t seq = d->row.next_seq;
+	uint64_t seq = d->lanes[0].row.next_seq;
 	pthread_mutex_unlock(&d->lock);
 	return seq;
 }
@@ -86,25 +86,26 @@ int deliver_letters_of(struct deliver *deliver, const struct fragment_id *fragme
 	return letters_of(deliver->shared.cursors, fragments, fragment_count, count);
 }
 
-static int act(struct deliver *deliver, struct str name, uint64_t seq, enum letter_deed deed, uint64_t *count)
+static int act(struct deliver *deliver, struct str name, enum stream_id stream, uint64_t seq, enum letter_deed deed,
+	       uint64_t *count)
 {
 	*count = 0;
 	pthread_mutex_lock(&deliver->admin);
 	struct destination *d = find(deliver, name);
-	int rc = d ? letters_act(deliver->shared.cursors, name, seq, deed, count) : ERR_NOT_FOUND;
+	int rc = d ? letters_act(deliver->shared.cursors, name, stream, seq, deed, count) : ERR_NOT_FOUND;
 	if (rc == OK && *count) destination_redrive(d);
 	pthread_mutex_unlock(&deliver->admin);
 	return rc;
 }
 
-int deliver_redrive(struct deliver *deliver, struct str name, uint64_t seq, uint64_t *count)
+int deliver_redrive(struct deliver *deliver, struct str name, enum stream_id stream, uint64_t seq, uint64_t *count)
 {
-	return act(deliver, name, seq, LETTER_REDRIVE, count);
+	return act(deliver, name, stream, seq, LETTER_REDRIVE, count);
 }
 
-int deliver_discard(struct deliver *deliver, struct str name, uint64_t seq, uint64_t *count)
+int deliver_discard(struct deliver *deliver, struct str name, enum stream_id stream, uint64_t seq, uint64_t *count)
 {
-	return act(deliver, name, seq, LETTER_DISCARD, count);
+	return act(deliver, name, stream, seq, LETTER_DISCARD, count);
 }
 
 int deliver_erase_letters(struct deliver *deliver, const _Atomic bool *stop, uint64_t *count)

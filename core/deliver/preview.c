@@ -48,8 +48,8 @@ int preview_position(struct deliver *deliver, const struct config *config, const
 	struct batch *batch = rc ? NULL : calloc(1, sizeof *batch);
 	if (!batch) return rc ? rc : ERR_NOMEM;
 	const struct gate gate = {conf->name, destination_is_gated(config, conf), &selection};
-	batch_init(batch);
-	rc = batch_gather_named(batch, &deliver->shared, reader, &gate, &seq, 1);
+	rc = batch_init(batch, &deliver->shared, reader);
+	if (rc == OK) rc = batch_gather_named(batch, &stream_events, &gate, &seq, 1);
 	if (rc == OK) rc = tell_batch(batch, arena, out);
 	batch_fini(batch);
 	free(batch);
@@ -93,7 +93,8 @@ static int run(const struct selection *selection, struct json_reader *json, cons
 							[SELECTION_UNMAPPED] = PREVIEW_DEAD_LETTER};
 	struct selection_result result;
 	out->verdict = PREVIEW_FILTERED;
-	if (!selection_takes_event(selection, event)) {
+	if (!selection_takes(selection, str_from(event_type_name(event->type)),
+			     event->type == EVENT_TRACK ? event->event : STR_NONE)) {
 		out->why = SELECTION_NOT_IN_EVENTS;
 		return OK;
 	}

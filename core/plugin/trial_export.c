@@ -25,6 +25,7 @@ static int fill(struct trial_run *run, struct handover *handover, size_t from, s
 		    .json = event->text,
 		    .time_us = event->event.event_time_us,
 		    .attempt = 1,
+		    .kind = CDPD_RECORD_EVENT,
 		};
 		if (rc == OK) rc = handover_add(handover, &record);
 		if (rc) return rc;

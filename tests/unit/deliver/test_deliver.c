@@ -88,9 +88,9 @@ static void test_at_least_once_with_the_same_delivery_id(void **state)
 	struct cursor_row row;
 	world_stop(&w);
 	assert_int_equal(world_new(&w), OK);
-	assert_int_equal(cursors_get(w.deliver->shared.cursors, STR("d"), &row), OK);
+	assert_int_equal(cursors_get(w.deliver->shared.cursors, STR("d"), STREAM_OF_EVENTS, &row), OK);
 	row.next_seq = first;
-	assert_int_equal(cursors_put(w.deliver->shared.cursors, STR("d"), &row), OK);
+	assert_int_equal(cursors_put(w.deliver->shared.cursors, STR("d"), STREAM_OF_EVENTS, &row), OK);
 	world_stop(&w);
 	world_start(&w);
 	world_drain(&w, "d");
@@ -113,8 +113,8 @@ static void test_what_consent_kept_back_is_counted_for_ever(void **state)
 	struct cursor_row row;
 	assert_int_equal(world_new(&w), OK);
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
-		assert_int_equal(cursors_put(w.deliver->shared.cursors, STR("gated"), &rows[i]), OK);
-		assert_int_equal(cursors_get(w.deliver->shared.cursors, STR("gated"), &row), OK);
+		assert_int_equal(cursors_put(w.deliver->shared.cursors, STR("gated"), STREAM_OF_EVENTS, &rows[i]), OK);
+		assert_int_equal(cursors_get(w.deliver->shared.cursors, STR("gated"), STREAM_OF_EVENTS, &row), OK);
 		assert_int_equal(row.next_seq, rows[i].next_seq);
 		assert_int_equal(row.delivered, rows[i].delivered);
 		assert_int_equal(row.last_success_us, rows[i].last_success_us);
@@ -271,7 +271,7 @@ static void test_a_cursor_ahead_of_the_journal_is_refused(void **state)
 	world_add(&w, "d", "ack");
 	world_start(&w);
 	struct cursor_row row = {.next_seq = journal_next_seq(w.journal) + 1};
-	assert_int_equal(cursors_put(w.deliver->shared.cursors, STR("gone"), &row),
+	assert_int_equal(cursors_put(w.deliver->shared.cursors, STR("gone"), STREAM_OF_EVENTS, &row),
 			 OK); /* also of one no longer configured */
 	world_stop(&w);
 	assert_int_equal(world_new(&w), ERR_CORRUPT);
