@@ -77,8 +77,8 @@ static void check_changes(const struct checking *c)
 		if (has_name && is_among(kind, conf_change_kinds, kinds)) check_name(c, kind, name);
 	}
 	if (c->destination->change_count > CONF_CHANGES_MAX)
-		complain(c->r->complaints, line_of_own(c, "changes"), "destinations[%zu].changes: at most %d",
-			 c->index, CONF_CHANGES_MAX);
+		complain(c->r->complaints, line_of_own(c, "changes"), "destinations[%zu].changes: at most %d", c->index,
+			 CONF_CHANGES_MAX);
 }
 
 /* A key that would say nothing is a mistake. */

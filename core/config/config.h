@@ -12,7 +12,8 @@
 #include "config/privacy.h"
 #include "config/tree.h"
 
-enum source_kind { SOURCE_BROWSER, SOURCE_MOBILE, SOURCE_SERVER, SOURCE_WEBHOOK };
+/* The last is never configured: an instance of a plugin that publishes events. */
+enum source_kind { SOURCE_BROWSER, SOURCE_MOBILE, SOURCE_SERVER, SOURCE_WEBHOOK, SOURCE_PLUGIN };
 
 /* What a source may do beyond sending behavioural events. Stored with each event as its rights at ingest. */
 enum source_right {
@@ -138,7 +139,7 @@ enum conf_record { CONF_RECORD_EVENTS = 1, CONF_RECORD_PROFILES = 2, CONF_RECORD
 /* Where a new one begins. AUTO: with everybody as they are now for profiles, with the oldest record for the rest. */
 enum conf_start { CONF_START_AUTO, CONF_START_OLDEST, CONF_START_NOW, CONF_START_SNAPSHOT };
 
-#define CONF_CHANGES_MAX 100 /* of one destination */
+#define CONF_CHANGES_MAX 100                  /* of one destination */
 extern const char *const conf_change_kinds[]; /* ends with NULL */
 /* "trait:plan" is a kind and a name; false: a kind alone. */
 bool conf_change_split(struct str text, struct str *kind, struct str *name);

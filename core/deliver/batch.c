@@ -144,6 +144,8 @@ static int choose(struct batch *batch, const struct gate *gate, size_t i, struct
 		return ERR_NOT_FOUND;
 	else if (batch->is_denied[i])
 		rc = set_aside(batch, i, ASIDE_DENIED, STR_NONE);
+	else if (record->publisher.len && str_eq(record->publisher, gate->name))
+		rc = set_aside(batch, i, ASIDE_FILTERED, STR("it published it itself"));
 	else if (batch->is_outside[i] || !is_wanted)
 		rc = set_aside(batch, i, ASIDE_FILTERED,
 			       is_wanted ? SELECTION_NOT_IN_SEGMENTS : SELECTION_NOT_IN_EVENTS);

@@ -50,7 +50,8 @@ bool destination_create(struct destination *d)
 	struct http_client *http;
 	if (http_client_new(&limits, &http)) return false;
 	set_http(d, http);
-	const struct instance_services services = {.http = http, .spaces = d->shared->spaces};
+	const struct instance_services services = {
+	    .http = http, .spaces = d->shared->spaces, .publisher = d->shared->publisher};
 	enter(d);
 	int rc = instance_new_with(d->plugin, d->name, d->conf, &services, &d->instance);
 	leave(d);

@@ -18,5 +18,6 @@ struct deliver_shared { /* outlives them all */
 	struct cursors *cursors;
 	uint64_t epoch;
 	struct deliver_tuning tuning;
-	struct spaces *spaces; /* what plugins keep; NULL: nothing */
+	struct spaces *spaces;       /* what plugins keep; NULL: nothing */
+	struct publisher *publisher; /* what they publish; NULL: nothing */
 };

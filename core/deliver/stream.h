@@ -21,6 +21,7 @@ struct stream_record {     /* all text in the window's arena */
 	bool is_notice; /* somebody is gone: consent, `events`, `segments`, `where` and `mapping` do not hold it back */
 	uint32_t kind;  /* enum cdpd_record_kind */
 	struct str type, name; /* what `events` chooses by: a type ("page"), and a name, empty when it has none */
+	struct str publisher;  /* the instance that published it; empty: none */
 	struct str json, message_id;
 	struct str place;      /* the position as outsiders see it; also its delivery id */
 	struct str profile_id; /* of notices, which nobody can be looked up for; of others empty */

@@ -32,7 +32,8 @@ enum ingest_dialect {
 	DIALECT_CONSENT,         /* what one person consents to */
 	DIALECT_DECLARED,        /* what a person told us, made by the caller (form_answers.h); never says who asks */
 	DIALECT_TRAITS,          /* traits of one person, a JSON object; the caller has checked the token */
-	DIALECT_HOOK             /* what a source's plugin made of a request; the plugin has checked who asks */
+	DIALECT_HOOK,            /* what a source's plugin made of a request; the plugin has checked who asks */
+	DIALECT_PUBLISHED        /* one event that a plugin's instance published */
 };
 
 /* Who speaks, when a person token says so instead of a source's key. */
@@ -80,6 +81,11 @@ struct ingest_hook {
 	size_t count;
 };
 
+struct ingest_publication {
+	struct str source; /* the instance */
+	struct str ref;    /* "namespace:value" of whom; empty: the event says */
+};
+
 struct ingest_request {
 	enum ingest_dialect dialect;
 	enum event_type route_type;  /* 0: the body must say */
@@ -90,11 +96,12 @@ struct ingest_request {
 	struct str client_ip, user_agent;
 	struct str body; /* decompressed, followed by BUF_SLACK readable bytes; copied where kept */
 	int64_t received_at_us;
-	const struct ingest_person *person;   /* DIALECT_CONSENT, DIALECT_DECLARED: NULL when a source's key speaks */
-	struct str person_ref;                /* DIALECT_CONSENT: instead of the body's `person`, or empty */
-	const struct ingest_traits *traits;   /* DIALECT_TRAITS */
-	const struct ingest_hook *hook;       /* DIALECT_HOOK */
-	const struct ingest_refusal *refusal; /* DIALECT_DECLARED; NULL: the body is the message */
+	const struct ingest_person *person; /* DIALECT_CONSENT, DIALECT_DECLARED: NULL when a source's key speaks */
+	struct str person_ref;              /* DIALECT_CONSENT: instead of the body's `person`, or empty */
+	const struct ingest_traits *traits; /* DIALECT_TRAITS */
+	const struct ingest_hook *hook;     /* DIALECT_HOOK */
+	const struct ingest_publication *published; /* DIALECT_PUBLISHED */
+	const struct ingest_refusal *refusal;       /* DIALECT_DECLARED; NULL: the body is the message */
 };
 
 struct ingest_rejection {

@@ -8,14 +8,6 @@
 
 static const struct str in_traits = {"traits.", 7}, in_context = {"context.", 8}, in_properties = {"properties.", 11};
 
-/* Where the identifier goes: best beside the traits, for there it would become one itself. */
-static struct str choose_field(const struct conf_namespace *namespace_)
-{
-	for (size_t i = 0; i < namespace_->from_count; i++)
-		if (!str_starts(namespace_->from[i], in_traits)) return namespace_->from[i];
-	return namespace_->from[0];
-}
-
 static int bad_ref(struct draft *draft)
 {
 	return draft_fault(draft, PROBLEM_INVALID_IDENTIFIER, STR("/ref"), STR(PERSON_REF));
@@ -111,7 +103,7 @@ static int write_traits(struct intake *in, struct draft *draft, const struct sta
 	struct str value;
 	const struct conf_namespace *namespace_ = person_ref_read(in->config, said->ref, &value);
 	if (!namespace_) return bad_ref(draft);
-	struct str from = choose_field(namespace_);
+	struct str from = person_ref_field(namespace_);
 	if (str_starts(from, in_traits)) {
 		int rc = write_with_identifier(in, draft, traits, behind(from, in_traits), value);
 		return rc == OK ? write_model(in, draft, said->told) : rc;

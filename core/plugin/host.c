@@ -298,6 +298,13 @@ static int host_kv_put(struct cdpd_instance *instance, struct cdpd_str key, stru
 	return rc == ERR_FULL || rc == ERR_PANIC ? CDPD_ERR_IO : sdk_error(rc);
 }
 
+static int host_publish(struct cdpd_instance *instance, const struct cdpd_publication *publication,
+			cdpd_publish_fn done, void *ctx)
+{
+	if (!is_sound(instance)) return CDPD_ERR_INVALID;
+	return instance->postbox ? postbox_put(instance->postbox, publication, done, ctx) : CDPD_ERR_UNSUPPORTED;
+}
+
 static const struct cdpd_host host = {
     .size = sizeof host,
     .abi_major = CDPD_ABI_MAJOR,
@@ -342,6 +349,7 @@ static const struct cdpd_host host = {
     .cache_fill = cache_sdk_fill,
     .kv_get = host_kv_get,
     .kv_put = host_kv_put,
+    .publish = host_publish,
 };
 
 const struct cdpd_host *plugin_host(void)

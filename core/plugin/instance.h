@@ -37,10 +37,12 @@ bool plugin_is_async(const struct plugin *plugin);
 MUST_USE int instance_new(const struct plugin *plugin, struct str name, const struct plugin_conf *conf, bool can_time,
 			  struct cdpd_instance **out);
 struct http_client;
+struct publisher;
 struct spaces;
 struct instance_services { /* of an instance with a thread of its own; each may be NULL */
 	struct http_client *http;
 	struct spaces *spaces;
+	struct publisher *publisher;  /* needs http */
 	const struct cdpd_host *host; /* the table it is given; NULL: plugin_host() */
 };
 /* The same; the owner runs its timers, and http_wait. */

@@ -8,6 +8,7 @@
 #include "plugin/cache.h"
 #include "plugin/enrich.h"
 #include "plugin/instance.h"
+#include "plugin/postbox.h"
 #include "plugin/watchdog.h"
 
 struct plugin {
@@ -211,6 +212,7 @@ struct cdpd_instance {
 	struct enrich_view *view; /* of its chain; NULL outside one */
 	struct instance_services services;
 	struct cache_flights *cache; /* NULL: it has no spaces */
+	struct postbox *postbox;     /* NULL: it publishes nothing */
 	int64_t (*turn)(void *ctx);  /* run with the timers; when it wants to run next. NULL: none */
 	void *turn_ctx;
 	int64_t turn_due_us;

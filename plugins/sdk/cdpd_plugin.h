@@ -28,7 +28,8 @@
  * 1.2  runs enrich_async. ticket_event, ticket_done, http, cache_get, cache_fill, kv_get and kv_put are there: for enrich_async and export; to others
  *      they answer CDPD_ERR_UNSUPPORTED. Nothing was appended.
  * 1.3  runs source: request_info to reply_body are there, and timer, http, the cache and the key-values for sources too. Nothing was appended.
- * 1.4  exporters are handed profile and change records where the configuration asks for them; struct cdpd_record: flags, other_id. */
+ * 1.4  exporters are handed profile and change records where the configuration asks for them; struct cdpd_record: flags, other_id.
+ *      publish: exporters hand events back to ingest. */
 
 #if defined(__GNUC__)
 #define CDPD_EXPORT            __attribute__((visibility("default")))
@@ -218,9 +219,10 @@ enum cdpd_verdict {
 
 /* Other kinds than events come only to destinations whose configuration asks for them (`records`). */
 enum cdpd_record_kind {
-	CDPD_RECORD_EVENT = 1,   /* an applied event, or a notice: {"type":"erased",…}, {"type":"withdrawn",…} */
-	CDPD_RECORD_PROFILE = 2, /* a person as she is now: {"type":"profile",…}; replaces what was said of her before */
-	CDPD_RECORD_CHANGE = 3,  /* one change of a person: {"type":"change",…} */
+	CDPD_RECORD_EVENT = 1, /* an applied event, or a notice: {"type":"erased",…}, {"type":"withdrawn",…} */
+	CDPD_RECORD_PROFILE =
+	    2, /* a person as she is now: {"type":"profile",…}; replaces what was said of her before */
+	CDPD_RECORD_CHANGE = 3, /* one change of a person: {"type":"change",…} */
 };
 
 enum cdpd_record_flag {
@@ -237,9 +239,10 @@ struct cdpd_record {
 	    delivery_id; /* the same for every attempt, also after a restart: for the other side's deduplication */
 	struct cdpd_str message_id; /* of an event or a notice; else empty */
 	struct cdpd_str profile_id; /* 32 hex digits: the person at the time of handing over */
-	struct cdpd_str json; /* the event as readers of /v1/profiles/…/events see it, the profile or the change: one JSON object on one line */
-	int64_t time_us;      /* corrected event time; of profiles and changes: when it was caused */
-	uint32_t attempt;     /* 1: handed over for the first time since the daemon started */
+	struct cdpd_str
+	    json; /* the event as readers of /v1/profiles/…/events see it, the profile or the change: one JSON object on one line */
+	int64_t time_us;  /* corrected event time; of profiles and changes: when it was caused */
+	uint32_t attempt; /* 1: handed over for the first time since the daemon started */
 	/* ── 1.4 ── */
 	uint32_t flags;           /* enum cdpd_record_flag */
 	struct cdpd_str other_id; /* of one that is gone: the profile she was joined into; else empty */
@@ -291,6 +294,21 @@ struct cdpd_cache_request {
 };
 
 typedef void (*cdpd_timer_fn)(void *ctx);
+
+/* ── publishing ──────────────────────────────────────────────────────────── */
+
+/* One event that the plugin states: what a model infers of a person, what another system answered. */
+struct cdpd_publication {
+	uint32_t size;
+	struct cdpd_str json; /* in the native JSON form, as POST /v1/events takes it; at most 1 MB */
+	/* Of whom, as a record has it: 32 hex digits. The event then names nobody itself, the host puts in the person's identifier. Empty: the
+	 * event has userId, anonymousId … of its own. */
+	struct cdpd_str profile_id;
+};
+/* On the instance's own thread, once for each accepted publication, never before publish returns. CDPD_OK: it is durable; CDPD_ERR_BUSY: not taken,
+ * later; CDPD_ERR_INVALID: refused for ever, it is among the rejects with the reason; CDPD_ERR_NOT_FOUND: there is no such person (any more);
+ * CDPD_ERR_IO: the daemon or the instance ends, it may be durable or not: publish it again, with the same messageId. */
+typedef void (*cdpd_publish_fn)(void *ctx, int error);
 
 /* ── the host ────────────────────────────────────────────────────────────── */
 
@@ -406,6 +424,14 @@ struct cdpd_host {
 	 * an empty value deletes. */
 	int (*kv_get)(struct cdpd_instance *instance, struct cdpd_str key, void *value, size_t size, size_t *len);
 	int (*kv_put)(struct cdpd_instance *instance, struct cdpd_str key, struct cdpd_str value, int64_t ttl_ms);
+
+	/* From 1.4 on: own thread; export (others: CDPD_ERR_UNSUPPORTED). The event goes through ingest as one of a source that is called like the instance: validated,
+	 * counted, deduplicated by messageId (give it one that is the same every time), folded like any other. What it says are inferred traits, and it
+	 * is nothing the person did: it does not touch when they were last seen. Enrichers before the journal do not see it. `done` is called exactly once
+	 * if and only if CDPD_OK is returned. CDPD_ERR_BUSY: 1,024 of this instance or 8 MB wait already; CDPD_ERR_TOO_LARGE. An instance is
+	 * not handed as an event what it published itself; two that publish upon each other's events go round in circles: leave them out by `sourceId`. */
+	int (*publish)(struct cdpd_instance *instance, const struct cdpd_publication *publication, cdpd_publish_fn done,
+		       void *ctx);
 };
 
 /* ── the plugin ──────────────────────────────────────────────────────────── */
