@@ -40,3 +40,4 @@ MUST_USE int selection_run(const struct selection *selection, struct json_reader
 /* The member `profile` of what templates see (docs/mapping.md): one object. */
 #define SELECTION_PERSON_PARTS (PROFILE_IDENTIFIERS | PROFILE_TRAITS | PROFILE_FEATURES | PROFILE_CONSENTS)
 MUST_USE int selection_write_person(struct buf *out, const struct profile *profile);
+MUST_USE int selection_write_members(struct json_out *out, const struct profile *profile); /* its members */

@@ -2,7 +2,11 @@
 
 #include <stdlib.h>
 
-static const struct stream *const STREAMS[STREAM_COUNT] = {[STREAM_OF_EVENTS] = &stream_events};
+static const struct stream *const STREAMS[STREAM_COUNT] = {
+    [STREAM_OF_EVENTS] = &stream_events,     [STREAM_OF_PROFILES] = &stream_profiles,
+    [STREAM_OF_CHANGES] = &stream_changes,   [STREAM_OF_SNAPSHOT] = &stream_snapshot,
+    [STREAM_OF_NOTICES] = &stream_notices,
+};
 
 const struct stream *stream_get(enum stream_id id)
 {
@@ -55,6 +59,8 @@ void stream_reader_init(struct stream_reader *reader, struct deliver_shared *sha
 	reader->people = people;
 	arena_init(&reader->scratch, 65536, (size_t)32 << 20);
 	buf_init(&reader->json, (size_t)8 << 20);
+	buf_init(&reader->text, (size_t)8 << 20);
+	reader->parser = NULL;
 	journal_batch_init(&reader->journal);
 }
 
@@ -62,5 +68,7 @@ void stream_reader_fini(struct stream_reader *reader)
 {
 	arena_fini(&reader->scratch);
 	buf_fini(&reader->json);
+	buf_fini(&reader->text);
+	json_reader_free(reader->parser);
 	journal_batch_fini(&reader->journal);
 }

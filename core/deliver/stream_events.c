@@ -68,6 +68,7 @@ static int write_erasure(struct stream_reader *r, struct arena *arena, const str
 	out->type = STR("erased");
 	out->time_us = record->t;
 	out->is_notice = true;
+	out->notice = NOTICE_ERASED;
 	rc = json.status;
 	if (!rc) rc = arena_str(arena, buf_str(&r->json), &out->json);
 	return rc ? rc : arena_str(arena, str_from(text), &out->message_id);

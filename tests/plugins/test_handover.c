@@ -47,8 +47,7 @@ static int setup(void **state)
 					       .message_id = STR("m"),
 					       .profile_id = STR("f"),
 					       .json = STR("{}"),
-					       .attempt = 1,
-					       .kind = CDPD_RECORD_EVENT};
+					       .attempt = 1};
 		if (handover_add(h, &record)) return -1;
 	}
 	return 0;
