@@ -10,6 +10,6 @@ struct row_counts {
 	unsigned long long unreadable; /* texts, lists and objects: no number can be made of them */
 };
 
-/* The feature `name` of the object `features`: a number, or true and false as 1 and 0; NaN for whatever else. "a.b" is also member b of
- * the object a. */
+/* The feature `name` of the object `features`: a number, or true and false as 1 and 0; NaN for whatever else. The names are those of a training
+ * set's columns: "orders", "order_rhythm.mean" (of an object), "active_hours.7" (of a list), "bought.G-32" (of a feature per key). */
 float row_value(const json_t *features, const char *name, struct row_counts *counts);

@@ -234,17 +234,19 @@ static void test_what_is_missing_is_nothing_and_no_zero(void **state)
 	answer(0, CDPD_OK);
 }
 
-static void test_members_of_objects_are_features_too(void **state)
+static void test_the_columns_of_a_training_set(void **state)
 {
 	(void)state;
-	static const char *const names[] = {"order.count", "revenue", "is_member"};
+	static const char *const names[] = {"order.mean", "hours.2", "bought.G.32"};
 	name_features(churn, names, 3);
 	save(churn, path);
 	assert_int_equal(create_with(NULL, NULL), CDPD_OK);
-	assert_int_equal(hand_one("{\"features\":{\"order\":{\"count\":3},\"revenue\":1,\"is_member\":0}}"),
+	assert_int_equal(hand_one("{\"features\":{\"order\":{\"mean\":16},\"hours\":[4,5,13],"
+				  "\"bought\":{\"keys\":{\"G\":{\"32\":1},\"G.32\":9}}}}"),
 			 CDPD_PENDING);
-	const float row[] = {3, 1, 0};
+	const float row[] = {16, 13, 9};
 	assert_true(score_of(0) == expect_score(churn, row, 3));
+	assert_int_equal(fake_counted(&fake, "xgboost_missing_total"), 0);
 	answer(0, CDPD_OK);
 }
 
@@ -573,7 +575,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_a_score_is_what_the_model_says),
 	    TEST(test_what_is_missing_is_nothing_and_no_zero),
-	    TEST(test_members_of_objects_are_features_too),
+	    TEST(test_the_columns_of_a_training_set),
 	    TEST(test_only_what_moved_is_written),
 	    TEST(test_what_the_record_knows_counts_after_a_restart),
 	    TEST(test_the_last_record_of_a_person_tells),
