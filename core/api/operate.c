@@ -75,6 +75,9 @@ static int fail_order(struct answer *answer, int rc)
 	case ERR_INVALID:
 		return answer_fail(answer, PROBLEM_INVALID_PARAMETER,
 				   STR("the destination is not that far yet: a replay only goes back"));
+	case ERR_REFUSED:
+		return answer_fail(answer, PROBLEM_INVALID_PARAMETER,
+				   STR("it takes no events: only those are replayed"));
 	case ERR_GONE: return answer_fail(answer, PROBLEM_GONE, STR("retention has trimmed that record"));
 	case ERR_FULL:
 	case ERR_PANIC: return answer_fail(answer, PROBLEM_NOT_DURABLE, STR_NONE);

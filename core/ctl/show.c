@@ -160,6 +160,21 @@ static void cell_behind(struct table *table, struct json row)
 	table_cell(table, seconds > 0 ? str_from(text) : STR("-"));
 }
 
+static void cell_state(struct table *table, struct json row)
+{
+	struct json value;
+	double done = -1;
+	if (json_get(row, STR("snapshot"), &value)) (void)json_double(value, &done);
+	if (json_bool_at(row, "paused"))
+		table_cell(table, STR("paused"));
+	else if (json_bool_at(row, "failing"))
+		table_cell(table, STR("failing"));
+	else if (done >= 0)
+		table_cell_f(table, "snapshot %d%%", (int)(100 * done));
+	else
+		table_cell(table, STR("ok"));
+}
+
 void show_destinations(struct json root)
 {
 	static const char *const TITLES[] = {"NAME",      "PLUGIN",       "STATE",      "LAG",     "BEHIND",
@@ -175,9 +190,7 @@ void show_destinations(struct json root)
 	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
 		table_cell(table, json_text_at(row, "name"));
 		table_cell(table, json_text_at(row, "plugin"));
-		table_cell(table, json_bool_at(row, "paused")    ? STR("paused")
-				  : json_bool_at(row, "failing") ? STR("failing")
-								 : STR("ok"));
+		cell_state(table, row);
 		table_cell_f(table, "%" PRId64, json_int_at(row, "lag"));
 		cell_behind(table, row);
 		table_cell_f(table, "%" PRId64, json_int_at(row, "delivered"));

@@ -58,6 +58,14 @@ static int ask_consent(struct batch *batch, const struct gate *gate, size_t i, i
 	return rc;
 }
 
+/* A withdrawal concerns whom its purpose gates. */
+static bool is_for(const struct batch *batch, const struct gate *gate, const struct stream_record *record)
+{
+	if (!selection_takes_notice(gate->selection, batch->stream->id, record->notice)) return false;
+	return !record->purpose.len ||
+	       people_purpose_gates(batch->streams.people, record->purpose, gate->name);
+}
+
 /* ERR_BUSY: the fold does not know of the gate yet; the commit that brings the definition wakes us. */
 static int look_at_people(struct batch *batch, const struct gate *gate)
 {
@@ -72,7 +80,10 @@ static int look_at_people(struct batch *batch, const struct gate *gate)
 	memset(batch->is_withheld, 0, sizeof batch->is_withheld);
 	memset(batch->is_outside, 0, sizeof batch->is_outside);
 	for (size_t i = 0; i < batch->window.count && rc == OK; i++) {
-		if (batch->window.records[i].is_notice) continue;
+		if (batch->window.records[i].is_notice) {
+			batch->is_withheld[i] = !is_for(batch, gate, &batch->window.records[i]);
+			continue;
+		}
 		arena_reset(&batch->scratch);
 		rc = name_person(batch, gate->selection, i, now);
 		if (rc == OK && is_gated) rc = ask_consent(batch, gate, i, now);
@@ -123,23 +134,39 @@ static int select_record(struct batch *batch, const struct selection *selection,
 	buf_clear(&batch->person);
 	if (rc == OK && selection->needs_profile) rc = read_person(batch, i);
 	if (rc == OK)
-		rc = selection_run(selection, batch->reader, batch->window.records[i].json, buf_str(&batch->person),
-				   &batch->scratch, &result);
+		rc = selection_run(selection, batch->reader, batch->window.records[i].kind, *json,
+				   buf_str(&batch->person), &batch->scratch, &result);
 	if (rc) return rc;
 	if (result.verdict == SELECTION_TAKEN) return arena_str(&batch->arena, result.json, json);
 	rc = set_aside(batch, i, result.verdict == SELECTION_FILTERED ? ASIDE_FILTERED : ASIDE_UNMAPPED, result.why);
 	return rc ? rc : ERR_NOT_FOUND;
 }
 
+/* Of `events`, of `changes`. */
+static int is_among(struct batch *batch, const struct selection *selection, const struct stream_record *record,
+		    struct str *json, bool *out)
+{
+	enum selection_verdict verdict;
+	*out = record->kind != CDPD_RECORD_EVENT || selection_takes(selection, record->type, record->name);
+	if (record->kind != CDPD_RECORD_CHANGE) return OK;
+	int rc = batch->reader ? OK : json_reader_new(&batch->reader);
+	if (rc) return rc;
+	rc = selection_show_change(selection, batch->reader, record, batch->streams.shared->epoch, &batch->arena, json,
+				   &verdict);
+	*out = verdict == SELECTION_TAKEN;
+	return rc;
+}
+
 /* ERR_NOT_FOUND: it is set aside, or nobody's any more. */
 static int choose(struct batch *batch, const struct gate *gate, size_t i, struct str *json)
 {
 	const struct stream_record *record = &batch->window.records[i];
-	int rc = OK;
+	bool is_wanted = true;
 	*json = record->json;
-	if (record->is_notice) return OK;
+	if (record->is_notice) return batch->is_withheld[i] ? ERR_NOT_FOUND : OK;
 	arena_reset(&batch->scratch);
-	bool is_wanted = selection_takes(gate->selection, record->type, record->name);
+	int rc = is_among(batch, gate->selection, record, json, &is_wanted);
+	if (rc) return rc;
 	if (batch->is_withheld[i])
 		return ERR_NOT_FOUND;
 	else if (batch->is_denied[i])
@@ -148,13 +175,23 @@ static int choose(struct batch *batch, const struct gate *gate, size_t i, struct
 		rc = set_aside(batch, i, ASIDE_FILTERED, STR("it published it itself"));
 	else if (batch->is_outside[i] || !is_wanted)
 		rc = set_aside(batch, i, ASIDE_FILTERED,
-			       is_wanted ? SELECTION_NOT_IN_SEGMENTS : SELECTION_NOT_IN_EVENTS);
+			       is_wanted                             ? SELECTION_NOT_IN_SEGMENTS
+			       : record->kind == CDPD_RECORD_CHANGE ? SELECTION_NOT_IN_CHANGES
+								     : SELECTION_NOT_IN_EVENTS);
 	else
 		return select_record(batch, gate->selection, i, json);
 	return rc ? rc : ERR_NOT_FOUND;
 }
 
-static void keep(struct batch *batch, size_t i, struct str json)
+/* One record is delivered once to a destination: its place says which. A person may come with several snapshots. */
+static int name_delivery(struct batch *batch, const struct gate *gate, const struct stream_record *record, struct str *out)
+{
+	*out = record->place;
+	if (batch->stream->id != STREAM_OF_SNAPSHOT) return OK;
+	return arena_printf(&batch->arena, out, "%.*s-%llx", STR_ARG(record->place), (unsigned long long)gate->since);
+}
+
+static void keep(struct batch *batch, size_t i, struct str json, struct str delivery_id)
 {
 	const struct stream_record *record = &batch->window.records[i];
 	size_t to = batch->count++;
@@ -166,9 +203,11 @@ static void keep(struct batch *batch, size_t i, struct str json)
 	batch->records[to] =
 	    (struct export_record){.kind = record->kind,
 				   .position = record->place,
-				   .delivery_id = record->place, /* delivered once to a destination */
+				   .delivery_id = delivery_id,
 				   .message_id = record->message_id,
-				   .profile_id = record->is_notice ? record->profile_id : batch->persons[i],
+				   .profile_id = record->profile_id.len ? record->profile_id : batch->persons[i],
+				   .flags = record->flags,
+				   .other_id = record->other_id.len ? record->other_id : STR_NONE,
 				   .json = json,
 				   .time_us = record->time_us};
 }
@@ -180,9 +219,10 @@ static int choose_all(struct batch *batch, const struct gate *gate, size_t *look
 	for (*looked = 0; *looked < batch->window.count && batch->count < HANDOVER_RECORDS_MAX &&
 			  batch->bytes < BATCH_BYTES_MAX && rc == OK;
 	     ++*looked) {
-		struct str json;
+		struct str json, delivery_id;
 		rc = choose(batch, gate, *looked, &json);
-		if (rc == OK) keep(batch, *looked, json);
+		if (rc == OK) rc = name_delivery(batch, gate, &batch->window.records[*looked], &delivery_id);
+		if (rc == OK) keep(batch, *looked, json, delivery_id);
 		if (rc == ERR_NOT_FOUND) rc = OK;
 	}
 	if (rc) batch->count = 0;

@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "deliver/lanes.h"
+#include "deliver/snapshot.h"
 
 const struct deliver_tuning deliver_tuning_default = {
     .answer_us = 30 * US_PER_SECOND,
@@ -50,21 +52,13 @@ static int read_conf(struct destination *d, const struct config *config, const s
 
 int destination_read_cursor(struct destination *d)
 {
-	struct cursor_row row = {.next_seq = 0};
-	int rc = cursors_get(d->shared->cursors, d->name, d->lane->stream->id, &row);
-	if (rc == ERR_NOT_FOUND) {
-		row.next_seq = d->lane->stream->first(d->shared);
-		rc = OK;
-	}
 	uint64_t letters = 0, queued = 0;
 	struct order order = {.is_paused = false};
+	int rc = lanes_read(d);
 	if (rc == OK) rc = order_get(d->shared->cursors, d->name, &order);
 	if (rc == OK) rc = letters_count(d->shared->cursors, d->name, &letters, &queued);
-	d->lane->committed_seq = row.next_seq;
-	d->lane->committed_at_us = clock_mono_us();
 	d->may_have_letters = letters > 0;
 	pthread_mutex_lock(&d->lock);
-	d->lane->row = row;
 	d->has_queued = queued > 0;
 	d->order = order;
 	pthread_mutex_unlock(&d->lock);
@@ -80,14 +74,12 @@ int destination_new(struct deliver_shared *shared, const struct config *config, 
 	if (!d) return ERR_NOMEM;
 	d->shared = shared;
 	arena_init(&d->arena, 1024, 0);
-	d->lanes[0].stream = &stream_events;
-	d->lane_count = 1;
-	d->lane = &d->lanes[0];
 	CHECK(pthread_mutex_init(&d->lock, NULL) == 0);
 	CHECK(pthread_condattr_init(&attr) == 0 && pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
 	CHECK(pthread_cond_init(&d->changed, &attr) == 0);
 	pthread_condattr_destroy(&attr);
 	int rc = read_conf(d, config, conf);
+	lanes_make(d);
 	if (rc == OK) rc = destination_read_cursor(d);
 	if (rc == OK) rc = people_reader_new(shared->people, &d->reader);
 	int made = batch_init(&d->batch, shared, d->reader);
@@ -327,20 +319,39 @@ static bool move_idle(struct destination *d, uint64_t next_seq)
 	return next_seq == d->lane->committed_seq || !is_due || commit_cursor(d);
 }
 
-/* Retention went past the cursor: the gap is told, counted, and it goes on from the oldest record. */
+/* Retention went past the cursor, or it is ahead of everything (an older backup of the profiles): the gap is told, counted, and it goes on
+ * from the oldest record. What profiles do is repair's. */
 static bool skip_gap(struct destination *d)
 {
-	uint64_t first = d->lane->stream->first(d->shared);
-	if (d->lane->row.next_seq >= first) return true;
-	uint64_t gap = first - d->lane->row.next_seq;
+	const struct stream *stream = d->lane->stream;
+	uint64_t first = stream->first(d->shared), next = d->lane->row.next_seq;
+	bool is_ahead = stream->id != STREAM_OF_EVENTS && next > stream->end(d->shared);
+	if ((next >= first && !is_ahead) || stream->id == STREAM_OF_PROFILES || stream->id == STREAM_OF_SNAPSHOT)
+		return true;
+	uint64_t gap = is_ahead ? 0 : lane_records(d->lane, first - next);
 	log_error(LOG_DELIVER,
-		  "destination %.*s has expired: %llu records from position %llu on were trimmed before it took them",
-		  STR_ARG(d->name), (unsigned long long)gap, (unsigned long long)d->lane->row.next_seq);
+		  "destination %.*s has expired: %llu %s from position %llu on were trimmed before it took them",
+		  STR_ARG(d->name), (unsigned long long)gap, stream->id == STREAM_OF_EVENTS ? "records" : "changes",
+		  (unsigned long long)next);
 	pthread_mutex_lock(&d->lock);
 	d->lane->row.expired_records += gap;
 	d->lane->row.next_seq = first;
 	pthread_mutex_unlock(&d->lock);
 	return commit_cursor(d);
+}
+
+/* False: nothing can be made durable here any more. */
+static bool repair(struct destination *d)
+{
+	uint64_t gap;
+	int rc = lanes_repair(d, &gap);
+	if (rc == ERR_NOT_FOUND) return true;
+	if (rc == OK)
+		log_error(LOG_DELIVER,
+			  "destination %.*s has expired: %llu changes were trimmed before it took them; it is handed everybody "
+			  "anew",
+			  STR_ARG(d->name), (unsigned long long)gap);
+	return rc != ERR_PANIC;
 }
 
 /* ── handing over ────────────────────────────────────────────────────────── */
@@ -353,7 +364,8 @@ static int copy_record(struct handover *h, const struct export_record *record)
 	if (rc == OK) rc = arena_str(arena, record->position, &copy.position);
 	if (rc == OK) rc = arena_str(arena, record->message_id, &copy.message_id);
 	if (rc == OK) rc = arena_str(arena, record->profile_id, &copy.profile_id);
-	copy.delivery_id = copy.position;
+	if (rc == OK) rc = arena_str(arena, record->delivery_id, &copy.delivery_id);
+	if (rc == OK) rc = arena_str(arena, record->other_id, &copy.other_id);
 	return rc == OK ? handover_add(h, &copy) : rc;
 }
 
@@ -519,6 +531,7 @@ void destination_set_order(struct destination *d, const struct order *order)
 /* False: nothing can be made durable here any more. */
 static bool go_back(struct destination *d, uint64_t seq)
 {
+	d->lane = &d->lanes[0]; /* of events: only who reads them is told to (operate.c) */
 	struct cursor_row row = d->lane->row;
 	uint64_t first = journal_first_seq(d->shared->journal);
 	row.next_seq = seq < first ? first : seq;
@@ -578,14 +591,18 @@ void destination_redrive(struct destination *d)
 	destination_wake(d);
 }
 
-/* Letters that were queued again, before anything new. *did: there were some. False: stop for good. */
-static bool redrive(struct destination *d, bool *did)
+static struct gate gate_of(const struct destination *d)
+{
+	const struct lane *profiles = lane_of((struct destination *)(uintptr_t)d, STREAM_OF_PROFILES);
+	return (struct gate){d->name, d->is_gated, &d->selection, profiles ? profiles->row.next_seq : 0};
+}
+
+/* Letters of the lane that were queued again. *did: there were some. False: stop for good. */
+static bool redrive_lane(struct destination *d, bool *did)
 {
 	uint64_t seqs[HANDOVER_RECORDS_MAX];
 	size_t count = 0;
-	*did = take_queued(d);
-	if (!*did) return true;
-	const struct gate gate = {d->name, d->is_gated, &d->selection};
+	const struct gate gate = gate_of(d);
 	int rc = letters_queued(d->shared->cursors, d->name, d->lane->stream->id, HANDOVER_RECORDS_MAX, seqs, &count);
 	*did = rc || count;
 	if (!*did) return true;
@@ -603,21 +620,26 @@ static bool redrive(struct destination *d, bool *did)
 	return d->batch.count ? hand_over(d) : move_idle(d, d->lane->row.next_seq);
 }
 
-/* One round. False: stop for good. */
-static bool step(struct destination *d)
+/* Before anything new. */
+static bool redrive(struct destination *d, bool *did)
 {
-	bool did;
-	look_at_head(d);
-	if (!obey(d, &did)) return false;
-	if (did) return true;
-	if (!d->instance && !destination_create(d)) {
-		fail_and_wait(d, STR("the plugin could not be created; its own text is in the log"));
-		return true;
+	*did = take_queued(d);
+	if (!*did) return true;
+	*did = false;
+	for (size_t i = 0; i < d->lane_count && !*did; i++) {
+		d->lane = &d->lanes[i];
+		if (!redrive_lane(d, did)) return false;
 	}
-	if (!redrive(d, &did)) return false;
-	if (did) return true;
+	return true;
+}
+
+/* What is next in the lane. *did: there was something. False: stop for good. */
+static bool move_on(struct destination *d, bool *did)
+{
+	look_at_head(d);
+	*did = true;
 	if (!skip_gap(d)) return false;
-	const struct gate gate = {d->name, d->is_gated, &d->selection};
+	const struct gate gate = gate_of(d);
 	int rc = batch_gather(&d->batch, d->lane->stream, &gate, d->lane->row.next_seq);
 	if (rc == ERR_GONE) return true; /* the next round sees the gap */
 	if (rc) {
@@ -625,10 +647,52 @@ static bool step(struct destination *d)
 		return true;
 	}
 	if (d->batch.count) return hand_over(d);
-	bool has_moved = d->batch.next_seq != d->lane->row.next_seq;
-	if (!move_idle(d, d->batch.next_seq)) return false;
-	if (!has_moved) wait_until(d, clock_mono_us() + US_PER_SECOND, true);
+	*did = d->batch.next_seq != d->lane->row.next_seq;
+	return move_idle(d, d->batch.next_seq);
+}
+
+/* The lanes in turn. */
+static bool take_turns(struct destination *d, bool *did)
+{
+	*did = false;
+	if (!repair(d)) return false;
+	lanes_lease(d);
+	for (size_t i = 0; i < d->lane_count && !*did; i++) {
+		struct lane *lane = &d->lanes[d->turn++ % d->lane_count];
+		if (lane_is_held(d, lane)) continue;
+		d->lane = lane;
+		if (!move_on(d, did)) return false;
+	}
 	return true;
+}
+
+/* One round. False: stop for good. */
+static bool step(struct destination *d)
+{
+	bool did;
+	if (!obey(d, &did)) return false;
+	if (did) return true;
+	if (!d->instance && !destination_create(d)) {
+		fail_and_wait(d, STR("the plugin could not be created; its own text is in the log"));
+		return true;
+	}
+	int rc = lanes_settle(d);
+	if (rc) {
+		fail_and_wait(d, str_from(status_str(rc)));
+		return rc != ERR_PANIC;
+	}
+	if (!redrive(d, &did)) return false;
+	if (!did && !take_turns(d, &did)) return false;
+	if (!did) wait_until(d, clock_mono_us() + US_PER_SECOND, true);
+	return true;
+}
+
+static void commit_rest(struct destination *d)
+{
+	for (size_t i = 0; i < d->lane_count; i++) {
+		d->lane = &d->lanes[i];
+		if (d->lane->row.next_seq != d->lane->committed_seq) (void)commit_cursor(d);
+	}
 }
 
 static void *run(void *ctx)
@@ -637,7 +701,8 @@ static void *run(void *ctx)
 	bool goes_on = true;
 	while (goes_on && !is_stopping(d)) goes_on = step(d);
 	if (!goes_on) note_failure(d, STR("its cursor cannot be made durable: stopped until the daemon is restarted"));
-	if (goes_on && d->lane->row.next_seq != d->lane->committed_seq) (void)commit_cursor(d);
+	if (goes_on) commit_rest(d);
+	lanes_unlease(d);
 	destination_destroy(d);
 	pthread_mutex_lock(&d->lock);
 	d->is_finished = true;

@@ -67,6 +67,7 @@ struct gate {
 	struct str name;
 	bool is_gated; /* by the config: until the fold knows of it, nothing is handed over */
 	const struct selection *selection;
+	uint64_t since; /* where its profiles go on after a snapshot: names the snapshot */
 };
 /* Fills the batch from `position` on, without what consent or the selection keep from the destination. OK with count 0: nothing to hand over
  * below next_seq. ERR_GONE: `position` is behind retention. */
@@ -81,6 +82,7 @@ struct lane {
 	const struct stream *stream;
 	uint64_t committed_seq; /* the thread's own, as committed_at_us */
 	int64_t committed_at_us;
+	bool is_new;           /* where it begins is not written yet */
 	struct cursor_row row; /* under the lock; the thread alone writes it */
 	int64_t head_t;        /* journal's time of the record at next_seq, 0: nothing waits, or not looked at yet */
 };
@@ -102,6 +104,8 @@ struct destination {
 	struct people_reader *reader;
 	struct batch batch;
 	struct lane *lane; /* whose turn it is */
+	size_t turn;       /* of whom after it */
+	int lease;         /* of changes that it will need; -1: none */
 	struct handover *abandoned[ABANDONED_MAX];
 	size_t abandoned_count;
 	unsigned failures; /* in a row */

@@ -2,7 +2,8 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "deliver/destination.h"
+#include "deliver/lanes.h"
+#include "deliver/snapshot.h"
 
 static struct metric *metric_of(const struct destination *d, enum metric_type type, const char *name, const char *help)
 {
@@ -38,55 +39,99 @@ void destination_make_metrics(struct destination *d)
 	d->failing = metric_of(d, METRIC_GAUGE, "cdpd_destination_failing", "1 while the destination takes nothing.");
 }
 
+/* What all lanes have done; next_seq is of the first. */
+static struct cursor_row sum_of(const struct destination *d)
+{
+	struct cursor_row sum = d->lanes[0].row;
+	for (size_t i = 1; i < d->lane_count; i++) {
+		const struct cursor_row *row = &d->lanes[i].row;
+		sum.delivered += row->delivered;
+		sum.dropped += row->dropped;
+		sum.retries += row->retries;
+		sum.expired_records += row->expired_records;
+		sum.denied += row->denied;
+		sum.filtered += row->filtered;
+		sum.unmapped += row->unmapped;
+		sum.letters_lost += row->letters_lost;
+		if (row->last_success_us > sum.last_success_us) sum.last_success_us = row->last_success_us;
+	}
+	return sum;
+}
+
 void destination_show_counters(const struct destination *d)
 {
-	metric_set(d->delivered, (int64_t)d->lane->row.delivered);
-	metric_set(d->dropped, (int64_t)d->lane->row.dropped);
-	metric_set(d->retries, (int64_t)d->lane->row.retries);
-	metric_set(d->expired, (int64_t)d->lane->row.expired_records);
-	metric_set(d->denied, (int64_t)d->lane->row.denied);
-	metric_set(d->filtered, (int64_t)d->lane->row.filtered);
-	metric_set(d->unmapped, (int64_t)d->lane->row.unmapped);
-	metric_set(d->letters_lost, (int64_t)d->lane->row.letters_lost);
+	const struct cursor_row sum = sum_of(d);
+	metric_set(d->delivered, (int64_t)sum.delivered);
+	metric_set(d->dropped, (int64_t)sum.dropped);
+	metric_set(d->retries, (int64_t)sum.retries);
+	metric_set(d->expired, (int64_t)sum.expired_records);
+	metric_set(d->denied, (int64_t)sum.denied);
+	metric_set(d->filtered, (int64_t)sum.filtered);
+	metric_set(d->unmapped, (int64_t)sum.unmapped);
+	metric_set(d->letters_lost, (int64_t)sum.letters_lost);
 }
 
 /* ── status ──────────────────────────────────────────────────────────────── */
 
-static uint64_t lag_of(const struct destination *d, uint64_t next_seq)
+static uint64_t lag_of(const struct destination *d, const struct lane *lane)
 {
-	uint64_t end = d->lane->stream->end(d->shared);
-	return end > next_seq ? end - next_seq : 0;
+	uint64_t end = lane->stream->end(d->shared), next = lane->row.next_seq;
+	return lane_records(lane, end > next ? end - next : 0);
 }
 
-static int64_t lag_us_of(uint64_t lag, int64_t head_t)
+struct behind {
+	uint64_t records;
+	int64_t us;
+};
+
+/* Under the lock. */
+static struct behind behind_of(const struct destination *d)
 {
+	struct behind all = {0, 0};
 	int64_t now = clock_wall_us();
-	return lag && head_t && now > head_t ? now - head_t : 0;
+	for (size_t i = 0; i < d->lane_count; i++) {
+		const struct lane *lane = &d->lanes[i];
+		uint64_t lag = lag_of(d, lane);
+		int64_t us = lag && lane->head_t && now > lane->head_t ? now - lane->head_t : 0;
+		all.records += lag;
+		if (us > all.us) all.us = us;
+	}
+	return all;
 }
 
 void destination_show_lag(struct destination *d)
 {
 	pthread_mutex_lock(&d->lock);
-	uint64_t next_seq = d->lane->row.next_seq;
-	int64_t head_t = d->lane->head_t;
+	struct behind behind = behind_of(d);
 	pthread_mutex_unlock(&d->lock);
-	uint64_t lag = lag_of(d, next_seq);
-	metric_set(d->lag, (int64_t)lag);
-	metric_set(d->lag_seconds, lag_us_of(lag, head_t) / US_PER_SECOND);
+	metric_set(d->lag, (int64_t)behind.records);
+	metric_set(d->lag_seconds, behind.us / US_PER_SECOND);
+}
+
+static double walk_of(const struct destination *d)
+{
+	for (size_t i = 0; i < d->lane_count; i++) {
+		uint64_t position = d->lanes[i].row.next_seq;
+		if (d->lanes[i].stream->id == STREAM_OF_SNAPSHOT && snapshot_is_running(position))
+			return snapshot_progress(position);
+	}
+	return -1;
 }
 
 int destination_status(struct destination *d, struct arena *arena, struct destination_status *out)
 {
 	pthread_mutex_lock(&d->lock);
-	struct cursor_row row = d->lane->row;
+	struct cursor_row row = sum_of(d);
+	struct behind behind = behind_of(d);
 	bool is_failing = d->is_failing;
-	int64_t head_t = d->lane->head_t;
 	out->is_paused = d->order.is_paused;
+	out->snapshot = walk_of(d);
 	int rc = arena_str(arena, str_from(d->last_error), &out->last_error);
 	pthread_mutex_unlock(&d->lock);
-	out->cursor = row.next_seq;
-	out->lag = lag_of(d, row.next_seq);
-	out->lag_us = lag_us_of(out->lag, head_t);
+	out->records = d->selection.records;
+	out->cursor = d->lanes[0].stream->id == STREAM_OF_EVENTS ? row.next_seq : 0;
+	out->lag = behind.records;
+	out->lag_us = behind.us;
 	out->delivered = row.delivered;
 	out->dropped = row.dropped;
 	out->retries = row.retries;

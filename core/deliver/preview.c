@@ -47,7 +47,7 @@ int preview_position(struct deliver *deliver, const struct config *config, const
 	int rc = selection_make(arena, conf, &selection);
 	struct batch *batch = rc ? NULL : calloc(1, sizeof *batch);
 	if (!batch) return rc ? rc : ERR_NOMEM;
-	const struct gate gate = {conf->name, destination_is_gated(config, conf), &selection};
+	const struct gate gate = {conf->name, destination_is_gated(config, conf), &selection, 0};
 	rc = batch_init(batch, &deliver->shared, reader);
 	if (rc == OK) rc = batch_gather_named(batch, &stream_events, &gate, &seq, 1);
 	if (rc == OK) rc = tell_batch(batch, arena, out);
@@ -102,7 +102,7 @@ static int run(const struct selection *selection, struct json_reader *json, cons
 		out->why = SELECTION_NOT_IN_SEGMENTS;
 		return OK;
 	}
-	int rc = selection_run(selection, json, record, selection->needs_profile ? person : STR_NONE, arena, &result);
+	int rc = selection_run(selection, json, CDPD_RECORD_EVENT, record, selection->needs_profile ? person : STR_NONE, arena, &result);
 	if (rc) return rc;
 	out->verdict = verdicts[result.verdict];
 	if (result.verdict == SELECTION_TAKEN) return arena_str(arena, result.json, &out->json);

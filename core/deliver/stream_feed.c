@@ -47,7 +47,13 @@ int feed_time(const struct deliver_shared *shared, uint64_t position, struct are
 int feed_read(struct stream_reader *r, uint64_t from, size_t max, struct stream_window *window, struct change **changes,
 	      size_t *count)
 {
-	return read_changes(r->people, from, max, &window->arena, changes, count);
+	int rc = read_changes(r->people, from, max, &window->arena, changes, count);
+	while (rc == ERR_NOMEM && max > 1 && window->count == 0) { /* large ones: fewer of them */
+		arena_reset(&window->arena);
+		max = max > 8 ? max / 8 : 1;
+		rc = read_changes(r->people, from, max, &window->arena, changes, count);
+	}
+	return rc;
 }
 
 void feed_looked(struct stream_window *window, const struct change *changes, size_t count)
