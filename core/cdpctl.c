@@ -12,6 +12,7 @@
 #include "ctl/plugin_check.h"
 #include "ctl/print.h"
 #include "ctl/show.h"
+#include "ctl/training.h"
 
 #define DEFAULT_URL "http://127.0.0.1:8080"
 #define BODY_MAX    (64u << 20)
@@ -37,6 +38,9 @@ static const char HELP[] =
     "  plugins             enrichers and destinations, and how the processes of isolated ones fare\n"
     "  sources             who may send events\n"
     "  export REF          everything held on one person, as JSON\n"
+    "  export training-set FILE.yaml\n"
+    "                      rows for training a model: features as they were, and what happened afterwards\n"
+    "                      (--out FILE with a manifest beside it, else standard output; --format csv|ndjson)\n"
     "  erase REF           takes a person out of everything; --dry-run only says what would go,\n"
     "                      --identifier takes out that one identifier, --wait follows it to the end\n"
     "  erasures            what was asked to be erased, newest first (--limit N)\n"
@@ -72,6 +76,7 @@ struct ctl {
 	const char *url, *token, *token_file, *source;
 	struct erase_options erase;
 	struct destinations_options operate;
+	struct training_options training;
 	const char *argument, *second; /* second: of commands that take two */
 	const char *reason;
 	bool is_json, has_events, is_dry_run;
@@ -264,6 +269,17 @@ static enum ctl_exit run_sources(struct ctl *ctl)
 
 static enum ctl_exit run_export(struct ctl *ctl)
 {
+	if (ctl->word_count && strcmp(ctl->words[0], "training-set") == 0) {
+		ctl->training.words = ctl->words + 1;
+		ctl->training.word_count = ctl->word_count - 1;
+		ctl->training.is_json = ctl->is_json;
+		return training_run(ctl->client, ctl->reader, &ctl->body, &ctl->training);
+	}
+	if (ctl->word_count != 1) {
+		(void)fputs("cdpctl: it is 'cdpctl export REF' or 'cdpctl export training-set FILE'\n", stderr);
+		return CTL_USAGE;
+	}
+	ctl->argument = ctl->words[0];
 	char *path = path_with(ctl, "/v1/profiles/", ctl->argument, "/export");
 	enum ctl_exit result = path ? client_save(ctl->client, path, stdout, &ctl->body) : CTL_FAILED;
 	free(path);
@@ -439,7 +455,7 @@ static const struct command {
     {"deadletters", "…", "demo-admin-token", run_deadletters},
     {"plugins", NULL, "demo-admin-token", run_plugins},
     {"sources", NULL, "demo-admin-token", run_sources},
-    {"export", "REF", "demo-admin-token", run_export},
+    {"export", "…", "demo-admin-token", run_export},
     {"erase", "REF", "demo-admin-token", run_erase},
     {"erasures", NULL, "demo-admin-token", run_erasures},
     {"suppress", "REF", "demo-admin-token", run_suppress},
@@ -547,6 +563,8 @@ enum option_code {
 	OPT_MESSAGE_ID,
 	OPT_FILE,
 	OPT_PROFILE,
+	OPT_OUT,
+	OPT_FORMAT,
 	OPT_HELP,
 	OPT_VERSION
 };
@@ -576,6 +594,8 @@ static const struct option OPTIONS[] = {
     {"message-id", required_argument, NULL, OPT_MESSAGE_ID},
     {"file", required_argument, NULL, OPT_FILE},
     {"profile", required_argument, NULL, OPT_PROFILE},
+    {"out", required_argument, NULL, OPT_OUT},
+    {"format", required_argument, NULL, OPT_FORMAT},
     {NULL, 0, NULL, 0},
 };
 
@@ -614,6 +634,8 @@ static int read_options(struct ctl *ctl, int argc, char **argv)
 		case OPT_MESSAGE_ID: ctl->operate.message_id = optarg; break;
 		case OPT_FILE: ctl->operate.file = optarg; break;
 		case OPT_PROFILE: ctl->operate.person = optarg; break;
+		case OPT_OUT: ctl->training.out = optarg; break;
+		case OPT_FORMAT: ctl->training.format = optarg; break;
 		case OPT_LIMIT:
 			if (str_to_u64(str_from(optarg), &ctl->limit) != OK || !ctl->limit || ctl->limit > 500)
 				return usage("--limit takes a number from 1 to 500, not ", optarg);

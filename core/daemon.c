@@ -35,6 +35,7 @@ struct daemon {
 	struct sources *sources;
 	struct ingest *ingest;
 	struct privacy *privacy;
+	struct training *training;
 	struct router *router;
 	struct api *api;
 	struct grpc_server *grpc;
@@ -226,6 +227,18 @@ static void stop_privacy(struct daemon *d)
 	privacy_stop(d->privacy);
 }
 
+static int make_training(struct daemon *d)
+{
+	char path[4096];
+	(void)snprintf(path, sizeof path, "%.*s", STR_ARG(d->config->store_path));
+	return training_new(d->journal, d->people, path, &d->training);
+}
+
+static void free_training(struct daemon *d)
+{
+	training_free(d->training);
+}
+
 static int make_ingest(struct daemon *d)
 {
 	return ingest_new(d->journal, d->config, &d->ingest);
@@ -245,6 +258,7 @@ static int make_api(struct daemon *d)
 					    .ingest = d->ingest,
 					    .privacy = d->privacy,
 					    .sources = d->sources,
+					    .training = d->training,
 					    .config = d->config};
 	int rc = router_new(&d->router);
 	if (!rc) rc = api_new(&options, &d->api);
@@ -345,6 +359,7 @@ static const struct step {
     {"destinations", make_deliver, free_deliver},
     {"asynchronous enrichers", make_enrichers, free_enrichers},
     {"source plugins", start_sources, stop_sources},
+    {"training sets", make_training, free_training},
     {"api", make_api, free_api},
     {"gRPC", make_grpc, free_grpc},
     {"listeners", bind_net, free_net},

@@ -190,6 +190,7 @@ int api_new(const struct api_options *options, struct api **out)
 	api->ingest = options->ingest;
 	api->privacy = options->privacy;
 	api->sources = options->sources;
+	api->training = options->training;
 	api->started_at_us = clock_wall_us();
 	api->heartbeat_ms = options->heartbeat_ms ? options->heartbeat_ms : FEED_HEARTBEAT_MS;
 	api->streams = &open_streams;
@@ -279,7 +280,7 @@ int api_register(struct api *api, struct router *router)
 	    history_register,  changes_register,  subscriptions_register, snapshot_register, admin_register,
 	    operate_register,  rejects_register,  trace_register,         tail_register,     ops_register,
 	    consents_register, links_register,    export_register,        erasures_register, suppressions_register,
-	    hooks_register};
+	    hooks_register,    training_register};
 	int rc = ingest_http_register(api, router);
 	if (rc == OK) rc = settings_register(api, router);
 	if (rc == OK) rc = forms_register(router);

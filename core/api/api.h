@@ -7,6 +7,7 @@
 #include "ingest/ingest.h"
 #include "net/net.h"
 #include "privacy/privacy.h"
+#include "training/training.h"
 
 struct api;
 
@@ -20,7 +21,8 @@ struct api_options {
 	struct deliver *deliver;
 	struct ingest *ingest;
 	struct privacy *privacy;
-	struct sources *sources; /* plugins behind webhooks; NULL: none */
+	struct sources *sources;   /* plugins behind webhooks; NULL: none */
+	struct training *training; /* NULL: no training sets are made */
 	const struct config *config;
 	uint32_t heartbeat_ms; /* of silent event streams; 0: the usual 15 s */
 };

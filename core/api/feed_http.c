@@ -52,11 +52,21 @@ static int write_id(const struct http_sink *sink, struct buf *out, const char *c
 	return buf_printf(out, ": %s\nid: %s\n\n", comment, text);
 }
 
+static struct str mime_of(enum feed_dress dress)
+{
+	switch (dress) {
+	case FEED_EVENTS: return MIME_EVENT_STREAM;
+	case FEED_CSV: return STR("text/csv; charset=utf-8");
+	case FEED_LINES: break;
+	}
+	return STR("application/x-ndjson");
+}
+
 static int begin(void *ctx, uint64_t cursor)
 {
 	struct http_sink *sink = ctx;
 	struct http_request *req = sink->req;
-	struct str type = sink->dress == FEED_EVENTS ? MIME_EVENT_STREAM : STR("application/x-ndjson");
+	struct str type = mime_of(sink->dress);
 	http_on_abort(req, NULL, NULL);
 	http_set_header(req, STR("Cache-Control"), STR("no-store"));
 	http_set_header(req, STR("X-Accel-Buffering"), STR("no"));
@@ -116,6 +126,7 @@ static int write_last(const struct http_sink *sink, struct buf *out, enum proble
 static void say_why(struct http_sink *sink, enum problem why, struct str message)
 {
 	struct buf last;
+	if (sink->dress == FEED_CSV) return;
 	buf_init(&last, 1024);
 	if (write_last(sink, &last, why, message) == OK && http_stream_room(sink->stream) >= last.len &&
 	    http_stream_write(sink->stream, buf_str(&last)) != OK)
@@ -146,7 +157,7 @@ void feed_http_start(struct api_worker *worker, struct http_request *req, enum f
 	if (http_method(req) == HTTP_HEAD) {
 		arena_fini(&options->arena);
 		if (options->release) options->release(options->release_ctx);
-		http_reply(req, 200, dress == FEED_EVENTS ? MIME_EVENT_STREAM : STR("application/x-ndjson"), STR_NONE);
+		http_reply(req, 200, mime_of(dress), STR_NONE);
 		return;
 	}
 	struct http_sink *sink = calloc(1, sizeof *sink);

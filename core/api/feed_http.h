@@ -6,6 +6,7 @@
 enum feed_dress {
 	FEED_EVENTS, /* text/event-stream: the kind writes messages with feed_message_begin; greeting and heartbeat are comments with ids */
 	FEED_LINES, /* application/x-ndjson: the kind writes lines; no heartbeat */
+	FEED_CSV,   /* text/csv: the same; one that ends early does not say why */
 };
 
 /* Takes the request over: 410 when the feed says that its cursor is gone, 429 when too many are open, else a stream. HEAD gets the head alone.

@@ -42,7 +42,8 @@ struct api {
 	struct deliver *deliver;
 	struct ingest *ingest;
 	struct privacy *privacy;
-	struct sources *sources; /* NULL: none */
+	struct sources *sources;   /* NULL: none */
+	struct training *training; /* NULL: none are made */
 	struct read_pool *pool;
 	struct read_pool *writes; /* one thread, which may wait for the disk: subscription_call.h */
 	int64_t started_at_us;
@@ -139,6 +140,7 @@ MUST_USE int suppressions_register(struct router *router);
 MUST_USE int consents_register(struct router *router);
 MUST_USE int links_register(struct router *router);
 MUST_USE int hooks_register(struct router *router);
+MUST_USE int training_register(struct router *router);
 /* ingest_http.c and settings.c: routes with write keys; they register on the router themselves. */
 MUST_USE int ingest_http_register(struct api *api, struct router *router);
 MUST_USE int settings_register(struct api *api, struct router *router);

@@ -91,12 +91,12 @@ void metric_callback(enum metric_type type, const char *name, const char *labels
 
 void metric_add(struct metric *metric, uint64_t n)
 {
-	atomic_fetch_add_explicit(&metric->value, (int64_t)n, memory_order_relaxed);
+	if (metric) atomic_fetch_add_explicit(&metric->value, (int64_t)n, memory_order_relaxed);
 }
 
 void metric_set(struct metric *metric, int64_t value)
 {
-	atomic_store_explicit(&metric->value, value, memory_order_relaxed);
+	if (metric) atomic_store_explicit(&metric->value, value, memory_order_relaxed);
 }
 
 int64_t metric_value(const struct metric *metric)

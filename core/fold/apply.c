@@ -126,7 +126,8 @@ static int refuse_kind(const struct record *record)
 
 static int apply_resolution(struct fold *fold, const struct record *record)
 {
-	int rc = resolve_apply(fold, record);
+	const struct resolving in = {fold->people, fold->journal, &fold->arena};
+	int rc = resolve_apply(&in, record);
 	return rc == ERR_FORMAT ? refuse_kind(record) : rc;
 }
 
@@ -166,7 +167,8 @@ static int leave_out(struct fold *fold, const struct record *record)
 	dedup_advance(fold->dedup, record->seq, record->t);
 	if (record->kind == RECORD_ERASED_EVENT)
 		return put_verdict(fold, record->seq, OUTCOME_ERASED, OUTCOME_REASON_NONE, 0);
-	if (record->kind == RECORD_RESOLUTION) return resolve_leave_out(fold, record);
+	const struct resolving in = {fold->people, fold->journal, &fold->arena};
+	if (record->kind == RECORD_RESOLUTION) return resolve_leave_out(&in, record);
 	if (record->kind != RECORD_EVENT) return OK;
 	return put_verdict(fold, record->seq, OUTCOME_QUARANTINED, OUTCOME_REASON_CRASHED, 0);
 }

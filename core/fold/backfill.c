@@ -61,7 +61,8 @@ static int count_record(struct fold *fold, const struct record *past, const stru
 	int rc = wants ? people_backfill_wants(fold->people, past->seq, &outcome, &wants) : OK;
 	if (rc) return rc;
 	arena_reset(&fold->arena);
-	rc = wants ? resolve_event(fold, past, &outcome, &event) : OK;
+	const struct resolving in = {fold->people, fold->journal, &fold->arena};
+	rc = wants ? resolve_event(&in, past, &outcome, &event) : OK;
 	if (rc && rc != ERR_CORRUPT) return rc;
 	return people_backfill_count(fold->people, past->seq, past->t, wants && !rc ? &event : NULL, record->seq,
 				     record->t);

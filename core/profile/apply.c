@@ -276,6 +276,7 @@ static int apply_content(struct application *app)
 	if (tally.grown) cache_grow(&people->cache, tally.grown);
 	if (rc) return rc;
 	const struct cdpd_event *event = app->context.event;
+	if (people->is_private) return OK;
 	if (event->type == EVENT_IDENTIFY) return apply_traits(app);
 	bool is_answer = event->type == EVENT_TRACK && (event->flags & EVENT_DECLARED);
 	return is_answer ? apply_answers(app) : OK;

@@ -111,6 +111,7 @@ int backfill_open(struct people *people)
 	struct backfill *backfill = calloc(1, sizeof *backfill);
 	if (!backfill) return ERR_NOMEM;
 	people->backfill = backfill;
+	if (people->is_private) return OK;
 	backfill->events = metric_get(METRIC_COUNTER, "cdpd_backfill_events_total", NULL,
 				      "Events from before a feature's definition that were looked at for it.");
 	backfill->percent = metric_get(METRIC_GAUGE, "cdpd_backfill_percent", NULL,

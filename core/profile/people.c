@@ -66,7 +66,7 @@ static int open_tables(struct people *people)
 /* The first transaction of a new env: the key that every id hangs on. */
 static int found(struct people *people, struct store_txn *txn)
 {
-	int kept = key_copy_read(people->store_path, &people->key);
+	int kept = people->is_private ? OK : key_copy_read(people->store_path, &people->key);
 	if (kept == ERR_NOT_FOUND) random_bytes(&people->key, sizeof people->key);
 	if (kept && kept != ERR_NOT_FOUND) return kept;
 	people->committed = (struct checkpoint){.applied = 1};
@@ -127,7 +127,10 @@ static int open_env(struct people *people, const char *store_path)
 	char path[4096];
 	int len = snprintf(path, sizeof path, "%s/profiles", store_path);
 	if (len < 0 || (size_t)len >= sizeof path) return ERR_INVALID;
-	struct store_options options = {.map_bytes = map_size(store_path), .max_dbs = ENV_DBS, .format = ENV_FORMAT};
+	struct store_options options = {.map_bytes = map_size(store_path),
+					.max_dbs = ENV_DBS,
+					.format = ENV_FORMAT,
+					.is_scratch = people->is_private};
 	int rc = remove_leftover(path);
 	if (!rc) rc = store_open(path, &options, &people->env);
 	return rc ? rc : open_tables(people);
@@ -160,7 +163,7 @@ static int open_all(struct people *people, const char *store_path)
 		return rc;
 	}
 	/* Before anything can hang on it. */
-	rc = keep_key(people);
+	rc = people->is_private ? OK : keep_key(people);
 	if (rc) {
 		store_abort(txn);
 		return rc;
@@ -173,6 +176,17 @@ static int open_all(struct people *people, const char *store_path)
 	return OK;
 }
 
+static int finish_open(struct people *people, const char *store_path, struct people **out)
+{
+	int rc = open_all(people, store_path);
+	if (rc) {
+		people_close(people);
+		return rc;
+	}
+	*out = people;
+	return OK;
+}
+
 int people_open(const char *store_path, struct people **out)
 {
 	*out = NULL;
@@ -181,13 +195,18 @@ int people_open(const char *store_path, struct people **out)
 	buf_init(&people->json, BODY_MAX);
 	people->refused_inputs = metric_get(METRIC_COUNTER, "cdpd_feature_inputs_refused_total", NULL,
 					    "Values that a feature's type could not take");
-	int rc = open_all(people, store_path);
-	if (rc) {
-		people_close(people);
-		return rc;
-	}
-	*out = people;
-	return OK;
+	return finish_open(people, store_path, out);
+}
+
+int people_open_private(const char *path, const struct people *model, struct people **out)
+{
+	*out = NULL;
+	struct people *people = calloc(1, sizeof *people);
+	if (!people) return ERR_NOMEM;
+	buf_init(&people->json, BODY_MAX);
+	people->is_private = true;
+	people->key = model->key;
+	return finish_open(people, path, out);
 }
 
 void people_close(struct people *people)
@@ -327,6 +346,7 @@ struct str people_definitions_text(const struct people *people)
 
 int people_append_change(struct people *people, struct change *change)
 {
+	if (people->is_private) return OK;
 	change->seq = people->working.last_change + 1;
 	int rc = change_append(people->txn, people->tables.changes, change);
 	if (!rc) people->working.last_change++;
@@ -378,7 +398,7 @@ static void settle(struct people *people, bool is_committed)
 
 static int write_all(struct people *people)
 {
-	int rc = delta_append_all(people);
+	int rc = people->is_private ? OK : delta_append_all(people);
 	if (!rc) rc = segments_write(people);
 	if (!rc) rc = backfill_write(people);
 	if (!rc) rc = cache_write(&people->cache);

@@ -39,6 +39,9 @@ MUST_USE int fragment_id_parse(struct str text, struct fragment_id *out);
 
 /* Opens or creates `store_path`/profiles. ERR_FORMAT from a newer cdpd. */
 MUST_USE int people_open(const char *store_path, struct people **out);
+/* People of one's own, to fold the same records once more (core/training): a new env in the folder `path`, which is there, with the ids of
+ * `model`. They keep identities and features, no traits, tell no changes, count in no metric, and nothing is fsynced. */
+MUST_USE int people_open_private(const char *path, const struct people *model, struct people **out);
 void people_close(struct people *people);
 /* Where the fold stands: every record below is in the checkpoint. Any thread; newest committed. */
 uint64_t people_applied(const struct people *people); /* next seq to fold */

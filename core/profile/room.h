@@ -39,6 +39,7 @@ struct people {
 	struct buf json;                /* scratch: a trait's value, a change's body */
 	struct metric *refused_inputs;
 	bool has_erased, has_suppressed; /* something is blocked, as of the open transaction */
+	bool is_private;                 /* of people_open_private: no feed, no traits, no metrics */
 
 	/* Newest committed, for any thread. */
 	_Atomic uint64_t applied, last_change, changes_floor, epoch;

@@ -66,7 +66,7 @@ int segments_open(struct people *people)
 	if (!segments) return ERR_NOMEM;
 	people->segments = segments;
 	buf_init(&segments->scratch.text, TEXT_MAX);
-	make_metrics(segments);
+	if (!people->is_private) make_metrics(segments);
 	segments->counts = calloc(SEGMENT_COUNTS, sizeof *segments->counts);
 	if (!segments->counts) return ERR_NOMEM;
 	int rc = json_reader_new(&segments->scratch.reader);

@@ -65,6 +65,7 @@ static int configure(struct store_env *env, const struct store_options *options)
 static int open_files(struct store_env *env)
 {
 	unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (env->is_read_only ? MDB_RDONLY : 0);
+	if (env->options.is_scratch) flags |= MDB_NOSYNC;
 	int rc = mdb_env_open(env->mdb, env->path, flags, 0600);
 	if (rc == EBADF) return MDB_INVALID; /* what it says to a data file of zero bytes opened for reading */
 	if (rc == 0) rc = keep_from_children(env->mdb);

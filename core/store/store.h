@@ -21,6 +21,8 @@ struct store_options {
 	uint32_t format; /* of everything inside; kept in the env, checked at open: newer → ERR_FORMAT */
 	uint64_t
 	    ahead_bytes; /* write the file ahead of its use, by at most that much; 0: do not. For envs that only grow */
+	bool
+	    is_scratch; /* nothing is fsynced: what it holds is made anew after a crash, its folder is removed before */
 };
 
 /* Creates the directory (0700) and the env when missing and fsyncs the parent directory. ERR_LOCKED when this
