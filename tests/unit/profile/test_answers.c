@@ -146,7 +146,11 @@ static void test_joined_people_read_the_same(void **state)
 static void test_origins_round_trip(void **state)
 {
 	(void)state;
-	struct trait_origin in = {STR("fit"), STR("q"), 70000, INT64_C(1) << 60}, out;
+	struct trait_origin in = {.form = STR("fit"),
+				  .question = STR("q"),
+				  .version = 70000,
+				  .expires_at = INT64_C(1) << 60},
+			    out;
 	uint8_t bytes[ORIGIN_MAX];
 	size_t len = origin_encode(&in, bytes);
 	assert_int_equal(origin_decode(str_of(bytes, len), &out), OK);
@@ -176,7 +180,7 @@ static void test_rows_keep_origins(void **state)
 	static const uint8_t expected[] = {0, 1, 5, 0, 0, 0, 0, 0, 0, 0, 1, 's', 1, 'm', 1, 1, 'a', 0, 0, 1, '1'};
 	assert_int_equal(plain_len, sizeof expected);
 	assert_memory_equal(plain, expected, sizeof expected);
-	struct trait_origin from = {STR("fit"), STR("q"), 2, 99};
+	struct trait_origin from = {.form = STR("fit"), .question = STR("q"), .version = 2, .expires_at = 99};
 	trait.name = STR("b");
 	trait.origin = str_of(origin, origin_encode(&from, origin));
 	assert_int_equal(trait_put(&row, &trait, true, &arena, &put), OK);
