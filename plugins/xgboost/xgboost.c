@@ -193,6 +193,10 @@ static void make_metrics(struct scorer *scorer)
 static int create(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *conf,
 		  void **out)
 {
+	if (!CDPD_HAS(host, publish)) {
+		host->log(instance, CDPD_LOG_ERROR, "scores cannot be handed back from here: it cannot be isolated");
+		return CDPD_ERR_UNSUPPORTED;
+	}
 	struct scorer *scorer = calloc(1, sizeof *scorer);
 	if (!scorer) return CDPD_ERR_NOMEM;
 	scorer->host = host;

@@ -160,6 +160,23 @@ static void test_origins_round_trip(void **state)
 	assert_true(origin_is_expired(str_of(bytes, len), INT64_MAX) && !origin_is_expired(STR_NONE, INT64_MAX));
 }
 
+static void test_origins_of_models_round_trip(void **state)
+{
+	(void)state;
+	struct trait_origin out;
+	uint8_t bytes[ORIGIN_MAX];
+	size_t len = origin_encode_model(STR("churn"), STR("2026-11"), bytes);
+	assert_int_equal(origin_decode_model(str_of(bytes, len), &out), OK);
+	assert_true(str_eq(out.model, STR("churn")) && str_eq(out.model_version, STR("2026-11")));
+	assert_true(out.form.len == 0 && out.question.len == 0 && out.expires_at == 0);
+	assert_false(origin_is_expired(str_of(bytes, len), INT64_MAX));
+	for (size_t cut = 0; cut < len; cut++)
+		assert_int_equal(origin_decode_model(str_of(bytes, cut), &out), ERR_CORRUPT);
+	len = origin_encode_model(STR("churn"), STR_NONE, bytes);
+	assert_int_equal(origin_decode_model(str_of(bytes, len), &out), OK);
+	assert_true(str_eq(out.model, STR("churn")) && out.model_version.len == 0);
+}
+
 /* Without an origin a trait's bytes are as they always were; with one they come back whole. */
 static void test_rows_keep_origins(void **state)
 {
@@ -205,6 +222,7 @@ int main(void)
 	    cmocka_unit_test(test_joined_people_read_the_same),
 	    cmocka_unit_test(test_changes_look_past_expired_answers),
 	    cmocka_unit_test(test_origins_round_trip),
+	    cmocka_unit_test(test_origins_of_models_round_trip),
 	    cmocka_unit_test(test_rows_keep_origins),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
