@@ -18,7 +18,7 @@
 
 struct cursors {
 	struct store_env *env;
-	store_db meta, rows, letters, orders, subscriptions;
+	store_db meta, rows, letters, parked, orders, subscriptions;
 	pthread_mutex_t lock; /* one writer at a time */
 };
 
@@ -175,6 +175,7 @@ int cursors_open(struct str store_path_, uint64_t epoch, uint64_t journal_next, 
 	if (rc == OK) rc = store_db_open(cursors->env, "meta", 0, &cursors->meta);
 	if (rc == OK) rc = store_db_open(cursors->env, "cursors", 0, &cursors->rows);
 	if (rc == OK) rc = store_db_open(cursors->env, "letters", 0, &cursors->letters);
+	if (rc == OK) rc = store_db_open(cursors->env, "parked", 0, &cursors->parked);
 	if (rc == OK) rc = store_db_open(cursors->env, "orders", 0, &cursors->orders);
 	if (rc == OK) rc = store_db_open(cursors->env, "subscriptions", 0, &cursors->subscriptions);
 	if (rc == OK) rc = verify(cursors, epoch, journal_next);
@@ -265,6 +266,11 @@ struct store_env *cursors_env(const struct cursors *cursors)
 store_db cursors_letters(const struct cursors *cursors)
 {
 	return cursors->letters;
+}
+
+store_db cursors_parked(const struct cursors *cursors)
+{
+	return cursors->parked;
 }
 
 store_db cursors_orders(const struct cursors *cursors)

@@ -39,6 +39,7 @@ MUST_USE int cursors_commit(struct cursors *cursors, struct store_txn *txn);
 void cursors_abort(struct cursors *cursors, struct store_txn *txn);
 struct store_env *cursors_env(const struct cursors *cursors);
 store_db cursors_letters(const struct cursors *cursors);
+store_db cursors_parked(const struct cursors *cursors);
 store_db cursors_orders(const struct cursors *cursors);
 store_db cursors_subscriptions(const struct cursors *cursors);
 /* Writes the environment anew without what was deleted. ERR_CLOSED when *stop becomes true; ERR_FULL. Any thread. */

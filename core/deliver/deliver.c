@@ -20,6 +20,7 @@ int deliver_new(struct journal *journal, struct people *people, const struct con
 	};
 	int rc = cursors_open(config->store_path, deliver->shared.epoch, journal_next_seq(journal),
 			      &deliver->shared.cursors);
+	if (rc == OK) rc = windows_new(&deliver->shared.windows);
 	if (rc == OK) rc = subscriptions_new(deliver->shared.cursors, &deliver->subscriptions);
 	struct destination **at = &deliver->destinations;
 	for (size_t i = 0; i < config->destination_count && rc == OK; i++) {
@@ -62,10 +63,7 @@ int deliver_start(struct deliver *deliver)
 void deliver_wake(struct deliver *deliver)
 {
 	pthread_mutex_lock(&deliver->lock);
-	for (struct destination *d = deliver->destinations; d; d = d->next) {
-		destination_show_lag(d);
-		destination_wake(d);
-	}
+	for (struct destination *d = deliver->destinations; d; d = d->next) destination_nudge(d);
 	pthread_mutex_unlock(&deliver->lock);
 }
 
@@ -112,6 +110,7 @@ void deliver_free(struct deliver *deliver)
 	/* Memory that a left-behind thread may still look at stays. */
 	if (deliver->left_behind) return;
 	subscriptions_free(deliver->subscriptions);
+	windows_free(deliver->shared.windows);
 	cursors_close(deliver->shared.cursors);
 	pthread_mutex_destroy(&deliver->lock);
 	pthread_mutex_destroy(&deliver->admin);

@@ -48,17 +48,37 @@ MUST_USE int deliver_letters_of(struct deliver *deliver, const struct fragment_i
 /* For the sweep of an erasure: letters of erased persons go, on disk too. ERR_CLOSED: *stop became true. */
 MUST_USE int deliver_erase_letters(struct deliver *deliver, const _Atomic bool *stop, uint64_t *count);
 
+/* Hands a test event to the destination and waits for the plugin's answer, at most `span_us` (deliver/rehearsal.h). ERR_NOT_FOUND; ERR_BUSY: another
+ * test is under way. */
+struct rehearsal_result;
+MUST_USE int deliver_rehearse(struct deliver *deliver, struct str name, int64_t span_us, struct arena *arena,
+			      struct rehearsal_result *out);
+
 /* Named cursors of the change feed (deliver/subscription.h). */
 struct subscriptions;
 struct subscriptions *deliver_subscriptions(const struct deliver *deliver);
+
+enum destination_condition {
+	DESTINATION_OK,
+	DESTINATION_WAITING, /* the other side is down: no attempt before retry_at_us */
+	DESTINATION_TRYING,  /* … and one attempt tells */
+	DESTINATION_FULL,    /* as many records are parked as may be: all of them wait */
+	DESTINATION_STOPPED, /* nothing can be made durable any more */
+};
+const char *destination_condition_name(enum destination_condition condition);
+struct destination_state {
+	enum destination_condition condition;
+	int64_t since_us, retry_at_us; /* wall clock; 0: not known, nothing waits */
+	uint64_t parked;
+};
 
 struct destination_status {
 	struct str name, plugin;
 	uint32_t records; /* enum conf_record */
 	double snapshot;  /* how much of it is done; below 0: none is running */
 	uint64_t cursor;  /* next seq of the journal to hand over; 0: it takes no events */
-	uint64_t lag;    /* records behind the fold */
-	int64_t lag_us;  /* age of the oldest of them */
+	uint64_t lag;     /* records behind the fold */
+	int64_t lag_us;   /* age of the oldest of them */
 	bool is_paused;
 	uint64_t delivered, dropped, retries, expired_records;
 	uint64_t denied; /* kept back because the person does not consent */
@@ -66,6 +86,7 @@ struct destination_status {
 	uint64_t letters, letters_queued,
 	    letters_lost; /* dead letters: kept, of them queued to be handed over again; lost for ever */
 	bool is_failing;
+	struct destination_state state;
 	struct str last_error;
 	int64_t last_success_us;
 };

@@ -1,5 +1,7 @@
 #include "deliver/letter.h"
 
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "base/encode.h"
 #include "profile/erase.h"
@@ -20,7 +22,7 @@ struct key {
 
 const char *letter_cause_name(enum letter_cause cause)
 {
-	static const char *const names[LETTER_CAUSE_COUNT] = {"dropped", "unmapped"};
+	static const char *const names[LETTER_CAUSE_COUNT] = {"dropped", "unmapped", "given_up"};
 	return cause < LETTER_CAUSE_COUNT ? names[cause] : "unknown";
 }
 
@@ -96,6 +98,47 @@ static int read_row(uint64_t seq, struct str row, struct letter *out)
 	memcpy(out->fragment, p + 16, sizeof out->fragment);
 	memcpy(out->reason, p + fixed, row.len - fixed);
 	return OK;
+}
+
+/* ── changes ─────────────────────────────────────────────────────────────── */
+
+static void *grow(void *items, size_t count, size_t *room, size_t size)
+{
+	if (count < *room) return items;
+	size_t more = *room ? 2 * *room : 16;
+	void *larger = realloc(items, more * size);
+	if (larger) *room = more;
+	return larger;
+}
+
+int letter_changes_put(struct letter_changes *c, const struct letter *letter)
+{
+	struct letter *put = grow(c->put, c->put_count, &c->put_room, sizeof *put);
+	if (!put) return ERR_NOMEM;
+	c->put = put;
+	c->put[c->put_count++] = *letter;
+	return OK;
+}
+
+int letter_changes_gone(struct letter_changes *c, enum stream_id stream, uint64_t seq)
+{
+	struct letter_gone *gone = grow(c->gone, c->gone_count, &c->gone_room, sizeof *gone);
+	if (!gone) return ERR_NOMEM;
+	c->gone = gone;
+	c->gone[c->gone_count++] = (struct letter_gone){stream, seq};
+	return OK;
+}
+
+void letter_changes_clear(struct letter_changes *c)
+{
+	c->put_count = c->gone_count = 0;
+}
+
+void letter_changes_fini(struct letter_changes *c)
+{
+	free(c->put);
+	free(c->gone);
+	*c = (struct letter_changes){.put_count = 0};
 }
 
 /* ── walking ─────────────────────────────────────────────────────────────── */
@@ -240,6 +283,23 @@ int letters_count(struct cursors *cursors, struct str destination, uint64_t *cou
 	return rc;
 }
 
+int letters_last(struct cursors *cursors, struct str destination, enum stream_id stream, uint64_t *seq)
+{
+	struct store_txn *txn;
+	struct walk walk;
+	*seq = 0;
+	int rc = store_begin(cursors_env(cursors), false, &txn);
+	if (rc) return rc;
+	rc = walk_open(txn, cursors_letters(cursors), destination, &walk);
+	if (rc == OK) {
+		while ((rc = walk_next(&walk)) == OK)
+			if (walk.letter.stream == stream) *seq = walk.letter.seq;
+		store_cursor_close(walk.cursor);
+	}
+	store_abort(txn);
+	return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
 static bool is_of(const struct letter *letter, const struct fragment_id *fragments, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -348,7 +408,7 @@ static int erase_walked(struct walk *walk, struct people_reader *reader, uint64_
 	return rc == ERR_NOT_FOUND ? OK : rc;
 }
 
-int letters_erase(struct cursors *cursors, struct people_reader *reader, const _Atomic bool *stop, uint64_t *count)
+int letters_erase(struct cursors *cursors, struct people_reader *reader, uint64_t *count)
 {
 	struct store_txn *txn;
 	struct walk walk;
@@ -369,5 +429,5 @@ int letters_erase(struct cursors *cursors, struct people_reader *reader, const _
 			cursors_abort(cursors, txn);
 	}
 	people_read_end(reader);
-	return rc == OK && *count ? cursors_compact(cursors, stop) : rc;
+	return rc;
 }

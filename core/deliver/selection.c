@@ -125,6 +125,13 @@ bool selection_takes(const struct selection *s, struct str type, struct str name
 	return is_in(type, s->events, s->event_count);
 }
 
+bool selection_may_take(const struct selection *s, const struct stream_record *record)
+{
+	if (record->is_notice) return selection_takes_notice(s, record->stream, record->notice);
+	if (record->kind == CDPD_RECORD_CHANGE) return change_filter_wants(&s->changes, record->change->kind);
+	return record->kind == CDPD_RECORD_PROFILE || selection_takes(s, record->type, record->name);
+}
+
 bool selection_takes_notice(const struct selection *s, enum stream_id stream, enum stream_notice notice)
 {
 	enum stream_id by = s->records & CONF_RECORD_PROFILES  ? STREAM_OF_PROFILES

@@ -25,6 +25,8 @@ bool selection_is_same(const struct selection *a, const struct selection *b);
 
 /* By type ("page") or name, which is empty for what has none. */
 bool selection_takes(const struct selection *selection, struct str type, struct str name);
+/* False: it certainly is not for the destination, whoever she is. */
+bool selection_may_take(const struct selection *selection, const struct stream_record *record);
 /* Whose stream tells of erasures and withdrawals: one tells each of them. */
 bool selection_takes_notice(const struct selection *selection, enum stream_id stream, enum stream_notice notice);
 bool selection_takes_person(const struct selection *selection, const struct str *segments, size_t count);

@@ -8,7 +8,8 @@
 struct deliver_tuning {    /* tests shorten these */
 	int64_t answer_us; /* how long a PENDING batch may stay unanswered */
 	int64_t backoff_min_us, backoff_max_us;
-	int64_t stop_us; /* how long a stop waits for the plugin */
+	int64_t parked_max_us; /* between attempts at one record */
+	int64_t stop_us;       /* how long a stop waits for the plugin */
 };
 extern const struct deliver_tuning deliver_tuning_default;
 
@@ -18,6 +19,7 @@ struct deliver_shared { /* outlives them all */
 	struct cursors *cursors;
 	uint64_t epoch;
 	struct deliver_tuning tuning;
+	struct windows *windows;
 	struct spaces *spaces;       /* what plugins keep; NULL: nothing */
 	struct publisher *publisher; /* what they publish; NULL: nothing */
 };

@@ -6,6 +6,8 @@
  * and `mapping` are the destination's (batch.c). */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "base/json.h"
 #include "deliver/shared.h"
 #include "event/event.h"
@@ -17,18 +19,19 @@
 /* A notice that several streams tell: a destination is told by one of them (batch.c). NONE: it is the stream's own affair. */
 enum stream_notice { NOTICE_NONE, NOTICE_ERASED, NOTICE_WITHDRAWN };
 
-struct stream_record {     /* all text in the window's arena */
+struct stream_record { /* all text in the window's arena */
+	enum stream_id stream;
 	uint64_t position; /* in its stream */
 	uint64_t seq; /* of the journal's record that caused it: who was erased after it gets nothing of it any more */
 	uint8_t fragment[16]; /* whose it is: the person is looked up when it is handed over */
 	bool is_notice; /* somebody is gone: consent, `events`, `segments`, `where` and `mapping` do not hold it back */
 	enum stream_notice notice;
-	uint32_t kind, flags;  /* enum cdpd_record_kind, cdpd_record_flag */
-	struct str purpose;    /* of a withdrawal; else empty */
-	struct str other_id;   /* of somebody gone; maybe empty */
+	uint32_t kind, flags;        /* enum cdpd_record_kind, cdpd_record_flag */
+	struct str purpose;          /* of a withdrawal; else empty */
+	struct str other_id;         /* of somebody gone; maybe empty */
 	const struct change *change; /* of change records; else NULL */
-	struct str type, name; /* what `events` chooses by: a type ("page"), and a name, empty when it has none */
-	struct str publisher;  /* the instance that published it; empty: none */
+	struct str type, name;       /* what `events` chooses by: a type ("page"), and a name, empty when it has none */
+	struct str publisher;        /* the instance that published it; empty: none */
 	struct str json, message_id;
 	struct str place;      /* the position as outsiders see it; also its delivery id */
 	struct str profile_id; /* of notices, which nobody can be looked up for, and of profiles; of others empty */
@@ -37,14 +40,15 @@ struct stream_record {     /* all text in the window's arena */
 
 /* What was looked at: everything in [from, next), of which `records` is what there is to hand over, ascending. */
 struct stream_window {
+	_Atomic unsigned refs; /* shared, and never changed once it is filled */
 	struct arena arena;
 	uint64_t from, next;
 	struct stream_record *records; /* room for WINDOW_RECORDS_MAX */
 	size_t count, bytes;
 };
-MUST_USE int window_init(struct stream_window *window);
-void window_fini(struct stream_window *window);
-void window_clear(struct stream_window *window, uint64_t from);
+MUST_USE int window_new(uint64_t from, struct stream_window **out); /* empty, with one reference */
+struct stream_window *window_ref(struct stream_window *window);
+void window_unref(struct stream_window *window); /* any thread; NULL is fine */
 
 /* A thread's means to read streams. */
 struct stream_reader {
@@ -68,7 +72,7 @@ struct stream {
 	uint64_t (*end)(const struct deliver_shared *shared);
 	/* When the record at `position` came to be, µs of the journal's time. Any thread; the arena is for its own use. ERR_NOT_FOUND, ERR_GONE. */
 	int (*time)(const struct deliver_shared *shared, uint64_t position, struct arena *arena, int64_t *t);
-	/* Fills the cleared window from `from` on, to its bounds. window->next == from: there is nothing yet. ERR_GONE: `from` is behind
+	/* Fills the empty window from `from` on, to its bounds. window->next == from: there is nothing yet. ERR_GONE: `from` is behind
 	 * retention. */
 	int (*gather)(struct stream_reader *reader, uint64_t from, struct stream_window *window);
 	/* The same with these positions, ascending: what is not there any more is not in the window. Those from window->next on did not fit
@@ -80,6 +84,9 @@ extern const struct stream stream_events, stream_profiles, stream_changes, strea
 
 const struct stream *stream_get(enum stream_id id); /* NULL: there is none */
 /* A position as outsiders see it, and back. ERR_INVALID, ERR_FOREIGN as position_parse. */
+/* The first position that is not older than `t`. */
+MUST_USE int stream_position_at(const struct stream *stream, const struct deliver_shared *shared, int64_t t,
+				uint64_t *position);
 size_t stream_place_format(const struct stream *stream, uint64_t epoch, uint64_t position,
 			   char out[POSITION_TEXT_SIZE]);
 MUST_USE int stream_place_parse(uint64_t epoch, struct str text, const struct stream **stream, uint64_t *position);

@@ -112,7 +112,8 @@ static int write_record(struct stream_reader *r, struct stream_window *window, c
 	char place[POSITION_TEXT_SIZE];
 	struct stream_record *out = &window->records[window->count];
 	int rc = ERR_NOT_FOUND;
-	*out = (struct stream_record){.position = picked->seq,
+	*out = (struct stream_record){.stream = STREAM_OF_EVENTS,
+				      .position = picked->seq,
 				      .seq = picked->seq,
 				      .kind = CDPD_RECORD_EVENT,
 				      .type = STR_NONE,

@@ -68,7 +68,8 @@ int feed_record(struct stream_reader *r, struct stream_window *window, const str
 {
 	char place[POSITION_TEXT_SIZE];
 	struct stream_record *record = &window->records[window->count];
-	*record = (struct stream_record){.position = position,
+	*record = (struct stream_record){.stream = stream->id,
+					 .position = position,
 					 .seq = change->cause_seq,
 					 .kind = CDPD_RECORD_EVENT,
 					 .type = STR_NONE,
@@ -187,8 +188,7 @@ static int tell_erased(struct stream_reader *r, struct stream_window *window, co
 	if (!count) return OK;
 	bool is_whole = !json_get(root, STR("remaining"), &remaining) || json_type(remaining) == JSON_NULL;
 	int rc = read_receipt(r, &ids[0], receipt);
-	if (rc == OK)
-		rc = feed_record(r, window, stream, feed_position(change->seq, FEED_BEFORE), change, &record);
+	if (rc == OK) rc = feed_record(r, window, stream, feed_position(change->seq, FEED_BEFORE), change, &record);
 	if (rc) return rc;
 	record->notice = NOTICE_ERASED;
 	record->type = STR("erased");

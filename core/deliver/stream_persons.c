@@ -44,7 +44,8 @@ static int add_there(struct stream_reader *r, struct stream_window *window, cons
 	struct stream_record *record;
 	int rc = begin_record(r, window, place, &record);
 	if (rc) return rc;
-	record->seq = applied ? applied - 1 : 0; /* she was read just now: only an erasure that comes later concerns it */
+	record->seq =
+	    applied ? applied - 1 : 0; /* she was read just now: only an erasure that comes later concerns it */
 	rc = record_write_profile(&r->json, profile, r->shared->epoch, place->change_seq);
 	return rc ? rc : feed_add(r, window, record);
 }

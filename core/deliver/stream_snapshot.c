@@ -63,7 +63,8 @@ static int take_ids(struct stream_reader *r, enum phase phase, struct people_sca
 		bool found;
 		arena_reset(&r->scratch);
 		rc = people_scan_next(r->people, scan, 1, 0, look->t, &r->scratch, &profile, &found);
-		if (rc == OK && !scan->is_done && (found || phase == PHASE_REPAIR)) look->ids[look->count++] = scan->after;
+		if (rc == OK && !scan->is_done && (found || phase == PHASE_REPAIR))
+			look->ids[look->count++] = scan->after;
 	}
 	return rc;
 }
@@ -141,9 +142,8 @@ static int gather_erased(struct stream_reader *r, uint64_t from, struct stream_w
 	/* Who is there again was met among the people: said once more, it does no harm. */
 	for (size_t i = 0; i < erased.count && rc == OK; i++)
 		rc = add_id(r, window, PHASE_ERASED, &look, &erased.ids[i]);
-	window->next = erased.count == WINDOW_RECORDS_MAX
-			   ? position_of(PHASE_ERASED, &erased.ids[erased.count - 1]) + 1
-			   : SNAPSHOT_DONE;
+	window->next = erased.count == WINDOW_RECORDS_MAX ? position_of(PHASE_ERASED, &erased.ids[erased.count - 1]) + 1
+							  : SNAPSHOT_DONE;
 	return rc;
 }
 

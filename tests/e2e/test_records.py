@@ -304,6 +304,33 @@ def test_a_mapping_sees_the_person_in_each_kind(stopped):
     assert not [row for row in rows if row["mail"] == "bob@example.com"]
 
 
+def test_preview_of_a_person(stopped):
+    configure(stopped, HEAD + """records: [profiles], where: {{field: profile.traits.plan, is: pro}},
+     mapping: {{mail: {{from: profile.traits.email, required: true}}, seen: $lastSeen}}}}\n""").start()
+    identify(stopped, "ann", plan="pro", email="ann@example.com")
+    identify(stopped, "bob", plan="free", email="bob@example.com")
+    identify(stopped, "cid", plan="pro")
+    before = quiet(stopped)
+
+    def preview(*arguments, check=True):
+        return json.loads(stopped.ctl("--json", "destinations", "preview", "crm", *arguments, check=check).stdout)
+
+    good = preview("--profile", "user_id:ann")
+    assert good["verdict"] == "handed_over" and good["record"]["mail"] == "ann@example.com" and good["record"]["seen"].startswith("20")
+    assert good["profileId"] == stopped.profile("user_id:ann").json["id"]
+    assert preview("--profile", "user_id:bob")["reason"] == "a condition of `where` does not hold"
+    assert preview("--profile", "user_id:cid")["verdict"] == "dead_letter"
+    assert stopped.ctl("destinations", "preview", "crm", "--profile", "user_id:nobody", check=False).returncode == 1
+    assert stopped.ctl("destinations", "preview", "crm", check=False).returncode != 0
+    event = stopped.folder / "event.json"
+    event.write_text('{"type": "identify"}')
+    assert preview("--file", str(event), "--profile", "user_id:ann")["reason"] == "`records` has no events"
+    assert quiet(stopped)["delivered"] == before["delivered"]
+    path = "/v1/admin/destinations/crm"
+    assert post(stopped, f"{path}/preview", {}).status == 400
+    assert post(stopped, f"{path}/replay", {"since": "2026-01-01T00:00:00Z"}).status == 400
+
+
 # ── consent ──
 
 PURPOSES = "consent:\n  purposes:\n    - {{name: newsletter}}\n    - {{name: ads, default: granted, gates: [crm]}}\n"

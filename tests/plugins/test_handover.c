@@ -37,7 +37,7 @@ static int setup(void **state)
 	static const struct plugin_conf conf = {.sdk = {&table, NULL}};
 	host = plugin_host();
 	during = NULL;
-	if (instance_new(&plugin, STR("t"), &conf, true, &instance) || handover_new(&h)) return -1;
+	if (instance_new(&plugin, STR("t"), &conf, true, &instance) || handover_new(3, &h)) return -1;
 	for (uint32_t i = 0; i < 3; i++) {
 		struct export_record record = {.kind = i, /* 0: an event */
 					       .flags = i == 2 ? CDPD_RECORD_GONE : 0,

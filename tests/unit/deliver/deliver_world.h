@@ -112,6 +112,7 @@ static inline int world_new(struct world *w)
 	w->deliver->shared.tuning = (struct deliver_tuning){.answer_us = 200 * US_PER_MS,
 							    .backoff_min_us = US_PER_MS,
 							    .backoff_max_us = 20 * US_PER_MS,
+							    .parked_max_us = 20 * US_PER_MS,
 							    .stop_us = 2 * US_PER_SECOND};
 	return OK;
 }
@@ -222,7 +223,8 @@ static inline void sleep_ms(long ms)
 static inline void world_drain(struct world *w, const char *name)
 {
 	for (int i = 0; i < 10000; i++) {
-		if (world_status(w, name).lag == 0) return;
+		struct destination_status status = world_status(w, name);
+		if (status.lag == 0 && status.state.parked == 0) return;
 		sleep_ms(2);
 	}
 	fail_msg("destination %s did not catch up", name);

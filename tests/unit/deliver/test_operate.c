@@ -1,6 +1,7 @@
 #include "deliver_world.h"
 
 static struct world w;
+static struct letter_changes changes;
 
 static int setup(void **state)
 {
@@ -14,12 +15,11 @@ static int teardown(void **state)
 {
 	(void)state;
 	if (w.deliver) world_stop(&w);
+	letter_changes_fini(&changes);
 	world_close(&w);
 	world_fini(&w);
 	return 0;
 }
-
-static struct letter_changes changes;
 
 static void write_changes(struct str name, uint64_t *count, uint64_t *lost)
 {
@@ -31,7 +31,7 @@ static void write_changes(struct str name, uint64_t *count, uint64_t *lost)
 	assert_int_equal(letters_write(cursors, txn, reader, name, &changes, count, lost), OK);
 	assert_int_equal(cursors_commit(cursors, txn), OK);
 	people_reader_free(reader);
-	changes.put_count = changes.gone_count = 0;
+	letter_changes_clear(&changes);
 }
 
 static void put_letters(struct str name, uint64_t from, uint64_t to, uint64_t *lost)
@@ -40,9 +40,11 @@ static void put_letters(struct str name, uint64_t from, uint64_t to, uint64_t *l
 	uint64_t count, more;
 	*lost = 0;
 	while (from < to) {
-		for (; from < to && changes.put_count < COUNT_OF(changes.put); from++)
-			changes.put[changes.put_count++] =
+		for (size_t i = 0; from < to && i < 1000; i++, from++) {
+			const struct letter letter =
 			    letter_make(STREAM_OF_EVENTS, from, from, LETTER_DROPPED, nobody, 3, STR("not this one"));
+			assert_int_equal(letter_changes_put(&changes, &letter), OK);
+		}
 		write_changes(name, &count, &more);
 		*lost += more;
 	}

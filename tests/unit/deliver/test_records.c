@@ -118,8 +118,8 @@ static void ahead_of_the_feed_everybody_comes_anew(void **state)
 	unsigned before = count_rows("d", true);
 	struct cursors *cursors;
 	struct cursor_row row;
-	assert_int_equal(cursors_open(w.config.store_path, journal_epoch(w.journal), journal_next_seq(w.journal), &cursors),
-			 OK);
+	assert_int_equal(
+	    cursors_open(w.config.store_path, journal_epoch(w.journal), journal_next_seq(w.journal), &cursors), OK);
 	for (int i = 0; i < 2; i++) {
 		enum stream_id stream = i ? STREAM_OF_CHANGES : STREAM_OF_PROFILES;
 		assert_int_equal(cursors_get(cursors, STR("d"), stream, &row), OK);
@@ -138,7 +138,7 @@ static void ahead_of_the_feed_everybody_comes_anew(void **state)
 struct reading {
 	struct people_reader *people;
 	struct stream_reader reader;
-	struct stream_window window;
+	struct stream_window *window; /* the last */
 };
 
 static void reading_begin(struct reading *r)
@@ -146,24 +146,30 @@ static void reading_begin(struct reading *r)
 	assert_int_equal(world_new(&w), OK);
 	assert_int_equal(people_reader_new(w.people, &r->people), OK);
 	stream_reader_init(&r->reader, &w.deliver->shared, r->people);
-	assert_int_equal(window_init(&r->window), OK);
+	r->window = NULL;
 }
 
 static void reading_end(struct reading *r)
 {
-	window_fini(&r->window);
+	window_unref(r->window);
 	stream_reader_fini(&r->reader);
 	people_reader_free(r->people);
 }
 
+static void renew(struct reading *r, uint64_t from)
+{
+	window_unref(r->window);
+	assert_int_equal(window_new(from, &r->window), OK);
+}
+
 static void gather(struct reading *r, const struct stream *stream, uint64_t from)
 {
-	window_clear(&r->window, from);
-	assert_int_equal(stream->gather(&r->reader, from, &r->window), OK);
-	for (size_t i = 0; i < r->window.count; i++) {
-		assert_true(r->window.records[i].position >= from);
-		assert_true(r->window.records[i].position < r->window.next);
-		if (i) assert_true(r->window.records[i].position > r->window.records[i - 1].position);
+	renew(r, from);
+	assert_int_equal(stream->gather(&r->reader, from, r->window), OK);
+	for (size_t i = 0; i < r->window->count; i++) {
+		assert_true(r->window->records[i].position >= from);
+		assert_true(r->window->records[i].position < r->window->next);
+		if (i) assert_true(r->window->records[i].position > r->window->records[i - 1].position);
 	}
 }
 
@@ -177,21 +183,21 @@ static void windows_of_profiles_agree_wherever_they_begin(void **state)
 	uint64_t first = stream_profiles.first(&w.deliver->shared), end = stream_profiles.end(&w.deliver->shared);
 	assert_true(first < end);
 	gather(&r, &stream_profiles, first);
-	assert_int_equal(r.window.next, end);
-	assert_int_equal(r.window.count, 3); /* each once */
+	assert_int_equal(r.window->next, end);
+	assert_int_equal(r.window->count, 3); /* each once */
 	uint64_t places[3];
-	for (size_t i = 0; i < 3; i++) places[i] = r.window.records[i].position;
+	for (size_t i = 0; i < 3; i++) places[i] = r.window->records[i].position;
 	for (uint64_t from = first; from <= end; from++) {
 		size_t behind = 0;
 		gather(&r, &stream_profiles, from);
 		for (size_t i = 0; i < 3; i++) behind += places[i] >= from;
-		assert_int_equal(r.window.count, behind);
+		assert_int_equal(r.window->count, behind);
 		for (size_t i = 0; i < behind; i++)
-			assert_int_equal(r.window.records[i].position, places[3 - behind + i]);
+			assert_int_equal(r.window->records[i].position, places[3 - behind + i]);
 	}
-	window_clear(&r.window, 0);
-	assert_int_equal(stream_profiles.find(&r.reader, places, 3, &r.window), OK);
-	assert_int_equal(r.window.count, 3);
+	renew(&r, 0);
+	assert_int_equal(stream_profiles.find(&r.reader, places, 3, r.window), OK);
+	assert_int_equal(r.window->count, 3);
 	reading_end(&r);
 }
 
@@ -202,25 +208,25 @@ static void a_snapshot_goes_on_from_any_place(void **state)
 	world_send_many(&w, 3);
 	reading_begin(&r);
 	gather(&r, &stream_snapshot, SNAPSHOT_START);
-	assert_int_equal(r.window.count, 3);
-	assert_int_equal(r.window.next, SNAPSHOT_DONE);
+	assert_int_equal(r.window->count, 3);
+	assert_int_equal(r.window->next, SNAPSHOT_DONE);
 	uint64_t places[3];
-	for (size_t i = 0; i < 3; i++) places[i] = r.window.records[i].position;
+	for (size_t i = 0; i < 3; i++) places[i] = r.window->records[i].position;
 	for (size_t i = 0; i < 3; i++) {
 		gather(&r, &stream_snapshot, places[i]);
-		assert_int_equal(r.window.count, 3 - i);
+		assert_int_equal(r.window->count, 3 - i);
 		gather(&r, &stream_snapshot, places[i] + 1);
-		assert_int_equal(r.window.count, 2 - i);
+		assert_int_equal(r.window->count, 2 - i);
 	}
 	gather(&r, &stream_snapshot, SNAPSHOT_REPAIR);
-	assert_int_equal(r.window.count, 3);
-	assert_true(r.window.next < SNAPSHOT_DONE); /* who was erased comes behind */
-	gather(&r, &stream_snapshot, r.window.next);
-	assert_int_equal(r.window.count, 0);
-	assert_int_equal(r.window.next, SNAPSHOT_DONE);
-	window_clear(&r.window, 0);
-	assert_int_equal(stream_snapshot.find(&r.reader, places, 3, &r.window), OK);
-	assert_int_equal(r.window.count, 3);
+	assert_int_equal(r.window->count, 3);
+	assert_true(r.window->next < SNAPSHOT_DONE); /* who was erased comes behind */
+	gather(&r, &stream_snapshot, r.window->next);
+	assert_int_equal(r.window->count, 0);
+	assert_int_equal(r.window->next, SNAPSHOT_DONE);
+	renew(&r, 0);
+	assert_int_equal(stream_snapshot.find(&r.reader, places, 3, r.window), OK);
+	assert_int_equal(r.window->count, 3);
 	assert_true(snapshot_progress(SNAPSHOT_START) < 0.01 && snapshot_progress(places[2]) <= 1);
 	reading_end(&r);
 }
@@ -233,9 +239,9 @@ static void every_change_is_one_record(void **state)
 	reading_begin(&r);
 	uint64_t first = stream_changes.first(&w.deliver->shared);
 	gather(&r, &stream_changes, first);
-	assert_int_equal(r.window.count, people_last_change(w.people));
-	for (size_t i = 0; i < r.window.count; i++) {
-		const struct stream_record *record = &r.window.records[i];
+	assert_int_equal(r.window->count, people_last_change(w.people));
+	for (size_t i = 0; i < r.window->count; i++) {
+		const struct stream_record *record = &r.window->records[i];
 		assert_int_equal(record->kind, CDPD_RECORD_CHANGE);
 		assert_int_equal(feed_seq(record->position), i + 1);
 		assert_true(str_starts(record->json, STR("{\"type\":\"change\",\"kind\":\"")));
@@ -244,8 +250,8 @@ static void every_change_is_one_record(void **state)
 	assert_int_equal(stream_changes.time(&w.deliver->shared, first, &w.arena, &t), OK);
 	assert_true(t > 0);
 	trim_all_changes();
-	window_clear(&r.window, first);
-	assert_int_equal(stream_changes.gather(&r.reader, first, &r.window), ERR_GONE);
+	renew(&r, first);
+	assert_int_equal(stream_changes.gather(&r.reader, first, r.window), ERR_GONE);
 	reading_end(&r);
 }
 

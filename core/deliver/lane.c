@@ -1,0 +1,176 @@
+#include "deliver/lane.h"
+
+#include <stdlib.h>
+
+#include "profile/erase.h"
+
+void lane_init(struct lane *lane, const struct stream *stream, size_t most_windows)
+{
+	*lane =
+	    (struct lane){.stream = stream, .most = most_windows < LANE_WINDOWS_MAX ? most_windows : LANE_WINDOWS_MAX};
+}
+
+static void drop(struct lane *lane, struct lane_window *w)
+{
+	window_unref(w->window);
+	w->window = NULL;
+	if (lane->spare)
+		free(w);
+	else
+		lane->spare = w;
+}
+
+void lane_fini(struct lane *lane)
+{
+	lane_seek(lane, 0);
+	free(lane->spare);
+	lane->spare = NULL;
+}
+
+void lane_seek(struct lane *lane, uint64_t position)
+{
+	for (size_t i = 0; i < lane->count; i++) drop(lane, lane->windows[i]);
+	lane->count = 0;
+	lane->end = position;
+	lane->waits_since_us = 0;
+}
+
+/* ── reading on ──────────────────────────────────────────────────────────── */
+
+static size_t first_at(const struct stream_window *window, uint64_t position)
+{
+	size_t low = 0, high = window->count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (window->records[middle].position < position)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static int add_window(struct lane *lane, struct stream_window *window)
+{
+	struct lane_window *w = lane->spare ? lane->spare : malloc(sizeof *w);
+	if (!w) return ERR_NOMEM;
+	lane->spare = NULL;
+	w->window = window;
+	w->first = w->front = first_at(window, lane->end);
+	w->looked_at = 0;
+	memset(w->states, LANE_WAITING, sizeof w->states);
+	memset(w->tries, 0, sizeof w->tries);
+	lane->windows[lane->count++] = w;
+	return OK;
+}
+
+int lane_pull(struct lane *lane, struct windows *windows, struct stream_reader *reader, bool *did)
+{
+	struct stream_window *window;
+	*did = false;
+	if (lane->count == lane->most || lane->end >= lane->stream->end(reader->shared)) return OK;
+	int rc = windows_get(windows, reader, lane->stream, lane->end, &window);
+	if (rc) return rc;
+	*did = window->next > lane->end;
+	uint64_t next = window->next;
+	if (*did && window->count) rc = add_window(lane, window);
+	if (rc || !*did || !window->count) window_unref(window);
+	if (rc == OK && *did) lane->end = next;
+	return rc;
+}
+
+/* A fragment that is no more keeps its own id; notices are nobody's. */
+static int name_person(struct lane_window *w, size_t i, struct people_reader *reader, struct arena *scratch)
+{
+	const struct stream_record *record = &w->window->records[i];
+	struct fragment_id id, person;
+	struct erased_row erased;
+	memcpy(id.bytes, record->fragment, sizeof id.bytes);
+	w->persons[i] = id;
+	w->is_withheld[i] = false;
+	if (person_is_nobody(&id)) return OK;
+	int rc = people_person_of(reader, &id, scratch, &person);
+	if (rc == OK) w->persons[i] = person;
+	if ((rc && rc != ERR_NOT_FOUND) || record->is_notice) return rc == ERR_NOT_FOUND ? OK : rc;
+	rc = people_erased(reader, &id, &erased);
+	w->is_withheld[i] = rc == OK && record->seq < erased.seq;
+	return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+int lane_look(struct lane_window *w, struct people_reader *reader, uint64_t renamed, uint64_t applied,
+	      struct arena *scratch)
+{
+	if (w->looked_at && renamed <= w->looked_at) return OK;
+	for (size_t i = w->front; i < w->window->count; i++) {
+		arena_reset(scratch);
+		int rc = name_person(w, i, reader, scratch);
+		if (rc) return rc;
+	}
+	w->looked_at = applied;
+	return OK;
+}
+
+/* ── settling ────────────────────────────────────────────────────────────── */
+
+static void count(struct lane *lane, struct cursor_row *row, enum lane_state state)
+{
+	switch (state) {
+	case LANE_WAITING:
+	case LANE_OUT:
+	case LANE_GONE: break;
+	case LANE_DELIVERED:
+		row->delivered++;
+		lane->loose++;
+		break;
+	case LANE_DROPPED:
+		row->dropped++;
+		lane->loose++;
+		break;
+	case LANE_DENIED: row->denied++; break;
+	case LANE_FILTERED: row->filtered++; break;
+	case LANE_UNMAPPED: row->unmapped++; break;
+	case LANE_PARKED: lane->loose++; break;
+	}
+}
+
+static bool is_settled(enum lane_state state)
+{
+	return state != LANE_WAITING && state != LANE_OUT;
+}
+
+void lane_settle(struct lane *lane, struct cursor_row *row)
+{
+	size_t gone = 0;
+	for (; gone < lane->count; gone++) {
+		struct lane_window *w = lane->windows[gone];
+		while (w->front < w->window->count && is_settled(w->states[w->front]))
+			count(lane, row, w->states[w->front++]);
+		if (w->front < w->window->count) break;
+		drop(lane, w);
+	}
+	lane->count -= gone;
+	memmove(lane->windows, lane->windows + gone, lane->count * sizeof lane->windows[0]);
+	if (lane->count)
+		row->next_seq = lane->windows[0]->window->records[lane->windows[0]->front].position;
+	else
+		row->next_seq = lane->end;
+}
+
+static bool has_state(const struct lane *lane, enum lane_state state)
+{
+	for (size_t i = 0; i < lane->count; i++) {
+		const struct lane_window *w = lane->windows[i];
+		if (memchr(w->states + w->front, state, w->window->count - w->front)) return true;
+	}
+	return false;
+}
+
+bool lane_has_waiting(const struct lane *lane)
+{
+	return has_state(lane, LANE_WAITING);
+}
+
+bool lane_is_idle(const struct lane *lane)
+{
+	return !has_state(lane, LANE_WAITING) && !has_state(lane, LANE_OUT);
+}
