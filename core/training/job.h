@@ -11,6 +11,7 @@
 #include "training/columns.h"
 #include "training/labels.h"
 #include "training/rows.h"
+#include "training/sorter.h"
 #include "training/training.h"
 
 struct job {
@@ -67,12 +68,8 @@ MUST_USE int replay_run(struct job *job);
 MUST_USE int replay_begin(struct job *job);  /* opens a transaction of `own` unless there is one */
 MUST_USE int replay_commit(struct job *job); /* ends it, if there is one */
 
-/* order.c: the records in the order of the times at which things happened. */
-struct order;
-MUST_USE int order_make(struct job *job, struct order **out);
-void order_free(struct order *order);
-/* The next one. ERR_NOT_FOUND: that was the last. */
-MUST_USE int order_next(struct order *order, int64_t *at_us, uint64_t *seq);
+/* order.c: events and acts in the order of the times at which they happened. */
+MUST_USE int order_make(struct job *job, struct sorter **out);
 
 /* points.c: the first moment of the grid, when there is one. */
 void points_start_grid(struct job *job, int64_t first_us);

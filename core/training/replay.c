@@ -310,17 +310,17 @@ static int take_one_at(struct replay *replay, int64_t at_us, uint64_t seq)
 
 static int run_by_event_time(struct replay *replay)
 {
-	struct order *order;
+	struct sorter *order;
 	int64_t at_us;
 	uint64_t seq;
 	int rc = order_make(replay->job, &order);
 	if (rc) return rc;
 	for (uint64_t n = 0; !rc; n++) {
 		if (n % BATCH_RECORDS == 0) rc = check_room(replay->job);
-		if (!rc) rc = order_next(order, &at_us, &seq);
+		if (!rc) rc = sorter_next(order, &at_us, &seq);
 		if (!rc) rc = take_one_at(replay, at_us, seq);
 	}
-	order_free(order);
+	sorter_free(order);
 	return rc == ERR_NOT_FOUND ? OK : rc;
 }
 
