@@ -97,7 +97,8 @@ def shoppers(url):
 
 def test_the_example_runs_in_one_command(example):
     folder, url, text = example
-    assert re.search(r"likely_buyers has [1-9]\d* people", text) and "buys_soon" in text, text
+    assert re.search(r"likely_buyers has [1-9]\d* people", text), text
+    assert re.search(r"buys_soon +0\.\d+ +inferred: buys_soon [0-9a-f]{12} +buys-soon ", text), text
     status = api(url, "/v1/admin/status")
     assert status["balanced"] and status["events"]["pending"] == 0
     assert status["destinations"][0]["deadLetters"] == 0
