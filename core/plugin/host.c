@@ -210,6 +210,7 @@ static int set(struct cdpd_instance *instance, const struct cdpd_event *event, i
 	struct enrich_view *view = view_of(instance, event, number, &path);
 	if (!view) return CDPD_ERR_INVALID;
 	if (!path->is_provided) return CDPD_ERR_DENIED;
+	value.index = (uint32_t)number;
 	return sdk_error(enrich_view_set(view, path, value));
 }
 

@@ -89,6 +89,7 @@ struct enrich_value {
 	enum cdpd_value_kind kind;
 	double number;
 	struct str text; /* STRING: decoded, JSON: minified */
+	uint32_t index;  /* of its path among the instance's */
 };
 struct enrich_values {
 	struct enrich_value items[ENRICH_VALUES_MAX];

@@ -85,7 +85,7 @@ static void write_question(struct isolate *isolate, struct wire *wire, struct is
 	size_t before = wire_here(wire);
 	int status = wire->status;
 	wire_u32(wire, question->id);
-	wire_event(wire, event);
+	wire_event(wire, event, isolate->parts);
 	if ((!status && wire->status) || wire_here(wire) - wire->frame > WIRE_FRAME_MAX) {
 		buf_cut(wire->buf, before);
 		wire->status = status;
@@ -196,23 +196,10 @@ static void start(struct isolate *isolate)
 
 /* ── what it says ────────────────────────────────────────────────────────── */
 
-/* Paths as the host's own: at or under `provides`. */
-static int set_value(struct isolate *isolate, struct enrich_view *view, struct enrich_value value)
+static int set_value(struct isolate *isolate, struct enrich_view *view, const struct enrich_value *value)
 {
-	static const char head[] = "enrichment.";
-	char text[sizeof head + PLUGIN_PATH_MAX];
-	struct field_path path = {.head = FIELD_ENRICHMENT};
-	if (value.path.len > PLUGIN_PATH_MAX || memchr(value.path.ptr, 0, value.path.len)) return ERR_INVALID;
-	memcpy(text, head, sizeof head - 1);
-	memcpy(text + sizeof head - 1, value.path.ptr, value.path.len);
-	path.text = str_of(text, sizeof head - 1 + value.path.len);
-	if (!plugin_is_field_path(path.text)) return ERR_INVALID;
-	bool is_provided = false;
-	for (size_t i = 0; i < isolate->table->provides.count && !is_provided; i++)
-		is_provided = plugin_path_is_under(path.text, str_from(isolate->table->provides.items[i]));
-	if (!is_provided) return ERR_INVALID;
-	if (arena_str(view->arena, value.path, &path.rest)) return ERR_NOMEM; /* lives as long as what is set */
-	return enrich_view_set(view, &path, value);
+	const struct field_path *path = value->index < isolate->path_count ? &isolate->paths[value->index] : NULL;
+	return path && path->is_provided ? enrich_view_set(view, path, *value) : ERR_INVALID;
 }
 
 static struct isolate_question *find_question(struct isolate *isolate, uint32_t id)
@@ -230,7 +217,7 @@ static int take_values(struct isolate *isolate, struct wire_in *in, const struct
 		struct enrich_value value;
 		wire_take_value(in, &value);
 		if (in->is_bad) return ERR_INVALID;
-		int rc = view ? set_value(isolate, view, value) : OK;
+		int rc = view ? set_value(isolate, view, &value) : OK;
 		if (rc) return rc;
 	}
 	return OK;
@@ -327,11 +314,40 @@ static void take_metric_names(struct isolate *isolate, const struct wire_ready *
 	isolate->metric_count = ready->metric_count;
 }
 
+/* Paths as the host's own: what is set lies at or under `provides`. */
+static int take_path(struct isolate *isolate, struct str text)
+{
+	const struct cdpd_paths *provides = &isolate->table->provides;
+	struct field_path *path = &isolate->paths[isolate->path_count];
+	*path = (struct field_path){.head = FIELD_ROOT};
+	if (!plugin_is_field_path(text)) return ERR_INVALID;
+	if (arena_str(&isolate->path_arena, text, &path->text)) return ERR_NOMEM;
+	path->head = field_head_of(path->text, &path->rest);
+	for (size_t i = 0; i < provides->count && !path->is_provided; i++)
+		path->is_provided =
+		    path->head == FIELD_ENRICHMENT && plugin_path_is_under(path->text, str_from(provides->items[i]));
+	isolate->path_count++;
+	return OK;
+}
+
+/* Nothing that was set by those of the process before is kept. */
+static int take_paths(struct isolate *isolate, const struct wire_ready *ready)
+{
+	int rc = OK;
+	arena_reset(&isolate->path_arena);
+	isolate->path_count = 0;
+	isolate->parts = ready->parts;
+	for (size_t i = 0; i < ready->path_count && !rc; i++) rc = take_path(isolate, ready->paths[i]);
+	return rc;
+}
+
 static int take_ready(struct isolate *isolate, struct str body)
 {
 	struct wire_ready ready;
 	if (isolate->state != ISOLATE_STARTING || wire_read_ready(body, &ready)) return ERR_INVALID;
 	if (ready.error) return ERR_REFUSED;
+	int rc = take_paths(isolate, &ready);
+	if (rc) return rc;
 	if (!ready.has_landlock && !isolate->has_warned)
 		log_line(LOG_PLUGIN, LOG_LEVEL_WARN, isolate->instance->name,
 			 "this kernel has no Landlock: the plugin can read whatever cdpd may read");
@@ -434,6 +450,21 @@ static void speak(struct isolate *isolate)
 		die(isolate, why_not(rc), rc == ERR_CLOSED ? ISOLATE_GRACE_US : 0);
 }
 
+/* True: an answer came. */
+static bool keep_vigil(struct isolate *isolate)
+{
+	int64_t until;
+	size_t before = isolate->process.in.len;
+	if (!isolate->is_batched || isolate->sent == 0 || isolate->has_more) return false;
+	if (!vigil_begin(&isolate->vigil, &until)) return false;
+	int rc;
+	do {
+		rc = isolate_process_read(&isolate->process);
+	} while (rc == OK && isolate->process.in.len == before && !vigil_is_over(until));
+	vigil_end(&isolate->vigil, isolate->process.in.len > before);
+	return isolate->process.in.len > before;
+}
+
 /* On the runner's thread, between its other work. */
 static int64_t turn(void *ctx)
 {
@@ -441,6 +472,7 @@ static int64_t turn(void *ctx)
 	int64_t now = clock_mono_us();
 	if (isolate->state == ISOLATE_DOWN && now >= isolate->restart_us) start(isolate);
 	if (isolate->state != ISOLATE_DOWN) speak(isolate);
+	if (isolate->state == ISOLATE_UP && keep_vigil(isolate)) speak(isolate);
 	if (isolate->state == ISOLATE_DOWN) return isolate->restart_us;
 	if (isolate->has_more) return now;
 	if (isolate->state == ISOLATE_STARTING) return isolate->since_us + ISOLATE_START_US + 1;
@@ -530,6 +562,7 @@ static struct metric *metric_of(const struct isolate *isolate, enum metric_type 
 static void free_isolate(struct isolate *isolate)
 {
 	isolate_process_fini(&isolate->process);
+	arena_fini(&isolate->path_arena);
 	buf_fini(&isolate->setup);
 	free(isolate);
 }
@@ -543,10 +576,12 @@ int isolate_create(const struct cdpd_host *host, struct cdpd_instance *instance,
 	isolate->host = host;
 	isolate->instance = instance;
 	isolate->table = sdk->table;
+	isolate->is_batched = isolate_is_batched(sdk->table);
 	/* A part of the question's: what it held up can be asked again in time. */
 	isolate->deadline_us = conf->isolation.deadline_ms * US_PER_MS / 4;
 	if (isolate->deadline_us < CALL_LEAST_US) isolate->deadline_us = CALL_LEAST_US;
 	isolate_process_init(&isolate->process);
+	arena_init(&isolate->path_arena, 1024, 0);
 	buf_init(&isolate->setup, WIRE_FRAME_MAX);
 	isolate->life = life_of(instance->name);
 	if (!isolate->life || !instance->services.http || write_setup(isolate, conf)) {

@@ -311,11 +311,26 @@ static int poll_timeout(void)
 	return left_us / US_PER_MS < 60000 ? (int)(left_us / US_PER_MS) + 1 : 60000;
 }
 
+/* The next question may be on its way. */
+static int wait_awake(struct pollfd *fds, nfds_t count)
+{
+	int64_t until;
+	int ready = 0;
+	if (!vigil_begin(&inside.vigil, &until)) return 0;
+	while ((ready = poll(fds, count, 0)) == 0 && !vigil_is_over(until)) continue;
+	vigil_end(&inside.vigil, ready > 0);
+	return ready;
+}
+
 static void wait_for_more(void)
 {
 	struct pollfd fds[] = {{.fd = ISOLATE_FD, .events = POLLIN}, {.fd = inside.wake_fd, .events = POLLIN}};
 	uint64_t woken;
-	if (poll(fds, COUNT_OF(fds), poll_timeout()) <= 0) return;
+	bool is_sync = plugin_info(inside.plugin)->caps & CDPD_CAP_ENRICH;
+	int timeout = poll_timeout();
+	int ready = is_sync && timeout ? wait_awake(fds, COUNT_OF(fds)) : 0;
+	if (ready == 0) ready = poll(fds, COUNT_OF(fds), timeout);
+	if (ready <= 0) return;
 	if (fds[1].revents) (void)!read(inside.wake_fd, &woken, sizeof woken);
 	if (fds[0].revents) read_some();
 }
@@ -334,9 +349,20 @@ _Noreturn static void work(void)
 
 /* ── beginning ───────────────────────────────────────────────────────────── */
 
+/* What its paths reach is what events are sent with. */
+static void tell_paths(const struct cdpd_instance *instance)
+{
+	inside.ready.path_count = instance->path_count;
+	for (size_t i = 0; i < instance->path_count; i++) {
+		inside.ready.paths[i] = instance->paths[i].text;
+		inside.ready.parts |= wire_parts(&instance->paths[i]);
+	}
+}
+
 static void say_ready(void)
 {
 	inside.ready.has_landlock = inside.has_landlock;
+	if (inside.instance) tell_paths(inside.instance);
 	inside_lock();
 	inside_written(wire_write_ready(&inside.out, &inside.ready));
 	inside_unlock();

@@ -6,6 +6,7 @@
 #include "plugin/isolate_child.h"
 #include "plugin/isolate_wire.h"
 #include "plugin/ticket.h"
+#include "plugin/vigil.h"
 
 #define INSIDE_CALLS_MAX   1024 /* HTTP requests under way, and questions to the cache */
 #define INSIDE_SAMPLES_MAX 1024 /* observations between two flushes */
@@ -59,6 +60,7 @@ struct inside {
 	struct inside_http https[INSIDE_CALLS_MAX];
 	struct inside_cache caches[INSIDE_CALLS_MAX];
 	struct wire_ready ready;
+	struct vigil vigil;
 
 	pthread_mutex_t lock; /* everything below */
 	struct buf out;

@@ -8,6 +8,7 @@
 #include "plugin/isolate.h"
 #include "plugin/isolate_process.h"
 #include "plugin/ticket.h"
+#include "plugin/vigil.h"
 
 #define ISOLATE_QUESTIONS   2048                 /* at a time; the enricher's concurrency is below */
 #define ISOLATE_CALLS_MAX   1024                 /* HTTP requests and questions to the cache of one process */
@@ -56,6 +57,8 @@ struct isolate {
 	uint32_t generation;
 	int64_t since_us, restart_us, pinged_us, deadline_us;
 	unsigned deaths_in_row;
+	bool is_batched; /* its answers come at once */
+	struct vigil vigil;
 	bool was_greeted, has_warned, has_more; /* frames that one turn left */
 
 	struct isolate_question questions[ISOLATE_QUESTIONS];
@@ -64,6 +67,10 @@ struct isolate {
 
 	int metrics[INSTANCE_METRICS_MAX]; /* the process's numbers → the host's */
 	size_t metric_count;
+	struct arena path_arena;
+	struct field_path paths[PLUGIN_PATHS_MAX]; /* that the process declared */
+	size_t path_count;
+	uint32_t parts;             /* of events: all that its paths reach */
 	struct isolate_call *calls; /* newest */
 	size_t call_count;
 	struct cdpd_cache_slot *slots[ISOLATE_SLOTS_MAX]; /* number + 1 → slot */
@@ -95,6 +102,7 @@ void life_describe_end(struct isolate_end end, const char *why, char *out, size_
 
 /* ── isolate_load.c ──────────────────────────────────────────────────────── */
 const char *isolate_path(const struct cdpd_plugin *table); /* of the .so */
+bool isolate_is_batched(const struct cdpd_plugin *table);  /* as plugin_is_batched */
 
 /* ── isolate.c ───────────────────────────────────────────────────────────── */
 int isolate_create(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *conf,

@@ -34,6 +34,11 @@ bool plugin_is_batched(const struct plugin *plugin)
 	return plugin_is_isolated(plugin) && of(plugin_info(plugin))->is_batched;
 }
 
+bool isolate_is_batched(const struct cdpd_plugin *table)
+{
+	return of(table)->is_batched;
+}
+
 const char *isolate_path(const struct cdpd_plugin *table)
 {
 	return of(table)->plugin.path;

@@ -392,6 +392,9 @@ int wire_write_ready(struct buf *buf, const struct wire_ready *ready)
 		wire_text(&wire, ready->metrics[i].name);
 		wire_text(&wire, ready->metrics[i].help);
 	}
+	wire_u32(&wire, ready->parts);
+	wire_u32(&wire, (uint32_t)ready->path_count);
+	for (size_t i = 0; i < ready->path_count; i++) wire_text(&wire, ready->paths[i]);
 	return wire_end(&wire);
 }
 
@@ -407,6 +410,10 @@ int wire_read_ready(struct str body, struct wire_ready *out)
 		out->metrics[i].name = wire_take_text(&in);
 		out->metrics[i].help = wire_take_text(&in);
 	}
+	out->parts = wire_take_u32(&in);
+	out->path_count = wire_take_count(&in, sizeof(uint32_t));
+	if (out->path_count > PLUGIN_PATHS_MAX) return ERR_INVALID;
+	for (size_t i = 0; i < out->path_count; i++) out->paths[i] = wire_take_text(&in);
 	return wire_finish(&in);
 }
 
@@ -424,19 +431,70 @@ static void event_texts(const struct cdpd_event *e, struct str out[EVENT_TEXTS])
 	memcpy(out, texts, sizeof texts);
 }
 
+/* As event_texts has them. */
+enum {
+	PART_SOURCE_ID,
+	PART_MESSAGE_ID,
+	PART_EVENT,
+	PART_NAME,
+	PART_CATEGORY,
+	PART_USER_ID,
+	PART_ANONYMOUS_ID,
+	PART_PREVIOUS_ID,
+	PART_GROUP_ID,
+	PART_PROPERTIES,
+	PART_TRAITS,
+	PART_CONTEXT,
+	PART_EXTRA,
+	PART_ENRICHMENT,
+	PART_IP,
+	PART_USER_AGENT
+};
+#define PART(name) (1u << PART_##name)
+
+uint32_t wire_parts(const struct field_path *path)
+{
+	static const uint32_t parts[] = {
+	    [FIELD_PROPERTIES] = PART(PROPERTIES),
+	    [FIELD_TRAITS] = PART(TRAITS),
+	    [FIELD_CONTEXT] = PART(CONTEXT),
+	    [FIELD_ENRICHMENT] = PART(ENRICHMENT),
+	    [FIELD_TYPE] = 0,
+	    [FIELD_EVENT] = PART(EVENT),
+	    [FIELD_NAME] = PART(NAME),
+	    [FIELD_CATEGORY] = PART(CATEGORY),
+	    [FIELD_MESSAGE_ID] = PART(MESSAGE_ID),
+	    [FIELD_USER_ID] = PART(USER_ID),
+	    [FIELD_ANONYMOUS_ID] = PART(ANONYMOUS_ID),
+	    [FIELD_PREVIOUS_ID] = PART(PREVIOUS_ID),
+	    [FIELD_GROUP_ID] = PART(GROUP_ID),
+	    [FIELD_IP] = PART(IP) | PART(CONTEXT), /* an event may bring its own */
+	    [FIELD_USER_AGENT] = PART(USER_AGENT) | PART(CONTEXT),
+	    [FIELD_SOURCE_ID] = PART(SOURCE_ID),
+	};
+	if (path->head != FIELD_ROOT) return parts[path->head];
+	if (str_eq(path->text, STR("properties"))) return PART(PROPERTIES);
+	if (str_eq(path->text, STR("traits"))) return PART(TRAITS);
+	if (str_eq(path->text, STR("context"))) return PART(CONTEXT);
+	return PART(EXTRA);
+}
+
 static char *write_bytes(char *at, const void *bytes, size_t len)
 {
 	memcpy(at, bytes, len);
 	return at + len;
 }
 
-void wire_event(struct wire *wire, const struct cdpd_event *event)
+void wire_event(struct wire *wire, const struct cdpd_event *event, uint32_t parts)
 {
 	struct str texts[EVENT_TEXTS];
 	size_t len = EVENT_FIXED + EVENT_TEXTS * sizeof(uint32_t);
 	char *at;
 	event_texts(event, texts);
-	for (size_t i = 0; i < EVENT_TEXTS; i++) len += texts[i].len;
+	for (size_t i = 0; i < EVENT_TEXTS; i++) {
+		if (!(parts & 1u << i)) texts[i] = STR_NONE;
+		len += texts[i].len;
+	}
 	if (!wire->status && len > WIRE_FRAME_MAX) wire->status = ERR_TOO_LARGE;
 	if (!wire->status) wire->status = buf_reserve(wire->buf, len, &at);
 	if (wire->status) return;
@@ -475,16 +533,15 @@ static void write_enriched(struct wire *wire, const struct enrich_value *value)
 	struct str text = is_text ? value->text : STR_NONE;
 	const double number = is_text ? 0 : value->number;
 	const uint8_t kind = (uint8_t)value->kind;
-	const uint32_t path_len = (uint32_t)value->path.len, text_len = (uint32_t)text.len;
-	size_t len = sizeof kind + sizeof number + 2 * sizeof(uint32_t) + value->path.len + text.len;
+	const uint32_t text_len = (uint32_t)text.len;
+	size_t len = sizeof kind + sizeof number + 2 * sizeof(uint32_t) + text.len;
 	char *at;
 	if (!wire->status && len > WIRE_FRAME_MAX) wire->status = ERR_TOO_LARGE;
 	if (!wire->status) wire->status = buf_reserve(wire->buf, len, &at);
 	if (wire->status) return;
 	at = write_bytes(at, &kind, sizeof kind);
 	at = write_bytes(at, &number, sizeof number);
-	at = write_bytes(at, &path_len, sizeof path_len);
-	at = write_bytes(at, value->path.ptr, value->path.len);
+	at = write_bytes(at, &value->index, sizeof value->index);
 	at = write_bytes(at, &text_len, sizeof text_len);
 	(void)write_bytes(at, text.ptr, text.len);
 	buf_commit(wire->buf, len);
@@ -517,6 +574,7 @@ void wire_take_value(struct wire_in *in, struct enrich_value *out)
 	*out = (struct enrich_value){.kind = in->is_bad ? CDPD_VALUE_NONE : (enum cdpd_value_kind)kind};
 	out->number = wire_take_f64(in);
 	if (!isfinite(out->number)) in->is_bad = true;
-	out->path = wire_take_text(in);
+	out->path = STR_NONE;
+	out->index = wire_take_u32(in);
 	out->text = wire_take_text(in);
 }

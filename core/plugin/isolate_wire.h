@@ -13,7 +13,7 @@
 #define WIRE_VERSION   1
 #define WIRE_HEADER    8
 #define WIRE_FRAME_MAX ((size_t)8 << 20)
-#define WIRE_BATCH_MAX 64                /* questions of one frame */
+#define WIRE_BATCH_MAX 16                /* questions of one frame: the first are answered while the last are written */
 #define WIRE_BODY_MAX  ((size_t)4 << 20) /* of an HTTP request or answer */
 
 enum frame_type {                  /* d: the daemon says it, p: the process */
@@ -114,15 +114,20 @@ struct wire_ready {
 	bool has_landlock;
 	size_t metric_count;
 	struct wire_metric metrics[INSTANCE_METRICS_MAX];
+	uint32_t parts;    /* wire_parts of its paths: nothing else of an event can be read there */
+	size_t path_count; /* what answers call by number */
+	struct str paths[PLUGIN_PATHS_MAX];
 };
 MUST_USE int wire_write_ready(struct buf *buf, const struct wire_ready *ready);
 MUST_USE int wire_read_ready(struct str body, struct wire_ready *out);
 
-/* What a plugin may see of an event: nothing else crosses. */
-void wire_event(struct wire *wire, const struct cdpd_event *event);
+/* The texts of an event that reading a path takes, as bits for wire_event. */
+uint32_t wire_parts(const struct field_path *path);
+/* What a plugin may see of an event, and of that those texts: nothing else crosses. */
+void wire_event(struct wire *wire, const struct cdpd_event *event, uint32_t parts);
 void wire_take_event(struct wire_in *in, struct cdpd_event *out);
 
-/* An answer: id u32 · error i32 · reason · count u32 · values. */
+/* An answer: id u32 · error i32 · reason · count u32 · values, each with the number of its path. */
 void wire_answer(struct wire *wire, uint32_t id, int32_t error, struct str reason, const struct enrich_values *values);
 /* The head of one; *count values follow. */
 struct wire_answer {
@@ -132,4 +137,4 @@ struct wire_answer {
 	uint32_t count;
 };
 void wire_take_answer(struct wire_in *in, struct wire_answer *out);
-void wire_take_value(struct wire_in *in, struct enrich_value *out);
+void wire_take_value(struct wire_in *in, struct enrich_value *out); /* its path is not known here: `index` is */
