@@ -1,7 +1,7 @@
 /* change_feed: the change feed as a source for feeds, whatever dress they go out in. */
 #pragma once
 
-#include "api/change_filter.h"
+#include "profile/change_filter.h"
 #include "api/feed.h"
 
 /* How one change is written: a message whole or not at all. `body`: what the filter shows of it. On a pool thread. */

@@ -16,6 +16,9 @@ struct export_record { /* all text borrowed from the handover's arena */
 	struct str position, delivery_id, message_id, profile_id, json;
 	int64_t time_us;
 	uint32_t attempt;
+	uint32_t kind;  /* enum cdpd_record_kind; 0: an event */
+	uint32_t flags; /* enum cdpd_record_flag */
+	struct str other_id;
 };
 
 struct export_verdict {
