@@ -64,6 +64,7 @@ struct cdpd_conf {
 struct plugin_conf {
 	struct cdpd_conf sdk;
 	struct conf_isolation isolation; /* as the instance has it, texts copied */
+	uint32_t use;                    /* the capability it was configured for; 0: not known */
 };
 
 /* Reads one scalar for one option. ERR_INVALID with *why, a phrase such as "must be a whole number". */

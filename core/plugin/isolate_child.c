@@ -55,6 +55,12 @@ void inside_flush(void)
 	inside_unlock();
 }
 
+void inside_wake(void)
+{
+	const uint64_t one = 1;
+	if (!pthread_equal(pthread_self(), inside.thread)) (void)!write(inside.wake_fd, &one, sizeof one);
+}
+
 /* Something is there to be read. */
 static void read_some(void)
 {
@@ -142,8 +148,7 @@ static void on_settled(void *ctx, struct ticket *ticket)
 	question->next = inside.settled;
 	inside.settled = question;
 	inside_unlock();
-	const uint64_t one = 1;
-	if (!pthread_equal(pthread_self(), inside.thread)) (void)!write(inside.wake_fd, &one, sizeof one);
+	inside_wake();
 }
 
 static struct inside_question *take_question(void)
@@ -185,7 +190,7 @@ static void take_questions(struct str body)
 	struct buf buf;
 	struct wire answers;
 	uint32_t count = wire_take_count(&in, sizeof(uint32_t));
-	bool is_sync = table->caps & CDPD_CAP_ENRICH;
+	bool is_sync = inside.use == CDPD_CAP_ENRICH;
 	buf_init(&buf, WIRE_FRAME_MAX + WIRE_HEADER);
 	wire_begin(&answers, &buf, FRAME_ANSWERS);
 	wire_u32(&answers, count);
@@ -271,6 +276,8 @@ static void deal_with(enum frame_type type, struct str body)
 	case FRAME_QUESTIONS: take_questions(body); break;
 	case FRAME_HTTP_DONE: inside_http_done(body); break;
 	case FRAME_CACHE_DONE: inside_cache_done(body); break;
+	case FRAME_REQUEST: inside_take_request(body); break;
+	case FRAME_BATCH: inside_take_batch(body); break;
 	case FRAME_PING: break;
 	case FRAME_STOP: stop();
 	default: inside_end(INSIDE_EXIT_SPEECH);
@@ -294,7 +301,7 @@ static bool deal_with_one(void)
 	}
 	if (!next_frame(&type, &body)) return false;
 	/* The plugin may ask for what is waited for, which reads over this one. */
-	if (type == FRAME_QUESTIONS && plugin_info(inside.plugin)->caps & CDPD_CAP_ENRICH) {
+	if (type == FRAME_QUESTIONS && inside.use == CDPD_CAP_ENRICH) {
 		deal_with(type, body);
 		return true;
 	}
@@ -326,7 +333,7 @@ static void wait_for_more(void)
 {
 	struct pollfd fds[] = {{.fd = ISOLATE_FD, .events = POLLIN}, {.fd = inside.wake_fd, .events = POLLIN}};
 	uint64_t woken;
-	bool is_sync = plugin_info(inside.plugin)->caps & CDPD_CAP_ENRICH;
+	bool is_sync = inside.use == CDPD_CAP_ENRICH;
 	int timeout = poll_timeout();
 	int ready = is_sync && timeout ? wait_awake(fds, COUNT_OF(fds)) : 0;
 	if (ready == 0) ready = poll(fds, COUNT_OF(fds), timeout);
@@ -380,7 +387,7 @@ static void make_instance(void)
 	inside.ready.error = rc ? CDPD_ERR_INVALID : CDPD_OK;
 	say_ready();
 	if (rc) inside_end(1);
-	if (table->caps & CDPD_CAP_ENRICH) inside.instance->view = &inside.view;
+	if (inside.use == CDPD_CAP_ENRICH) inside.instance->view = &inside.view;
 }
 
 /* What it is, for the daemon, which never loads it. */
@@ -479,7 +486,8 @@ void isolate_child_main(int count, char **arguments)
 	int rc = plugin_load(&inside.arena, inside.setup.folder, inside.setup.plugin, &inside.plugin, &error);
 	uint32_t caps = rc ? 0 : plugin_info(inside.plugin)->caps;
 	if (inside.setup.only_looks) describe(rc, error);
-	if (rc || !(caps & (CDPD_CAP_ENRICH | CDPD_CAP_ENRICH_ASYNC))) {
+	inside.use = inside.setup.use;
+	if (rc || !(caps & inside.use)) {
 		log_error(LOG_PLUGIN, "%.*s", STR_ARG(error));
 		inside.ready.error = CDPD_ERR_UNSUPPORTED;
 		say_ready();

@@ -309,7 +309,11 @@ const struct cdpd_host *inside_host(void)
 	host.count = count;
 	host.observe_us = observe_us;
 	host.event_drop = event_drop;
-	if (plugin_info(inside.plugin)->caps & CDPD_CAP_ENRICH) return &host; /* as in the daemon: nothing that waits */
+	host.batch_count = inside_batch_count;
+	host.batch_record = inside_batch_record;
+	host.receipt_set = inside_receipt_set;
+	host.receipt_done = inside_receipt_done;
+	if (inside.use == CDPD_CAP_ENRICH) return &host; /* as in the daemon: nothing that waits */
 	host.http = http;
 	host.cache_get = cache_get;
 	host.cache_fill = cache_fill;

@@ -2,8 +2,6 @@
 
 #include <math.h>
 
-#define REASON_MAX 200
-
 /* ── writing ─────────────────────────────────────────────────────────────── */
 
 static void put(struct wire *wire, const void *bytes, size_t len)
@@ -200,6 +198,7 @@ int wire_write_setup(struct buf *buf, const struct wire_setup *setup)
 	struct wire wire;
 	wire_begin(&wire, buf, FRAME_SETUP);
 	wire_u8(&wire, setup->only_looks);
+	wire_u32(&wire, setup->use);
 	wire_text(&wire, setup->name);
 	wire_text(&wire, setup->folder);
 	wire_text(&wire, setup->plugin);
@@ -234,6 +233,7 @@ int wire_read_setup(struct str body, struct arena *arena, struct wire_setup *out
 {
 	struct wire_in in = wire_in(body);
 	*out = (struct wire_setup){.only_looks = wire_take_u8(&in)};
+	out->use = wire_take_u32(&in);
 	out->name = wire_take_text(&in);
 	out->folder = wire_take_text(&in);
 	out->plugin = wire_take_text(&in);
@@ -552,7 +552,7 @@ void wire_answer(struct wire *wire, uint32_t id, int32_t error, struct str reaso
 	size_t count = error == CDPD_OK && values ? values->count : 0;
 	wire_u32(wire, id);
 	wire_i32(wire, error);
-	wire_text(wire, reason.len > REASON_MAX ? str_of(reason.ptr, REASON_MAX) : reason);
+	wire_text(wire, reason.len > WIRE_REASON_MAX ? str_of(reason.ptr, WIRE_REASON_MAX) : reason);
 	wire_u32(wire, (uint32_t)count);
 	for (size_t i = 0; i < count; i++) write_enriched(wire, &values->items[i]);
 }
@@ -563,7 +563,7 @@ void wire_take_answer(struct wire_in *in, struct wire_answer *out)
 	out->error = wire_take_i32(in);
 	out->reason = wire_take_text(in);
 	out->count = wire_take_count(in, 17);
-	if (out->count > ENRICH_VALUES_MAX || out->reason.len > REASON_MAX || out->error > 0) in->is_bad = true;
+	if (out->count > ENRICH_VALUES_MAX || out->reason.len > WIRE_REASON_MAX || out->error > 0) in->is_bad = true;
 	if (in->is_bad) *out = (struct wire_answer){.reason = STR_NONE};
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "event/event.h"
+#include "plugin/decoding.h"
 #include "plugin/internal.h"
 
 #define WIRE_MAGIC     0x63647069u
@@ -34,6 +35,10 @@ enum frame_type {                  /* d: the daemon says it, p: the process */
 		  FRAME_KV_GET,     /* p: key */
 		  FRAME_KV_PUT,     /* p: ttl i64 · key · value */
 		  FRAME_KV_DONE,    /* d: error i32 · value: the answer to the last of either */
+		  FRAME_REQUEST,    /* d: struct wire_request */
+		  FRAME_DECODED,    /* p: id u32 · what became of it */
+		  FRAME_BATCH,      /* d: id u32 · count u32 · record… */
+		  FRAME_VERDICTS,   /* p: id u32 · count u32 · verdict…: one for each record, in their order */
 		  FRAME_PING,       /* d: empty */
 		  FRAME_STOP,       /* d: empty; the last one */
 };
@@ -86,6 +91,7 @@ MUST_USE int wire_read_hello(struct str body);
 
 struct wire_setup {
 	bool only_looks; /* answer with the table and end */
+	uint32_t use;    /* the one of its capabilities that it is to have */
 	struct str name; /* of the instance */
 	struct str folder, plugin;
 	uint64_t memory; /* bytes; 0: no limit */
@@ -138,3 +144,31 @@ struct wire_answer {
 };
 void wire_take_answer(struct wire_in *in, struct wire_answer *out);
 void wire_take_value(struct wire_in *in, struct enrich_value *out); /* its path is not known here: `index` is */
+
+/* ── isolate_wire_errands.c: sources and exporters ───────────────────────── */
+
+void wire_request(struct wire *wire, uint32_t id, const struct decoding *decode);
+struct wire_request {
+	uint32_t id;
+	struct decoding_request request;
+	size_t items_max, bytes_max;
+};
+/* Texts are borrowed from the body, headers lie in the arena. */
+MUST_USE int wire_read_request(struct str body, struct arena *arena, struct wire_request *out);
+
+void wire_decoded(struct wire *wire, uint32_t id, const struct decoding *decode);
+/* Says it again to the host's functions, which judge it as a plugin's own words. *error: decode's. ERR_INVALID: it does not read, or is of another
+ * request. */
+MUST_USE int wire_take_decoded(struct str body, uint32_t id, struct cdpd_batch_out *out, struct cdpd_reply *reply,
+			       int *error);
+
+void wire_record(struct wire *wire, const struct cdpd_record *record);
+void wire_take_record(struct wire_in *in, struct cdpd_record *out);
+struct wire_verdict {
+	enum cdpd_verdict verdict; /* never PENDING */
+	int64_t retry_after_ms;
+	struct str reason; /* of at most WIRE_REASON_MAX bytes */
+};
+#define WIRE_REASON_MAX 200
+void wire_verdict(struct wire *wire, const struct wire_verdict *verdict);
+void wire_take_verdict(struct wire_in *in, struct wire_verdict *out);

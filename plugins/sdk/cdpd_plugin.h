@@ -218,9 +218,10 @@ enum cdpd_verdict {
 
 /* Other kinds than events come only to destinations whose configuration asks for them (`records`). */
 enum cdpd_record_kind {
-	CDPD_RECORD_EVENT = 1,   /* an applied event, or a notice: {"type":"erased",…}, {"type":"withdrawn",…} */
-	CDPD_RECORD_PROFILE = 2, /* a person as she is now: {"type":"profile",…}; replaces what was said of her before */
-	CDPD_RECORD_CHANGE = 3,  /* one change of a person: {"type":"change",…} */
+	CDPD_RECORD_EVENT = 1, /* an applied event, or a notice: {"type":"erased",…}, {"type":"withdrawn",…} */
+	CDPD_RECORD_PROFILE =
+	    2, /* a person as she is now: {"type":"profile",…}; replaces what was said of her before */
+	CDPD_RECORD_CHANGE = 3, /* one change of a person: {"type":"change",…} */
 };
 
 enum cdpd_record_flag {
@@ -237,9 +238,10 @@ struct cdpd_record {
 	    delivery_id; /* the same for every attempt, also after a restart: for the other side's deduplication */
 	struct cdpd_str message_id; /* of an event or a notice; else empty */
 	struct cdpd_str profile_id; /* 32 hex digits: the person at the time of handing over */
-	struct cdpd_str json; /* the event as readers of /v1/profiles/…/events see it, the profile or the change: one JSON object on one line */
-	int64_t time_us;      /* corrected event time; of profiles and changes: when it was caused */
-	uint32_t attempt;     /* 1: handed over for the first time since the daemon started */
+	struct cdpd_str
+	    json; /* the event as readers of /v1/profiles/…/events see it, the profile or the change: one JSON object on one line */
+	int64_t time_us;  /* corrected event time; of profiles and changes: when it was caused */
+	uint32_t attempt; /* 1: handed over for the first time since the daemon started */
 	/* ── 1.4 ── */
 	uint32_t flags;           /* enum cdpd_record_flag */
 	struct cdpd_str other_id; /* of one that is gone: the profile she was joined into; else empty */
