@@ -286,7 +286,9 @@ int wire_write_table(struct buf *buf, const struct cdpd_plugin *table)
 	wire_text(&wire, str_from(table->version));
 	wire_text(&wire, str_from(table->summary));
 	wire_u32(&wire, table->caps);
+	const struct cdpd_paths uses = plugin_uses(table);
 	write_paths(&wire, &table->needs);
+	write_paths(&wire, &uses);
 	write_paths(&wire, &table->provides);
 	wire_u32(&wire, (uint32_t)table->options.count);
 	for (size_t i = 0; i < table->options.count; i++) write_option(&wire, plugin_option(&table->options, i));
@@ -373,6 +375,7 @@ int wire_read_table(struct str body, struct arena *arena, struct cdpd_plugin *ou
 	out->summary = copy_text(&in, arena);
 	out->caps = wire_take_u32(&in);
 	read_paths(&in, arena, &out->needs);
+	read_paths(&in, arena, &out->uses);
 	read_paths(&in, arena, &out->provides);
 	read_options(&in, arena, &out->options);
 	return wire_finish(&in);
