@@ -24,6 +24,14 @@ enum source_right {
 	RIGHT_CONSENT = 1 << 4,    /* state what people consent to (never browsers and mobile apps) */
 };
 
+struct conf_isolation { /* of an instance in a process of its own */
+	bool is_on;
+	uint64_t memory;  /* bytes: 256 MiB */
+	struct str *read; /* files and folders that it may read besides those its options name */
+	size_t read_count;
+	uint32_t deadline_ms; /* as in conf_async */
+};
+
 struct conf_hook {         /* a webhook source's plugin */
 	struct str plugin; /* empty: none */
 	const struct node *options;
@@ -32,6 +40,7 @@ struct conf_hook {         /* a webhook source's plugin */
 	struct str *http_allow; /* these three as in conf_async */
 	size_t http_allow_count;
 	uint32_t http_connections, http_requests_per_second;
+	struct conf_isolation isolation;
 	int line;
 };
 
@@ -124,14 +133,6 @@ struct conf_async {
 	size_t http_allow_count;
 	uint32_t http_connections;         /* at a time: 8 */
 	uint32_t http_requests_per_second; /* 0: no limit */
-};
-
-struct conf_isolation { /* of an enricher in a process of its own */
-	bool is_on;
-	uint64_t memory;  /* bytes: 256 MiB */
-	struct str *read; /* files and folders that it may read besides those its options name */
-	size_t read_count;
-	uint32_t deadline_ms; /* as in conf_async */
 };
 
 /* What a destination is handed; bits. */

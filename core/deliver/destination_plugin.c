@@ -62,7 +62,7 @@ bool destination_create(struct destination *d)
 void destination_run_timers(struct destination *d)
 {
 	int64_t now = clock_mono_us();
-	if (!d->instance || instance_next_timer(d->instance) > now) return;
+	if (!d->instance || (instance_next_timer(d->instance) > now && !instance_has_turn(d->instance))) return;
 	enter(d);
 	instance_run_timers(d->instance, now);
 	leave(d);

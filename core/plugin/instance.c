@@ -110,6 +110,11 @@ int64_t instance_next_timer(const struct cdpd_instance *instance)
 	return next;
 }
 
+bool instance_has_turn(const struct cdpd_instance *instance)
+{
+	return instance->turn != NULL;
+}
+
 void instance_run_timers(struct cdpd_instance *instance, int64_t now_us)
 {
 	struct instance_timer due[INSTANCE_TIMERS_MAX];

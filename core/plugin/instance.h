@@ -55,5 +55,7 @@ const struct cdpd_plugin *instance_plugin(const struct cdpd_instance *instance);
 
 /* When the next timer is due (clock_mono_us); INT64_MAX: none. */
 int64_t instance_next_timer(const struct cdpd_instance *instance);
+/* It speaks with somebody over a file descriptor that http_wait watches: run its timers whenever the thread has waited. */
+bool instance_has_turn(const struct cdpd_instance *instance);
 /* Runs what is due; a timer set by a timer waits for the next call. */
 void instance_run_timers(struct cdpd_instance *instance, int64_t now_us);

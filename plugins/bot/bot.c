@@ -11,7 +11,7 @@
 #define AGENT_MAX    1024
 #define NAME_MAX_LEN 64
 #define NETWORKS_MAX 2000
-#define WARN_AFTER   1000 /* events with an address and without a network: geo is missing, or stands behind */
+#define WARN_AFTER   1000 /* events with an address and without a network: geo is missing */
 
 extern const char bot_words[], bot_datacentres[]; /* bots.txt, datacentres.txt */
 extern const size_t bot_words_len, bot_datacentres_len;
@@ -109,7 +109,7 @@ static bool is_declared(struct bot *self, const struct cdpd_event *event, struct
 			return true;
 		}
 	}
-	struct cdpd_value device = get(self, event, self->device); /* what useragent says, where it stands before */
+	struct cdpd_value device = get(self, event, self->device); /* what useragent says, where there is one */
 	return device.kind == CDPD_VALUE_STRING && device.text.len == 6 && memcmp(device.text.ptr, "Spider", 6) == 0;
 }
 
@@ -345,6 +345,7 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 
 /* enrichment.geo.asn and enrichment.userAgent.device.family are read where they are there; named here they would be musts. */
 static const char *const needs[] = {"userAgent", "ip", "anonymousId", "userId"};
+static const char *const uses[] = {"enrichment.geo.asn", "enrichment.userAgent.device"};
 static const char *const provides[] = {"enrichment.bot"};
 static const struct cdpd_option options[] = {
     {
@@ -415,7 +416,7 @@ static const struct cdpd_option options[] = {
 CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
     .size = sizeof cdpd_plugin,
     .abi_major = CDPD_ABI_MAJOR,
-    .abi_minor = 0,
+    .abi_minor = 4, /* uses */
     .name = "bot",
     .version = "1.0.0",
     .summary = "marks events of bots: declared ones, data centres, too many events",
@@ -426,4 +427,5 @@ CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
     .create = create,
     .destroy = destroy,
     .enrich = enrich,
+    .uses = {sizeof uses / sizeof uses[0], uses},
 };

@@ -29,7 +29,7 @@
  *      they answer CDPD_ERR_UNSUPPORTED. Nothing was appended.
  * 1.3  runs source: request_info to reply_body are there, and timer, http, the cache and the key-values for sources too. Nothing was appended.
  * 1.4  exporters are handed profile and change records where the configuration asks for them; struct cdpd_record: flags, other_id.
- *      publish: exporters hand events back to ingest. */
+ *      event_rename; struct cdpd_plugin: uses. publish: exporters hand events back to ingest. */
 
 #if defined(__GNUC__)
 #define CDPD_EXPORT            __attribute__((visibility("default")))
@@ -425,6 +425,13 @@ struct cdpd_host {
 	int (*kv_get)(struct cdpd_instance *instance, struct cdpd_str key, void *value, size_t size, size_t *len);
 	int (*kv_put)(struct cdpd_instance *instance, struct cdpd_str key, struct cdpd_str value, int64_t ttl_ms);
 
+	/* From 1.4 on: own thread, inside a sync enricher's enrich. Gives a track another name, before it is written: everybody behind sees it under that
+	 * name, the name that was sent is kept as enrichment.renamed_from, which `provides` must name. The tracking plan and the hash for duplicates were at the
+	 * name as sent. CDPD_ERR_INVALID: no track, or not 1 byte of UTF-8 at least without NUL; CDPD_ERR_TOO_LARGE: over 200 bytes;
+	 * CDPD_ERR_DENIED: not in `provides`, or an event that cdpd wrote itself (answers of a form); CDPD_ERR_UNSUPPORTED: isolated or asynchronous, it is
+	 * written already. */
+	int (*event_rename)(struct cdpd_instance *instance, struct cdpd_event *event, struct cdpd_str name);
+
 	/* From 1.4 on: own thread; export (others: CDPD_ERR_UNSUPPORTED). The event goes through ingest as one of a source that is called like the instance: validated,
 	 * counted, deduplicated by messageId (give it one that is the same every time), folded like any other. What it says are inferred traits, and it
 	 * is nothing the person did: it does not touch when they were last seen. Enrichers before the journal do not see it. `done` is called exactly once
@@ -483,6 +490,10 @@ struct cdpd_plugin {
 	/* Export: on the destination's own thread; may block. At most 500 records and about 1 MB, in order. The returned verdict is for
 	 * every record not named through the receipt. */
 	enum cdpd_verdict (*export_batch)(void *self, const struct cdpd_batch *batch, struct cdpd_receipt *receipt);
+
+	/* Since 1.4. A table of 1.0 ends here: the host looks at `size`. Enrichers: enrichment.… fields it reads where somebody sets them, and does
+	 * without else. It is sorted behind whoever provides them; in a circle these give way. */
+	struct cdpd_paths uses;
 };
 
 /* The one symbol that the host looks for. */

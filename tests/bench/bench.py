@@ -187,6 +187,13 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {fo
         self.row("µs an event for campaign + geo + useragent + bot", "3 µs", f"{us['all_us']:.2f} ({parts})", f"{us['parse_us']:.2f} parsing the event's JSON",
                  f"{us['all_us'] / us['parse_us']:.1f} ×", us["all_us"] < 3)
 
+    def isolated(self):
+        """The same plugin in a process of its own, beside the chain in the daemon's."""
+        us = self.program("bench_isolated", self.build / "plugins")
+        self.row("isolated enricher, µs an event in batches of 64", "1.5 ×", f"{us['batches_of_64_us']:.2f}", f"{us['sync_in_process_us']:.2f} in process", f"{us['ratio_to_sync']:.2f} ×",
+                 us["ratio_to_sync"] <= 1.5)
+        self.row("… one event at a time", "10 µs", f"{us['alone_us']:.1f} µs", "", "", us["alone_us"] <= 10)
+
     def get(self):
         seconds = 3 if self.quick else 10
         with self.cdpd("get") as daemon:
@@ -433,7 +440,7 @@ def main():
     parser.add_argument("figures", nargs="*")
     parser.add_argument("--quick", action="store_true", help="small and short: shows that the benches run, not how fast cdpd is")
     options = parser.parse_intermixed_args()
-    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "grpc", "subscribe"]
+    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "isolated", "grpc", "subscribe"]
     base = os.environ.get("CDPD_BENCH_DIR")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=base or ROOT / "build") as folder:
         bench = Bench(options.build, folder, options.quick)

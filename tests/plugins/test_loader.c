@@ -52,7 +52,7 @@ static void test_wrong_contents(void **state)
 	put_bytes("text.so", "#!/bin/sh\necho this is no shared object\n", 39, 0755);
 	put_bytes("empty.so", "", 0, 0755);
 	refused("wrong_abi", "ABI 2.0");
-	refused("newer_minor", "ABI 1.4");
+	refused("newer_minor", "ABI 1.5");
 	refused("missing_symbol", "does not export the symbol cdpd_plugin");
 	refused("no_callback", "claims enrich without the callback");
 	refused("bad_default", "'retries' must be 0 to 10");
@@ -155,6 +155,11 @@ static void test_table_identity(void **state)
 	long_text[299] = '\0';
 	struct cdpd_plugin t = sound();
 	assert_int_equal(plugin_table_check(&arena, &t, STR("x"), &error), OK);
+	t.size--;
+	bad_table(&t, "bytes");
+	t.size = offsetof(struct cdpd_plugin, uses); /* one of 1.0 */
+	assert_int_equal(plugin_table_check(&arena, &t, STR("x"), &error), OK);
+	assert_int_equal(plugin_uses(&t).count, 0);
 	t.size--;
 	bad_table(&t, "bytes");
 	t = sound(), t.name = NULL;
