@@ -316,6 +316,7 @@ const struct cdpd_host *inside_host(void)
 	host.observe_us = observe_us;
 	host.event_drop = event_drop;
 	host.event_rename = event_rename;
+	host.publish = NULL;
 	host.batch_count = inside_batch_count;
 	host.batch_record = inside_batch_record;
 	host.receipt_set = inside_receipt_set;

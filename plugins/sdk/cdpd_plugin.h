@@ -432,7 +432,7 @@ struct cdpd_host {
 	 * written already. */
 	int (*event_rename)(struct cdpd_instance *instance, struct cdpd_event *event, struct cdpd_str name);
 
-	/* From 1.4 on: own thread; export (others: CDPD_ERR_UNSUPPORTED). The event goes through ingest as one of a source that is called like the instance: validated,
+	/* From 1.4 on: own thread; export (others: CDPD_ERR_UNSUPPORTED; isolated: NULL, ask with CDPD_HAS). The event goes through ingest as one of a source that is called like the instance: validated,
 	 * counted, deduplicated by messageId (give it one that is the same every time), folded like any other. What it says are inferred traits, and it
 	 * is nothing the person did: it does not touch when they were last seen. Enrichers before the journal do not see it. `done` is called exactly once
 	 * if and only if CDPD_OK is returned. CDPD_ERR_BUSY: 1,024 of this instance or 8 MB wait already; CDPD_ERR_TOO_LARGE. An instance is

@@ -285,6 +285,25 @@ def test_declared_and_observed_beat_the_score(scored, model):
     assert [other["provenance"] for other in found["others"]] == ["inferred"]
 
 
+def test_people_of_every_namespace(scored, model):
+    """The destination knows a profile's id, the fold knows identifiers: the host finds the one by the other."""
+    cdpd = scored()
+    answer = cdpd.request("POST", "/v1/profiles/email:ada@example.org/traits", b'{"traits": {"plan": "free"}}', {"Authorization": f"Bearer {ADMIN_TOKEN}"})
+    assert answer.status == 200, answer
+    for ids in ({"anonymousId": "a-1"}, {"userId": "n", "anonymousId": "a-2"}):
+        message = {"type": "track", "event": "Order Completed", "properties": {"total": 7.5}, **ids}
+        assert cdpd.post("/v1/events", message, key=SERVER_KEY).status == 200
+    refs = {"email:ada@example.org": 1, "anonymous_id:a-1": 1, "user_id:n": 2}
+
+    def people():
+        found = [cdpd.profile(ref).json for ref in refs]
+        return is_quiet(cdpd) and all("churn" in person.get("traits", {}) for person in found) and found
+
+    for person, identifiers in zip(eventually(people, "everybody's score"), refs.values()):
+        assert person["traits"]["churn"]["provenance"] == "inferred" and len(person["identifiers"]) == identifiers, person
+    assert cdpd.settled()["events"]["rejected"] == 0
+
+
 def test_kill_9_while_people_are_scored(scored, model):
     """At least once, by the same message ids: whenever it is killed, everybody has the right score in the end, and every event is accounted for."""
     cdpd = scored()
