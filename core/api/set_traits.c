@@ -62,7 +62,11 @@ static enum problem check_model(const struct set_traits *what, uint32_t flags, s
 enum problem set_traits_describe(const struct set_traits *what, struct arena *arena, struct ingest_traits *told,
 				 struct set_traits_refusal *refusal)
 {
-	*told = (struct ingest_traits){.ref = STR_NONE, .message_id = STR_NONE, .time_us = what->time_us};
+	*told = (struct ingest_traits){.ref = STR_NONE,
+				       .message_id = STR_NONE,
+				       .time_us = what->time_us,
+				       .model = STR_NONE,
+				       .model_version = STR_NONE};
 	if (!read_provenance(what->provenance, &told->flags))
 		return refuse(refusal, PROBLEM_SCHEMA_VIOLATION, STR("/provenance"),
 			      STR("must be declared, observed or inferred"));
@@ -72,8 +76,8 @@ enum problem set_traits_describe(const struct set_traits *what, struct arena *ar
 	enum problem problem = check_model(what, told->flags, refusal);
 	if (problem != PROBLEM_NONE) return problem;
 	int rc = arena_str(arena, what->source.len ? what->source : what->token, &told->source);
-	if (rc == OK) rc = arena_str(arena, what->model, &told->model);
-	if (rc == OK) rc = arena_str(arena, what->model_version, &told->model_version);
+	if (rc == OK && what->has_model) rc = arena_str(arena, what->model, &told->model);
+	if (rc == OK && what->has_model) rc = arena_str(arena, what->model_version, &told->model_version);
 	return rc == OK ? PROBLEM_NONE : PROBLEM_INTERNAL;
 }
 
