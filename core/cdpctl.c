@@ -33,7 +33,7 @@ static const char HELP[] =
     "  destinations        what each destination has taken and what waits for it; destinations pause NAME,\n"
     "                      resume NAME, replay NAME --from POSITION|--since TIME; preview NAME --message-id ID,\n"
     "                      --file EVENT.json [--profile REF] or --profile REF: what it would be handed of an event or\n"
-    "                      a person, and if nothing, why not\n"
+    "                      a person, and if nothing, why not; test NAME hands a test event over and shows the answer\n"
     "  deadletters [NAME]  records that a destination could not take, and why (--limit N); deadletters redrive\n"
     "                      NAME [POSITION] hands them over again, deadletters discard NAME [POSITION] forgets them\n"
     "  plugins             enrichers and destinations, and how the processes of isolated ones fare\n"

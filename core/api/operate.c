@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "deliver/letter.h"
 #include "deliver/preview.h"
+#include "deliver/rehearsal.h"
 
 #define NAME_MAX_BYTES 64
 #define BODY_BYTES     (128u << 10)
@@ -177,6 +178,49 @@ static void post_replay(struct api_worker *worker, struct http_request *req)
 		answer_submit(answer);
 	else
 		answer_drop(answer);
+}
+
+/* ── test ────────────────────────────────────────────────────────────────── */
+
+#define REHEARSAL_US (10 * US_PER_SECOND)
+
+static int rehearse(struct answer *answer, struct read_thread *thread)
+{
+	const struct order_query *query = answer->params;
+	struct json_out *out = &answer->json;
+	struct rehearsal_result result;
+	(void)thread;
+	int rc = deliver_rehearse(answer->api->deliver, query->name, REHEARSAL_US, &answer->arena, &result);
+	if (rc == ERR_BUSY)
+		return answer_fail(answer, PROBLEM_RATE_LIMITED, STR("another test of this destination is under way"));
+	if (rc) return fail_order(answer, rc);
+	write_name(out, query->name);
+	jo_key(out, STR("verdict"));
+	jo_str(out, str_from(result.verdict));
+	if (result.reason.len) {
+		jo_key(out, STR("reason"));
+		jo_str(out, result.reason);
+	}
+	if (result.retry_after_us) {
+		jo_key(out, STR("retryAfterSeconds"));
+		jo_double(out, (double)result.retry_after_us / US_PER_SECOND);
+	}
+	jo_key(out, STR("tookMs"));
+	jo_int(out, result.took_us / US_PER_MS);
+	if (result.json.len) {
+		jo_key(out, STR("record"));
+		jo_raw(out, result.json);
+	}
+	jo_end_object(out);
+	log_info(LOG_API, "destination %.*s was tested by %.*s: %s", STR_ARG(query->name), STR_ARG(query->actor),
+		 result.verdict);
+	return OK;
+}
+
+static void post_test(struct api_worker *worker, struct http_request *req)
+{
+	struct answer *answer = new_order(worker, req, rehearse);
+	if (answer) answer_submit(answer);
 }
 
 /* ── preview ─────────────────────────────────────────────────────────────── */
@@ -489,6 +533,7 @@ static const struct api_route ROUTES[] = {
     {HTTP_POST, "/v1/admin/destinations/{name}/pause", SCOPE_ADMIN, true, false, 4096, post_pause},
     {HTTP_POST, "/v1/admin/destinations/{name}/resume", SCOPE_ADMIN, true, false, 4096, post_resume},
     {HTTP_POST, "/v1/admin/destinations/{name}/replay", SCOPE_ADMIN, true, false, 4096, post_replay},
+    {HTTP_POST, "/v1/admin/destinations/{name}/test", SCOPE_ADMIN, true, false, 4096, post_test},
     {HTTP_POST, "/v1/admin/destinations/{name}/preview", SCOPE_ADMIN, true, false, BODY_BYTES, post_preview},
     {HTTP_GET, "/v1/admin/deadletters", SCOPE_ADMIN, true, false, 0, get_letters},
     {HTTP_POST, "/v1/admin/deadletters/redrive", SCOPE_ADMIN, true, false, 4096, post_redrive},

@@ -34,16 +34,27 @@ void chooser_end(struct chooser *c)
 	people_read_end(c->people);
 }
 
-int chooser_is_withheld(struct chooser *c, const struct stream_record *record, bool *out)
+int record_is_withheld(struct people_reader *people, const struct stream_record *record, bool *out)
 {
 	struct fragment_id id;
 	struct erased_row erased;
 	*out = false;
 	if (record->is_notice) return OK;
+	if (record->kind != CDPD_RECORD_EVENT) { /* says something of all that were one person then */
+		struct change told = {.kind = record->change ? record->change->kind : CHANGE_TRAIT,
+				      .cause_seq = record->seq, .body = record->json};
+		memcpy(told.profile, record->fragment, sizeof told.profile);
+		return people_change_is_erased(people, &told, out);
+	}
 	memcpy(id.bytes, record->fragment, sizeof id.bytes);
-	int rc = people_erased(c->people, &id, &erased);
+	int rc = people_erased(people, &id, &erased);
 	*out = rc == OK && record->seq < erased.seq;
 	return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+int chooser_is_withheld(struct chooser *c, const struct stream_record *record, bool *out)
+{
+	return record_is_withheld(c->people, record, out);
 }
 
 /* The person as she is now. ERR_NOT_FOUND: she is no more. */

@@ -325,15 +325,13 @@ static bool write_new(struct destination *d)
 	return !is_new || destination_write(d);
 }
 
-static bool look_around(struct destination *d)
+static bool expire_all(struct destination *d)
 {
-	if (!write_new(d)) return false;
+	bool goes_on = write_new(d);
 	lanes_keep(d);
-	for (size_t i = 0; i < d->lane_count; i++) {
-		look_at_head(d, &d->lanes[i]);
-		if (!d->flight_count && !expire(d, &d->lanes[i])) return false;
-	}
-	return true;
+	if (d->flight_count) return goes_on;
+	for (size_t i = 0; i < d->lane_count && goes_on; i++) goes_on = expire(d, &d->lanes[i]);
+	return goes_on;
 }
 
 bool destination_round(struct destination *d)
@@ -342,13 +340,14 @@ bool destination_round(struct destination *d)
 	int64_t wait_until = clock_mono_us() + IDLE_US;
 	land_all(d, false);
 	rehearsal_run(d);
+	for (size_t i = 0; i < d->lane_count; i++) look_at_head(d, &d->lanes[i]);
 	if (!destination_settle(d, false) || !obey(d, &did)) return false;
 	if (did || destination_is_stopping(d)) return true;
 	if (!d->instance && !destination_create(d)) {
 		fail_and_wait(d, STR("the plugin could not be created; its own text is in the log"));
 		return true;
 	}
-	if (!look_around(d)) return false;
+	if (!expire_all(d)) return false;
 	if (!may_launch(d)) {
 		if (d->flight_count && read_ahead(d)) return true;
 		int64_t until = d->breaker.state == BREAKER_OPEN ? d->breaker.until_us : wait_until;
@@ -370,7 +369,8 @@ bool destination_round(struct destination *d)
 static void await_answer(struct destination *d, int64_t until_us)
 {
 	destination_run_timers(d);
-	int64_t timer = instance_next_timer(d->instance);
+	int64_t timer = instance_next_timer(d->instance), landing = next_landing(d);
+	if (landing < until_us) until_us = landing;
 	pthread_mutex_lock(&d->lock);
 	bool was_answered = d->was_answered;
 	d->was_answered = false;

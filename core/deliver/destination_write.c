@@ -143,6 +143,7 @@ bool destination_settle(struct destination *d, bool is_idle)
 	bool writes = destination_has_changes(d);
 	pthread_mutex_lock(&d->lock);
 	for (size_t i = 0; i < d->lane_count; i++) lane_settle(&d->lanes[i], &d->lanes[i].row);
+	d->shown.parked = d->parked.count; /* with the cursor that went past them */
 	pthread_mutex_unlock(&d->lock);
 	for (size_t i = 0; i < d->lane_count && !writes; i++)
 		writes = is_due(&d->lanes[i], d->flow.batch_records, is_idle, now);

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "profile/erase.h"
+#include "deliver/choose.h"
 
 void lane_init(struct lane *lane, const struct stream *stream, size_t most_windows)
 {
@@ -84,17 +84,14 @@ static int name_person(struct lane_window *w, size_t i, struct people_reader *re
 {
 	const struct stream_record *record = &w->window->records[i];
 	struct fragment_id id, person;
-	struct erased_row erased;
 	memcpy(id.bytes, record->fragment, sizeof id.bytes);
 	w->persons[i] = id;
 	w->is_withheld[i] = false;
 	if (person_is_nobody(&id)) return OK;
 	int rc = people_person_of(reader, &id, scratch, &person);
 	if (rc == OK) w->persons[i] = person;
-	if ((rc && rc != ERR_NOT_FOUND) || record->is_notice) return rc == ERR_NOT_FOUND ? OK : rc;
-	rc = people_erased(reader, &id, &erased);
-	w->is_withheld[i] = rc == OK && record->seq < erased.seq;
-	return rc == ERR_NOT_FOUND ? OK : rc;
+	if (rc && rc != ERR_NOT_FOUND) return rc;
+	return record_is_withheld(reader, record, &w->is_withheld[i]);
 }
 
 int lane_look(struct lane_window *w, struct people_reader *reader, uint64_t renamed, uint64_t applied,

@@ -138,6 +138,8 @@ bool selection_takes_notice(const struct selection *s, enum stream_id stream, en
 			    : s->records & CONF_RECORD_CHANGES ? STREAM_OF_CHANGES
 							       : STREAM_OF_NOTICES;
 	if (notice == NOTICE_ERASED && (s->records & CONF_RECORD_EVENTS)) by = STREAM_OF_EVENTS;
+	/* Who takes everybody anew may have missed it. */
+	if (notice == NOTICE_WITHDRAWN && stream == STREAM_OF_SNAPSHOT) stream = STREAM_OF_PROFILES;
 	return notice == NOTICE_NONE || stream == by;
 }
 

@@ -5,8 +5,6 @@
 #include "plugin/instance.h"
 #include "profile/erase.h"
 
-#define IDS_MAX 1000
-
 /* ── where it is ─────────────────────────────────────────────────────────── */
 
 uint64_t feed_first(const struct deliver_shared *shared)
@@ -156,7 +154,7 @@ static size_t read_ids(struct json list, struct fragment_id *ids)
 	struct json item;
 	struct json_iter it;
 	size_t count = 0;
-	for (json_iter_start(list, &it); count < IDS_MAX && json_next_element(&it, &item);)
+	for (json_iter_start(list, &it); count < FEED_IDS_MAX && json_next_element(&it, &item);)
 		count += read_id(item, &ids[count]);
 	return count;
 }
@@ -181,7 +179,7 @@ static int tell_erased(struct stream_reader *r, struct stream_window *window, co
 	struct json fragments, remaining;
 	struct stream_record *record;
 	char receipt[2 * RECEIPT_SIZE + 1];
-	struct fragment_id *ids = arena_array(&r->scratch, struct fragment_id, IDS_MAX);
+	struct fragment_id *ids = arena_array(&r->scratch, struct fragment_id, FEED_IDS_MAX);
 	if (!ids) return ERR_NOMEM;
 	if (!json_get(root, STR("fragments"), &fragments)) return OK;
 	size_t count = read_ids(fragments, ids);
@@ -198,15 +196,7 @@ static int tell_erased(struct stream_reader *r, struct stream_window *window, co
 	return rc ? rc : feed_add(r, window, record);
 }
 
-struct lost { /* consent that was there */
-	struct str purpose;
-	enum consent_state state;
-	struct fragment_id ids[IDS_MAX];
-	size_t count;
-};
-
-/* Every id by which a destination may have been handed something of the person. */
-static int list_ids(struct stream_reader *r, const struct change *change, struct lost *lost)
+int feed_list_ids(struct stream_reader *r, const struct change *change, struct feed_lost *lost)
 {
 	struct profile profile;
 	char ref[FRAGMENT_ID_TEXT_SIZE + 4] = "id:";
@@ -216,14 +206,15 @@ static int list_ids(struct stream_reader *r, const struct change *change, struct
 	int rc = people_get(r->people, str_from(ref), PROFILE_IDENTIFIERS, change->t, &r->scratch, &profile);
 	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
 	if (memcmp(&profile.id, &lost->ids[0], sizeof profile.id) != 0) return OK; /* others are hers too by now */
-	for (size_t i = 0; i < profile.identifier_count && lost->count < IDS_MAX; i++)
+	for (size_t i = 0; i < profile.identifier_count && lost->count < FEED_IDS_MAX; i++)
 		if (memcmp(&profile.identifiers[i].fragment, &profile.id, sizeof profile.id) != 0)
 			lost->ids[lost->count++] = profile.identifiers[i].fragment;
 	return OK;
 }
 
 /* ERR_NOT_FOUND: nothing was lost. */
-static int look_at_consent(struct stream_reader *r, const struct change *change, struct json root, struct lost *lost)
+static int look_at_consent(struct stream_reader *r, const struct change *change, struct json root,
+			   struct feed_lost *lost)
 {
 	struct json value;
 	enum consent_state before;
@@ -235,20 +226,16 @@ static int look_at_consent(struct stream_reader *r, const struct change *change,
 	int rc = people_read_begin(r->people, &applied);
 	if (rc) return rc;
 	bool is_lost = people_consent_lost(r->people, lost->purpose, before, lost->state);
-	rc = is_lost ? list_ids(r, change, lost) : ERR_NOT_FOUND;
+	rc = is_lost ? feed_list_ids(r, change, lost) : ERR_NOT_FOUND;
 	people_read_end(r->people);
 	return rc;
 }
 
-static int tell_withdrawn(struct stream_reader *r, struct stream_window *window, const struct stream *stream,
-			  const struct change *change, struct json root)
+int feed_add_withdrawn(struct stream_reader *r, struct stream_window *window, const struct stream *stream,
+		       uint64_t position, const struct change *change, const struct feed_lost *lost)
 {
 	struct stream_record *record;
-	struct lost *lost = arena_alloc(&r->scratch, sizeof *lost);
-	if (!lost) return ERR_NOMEM;
-	int rc = look_at_consent(r, change, root, lost);
-	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
-	rc = feed_record(r, window, stream, feed_position(change->seq, FEED_BEFORE), change, &record);
+	int rc = feed_record(r, window, stream, position, change, &record);
 	if (rc) return rc;
 	record->notice = NOTICE_WITHDRAWN;
 	record->type = STR("withdrawn");
@@ -257,6 +244,16 @@ static int tell_withdrawn(struct stream_reader *r, struct stream_window *window,
 	if ((rc = arena_str(&window->arena, lost->purpose, &record->purpose))) return rc;
 	rc = record_write_withdrawn(&r->json, lost->purpose, lost->state, lost->ids, lost->count, change->t);
 	return rc ? rc : feed_add(r, window, record);
+}
+
+static int tell_withdrawn(struct stream_reader *r, struct stream_window *window, const struct stream *stream,
+			  const struct change *change, struct json root)
+{
+	struct feed_lost *lost = arena_alloc(&r->scratch, sizeof *lost);
+	if (!lost) return ERR_NOMEM;
+	int rc = look_at_consent(r, change, root, lost);
+	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
+	return feed_add_withdrawn(r, window, stream, feed_position(change->seq, FEED_BEFORE), change, lost);
 }
 
 int feed_tell(struct stream_reader *r, struct stream_window *window, const struct stream *stream,

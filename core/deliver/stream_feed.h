@@ -37,6 +37,20 @@ MUST_USE int feed_add(struct stream_reader *reader, struct stream_window *window
 MUST_USE int feed_tell(struct stream_reader *reader, struct stream_window *window, const struct stream *stream,
 		       const struct change *change);
 bool feed_may_tell(const struct change *change);
+
+#define FEED_IDS_MAX 1000
+struct feed_lost { /* consent that was there */
+	struct str purpose;
+	enum consent_state state;
+	struct fragment_id ids[FEED_IDS_MAX];
+	size_t count;
+};
+/* Every id by which a destination may have been handed something of the person of `change`; in the reader's scratch. Inside
+ * people_read_begin/end. */
+MUST_USE int feed_list_ids(struct stream_reader *reader, const struct change *change, struct feed_lost *lost);
+MUST_USE int feed_add_withdrawn(struct stream_reader *reader, struct stream_window *window, const struct stream *stream,
+				uint64_t position, const struct change *change, const struct feed_lost *lost);
+
 /* An id in the body, {"from":"<id>"}. False: there is none. */
 MUST_USE int feed_body_id(struct stream_reader *reader, const struct change *change, struct str member,
 			  struct fragment_id *out, bool *found);

@@ -30,7 +30,7 @@ struct world {
 	struct people *people;
 	struct deliver *deliver;
 	struct arena arena;
-	uint64_t sent;
+	uint64_t sent, users; /* users: how many send in turn */
 };
 
 static inline void world_init(struct world *w)
@@ -38,9 +38,10 @@ static inline void world_init(struct world *w)
 	memset(w, 0, sizeof *w);
 	w->dir = test_dir_make();
 	arena_init(&w->arena, 4096, 0);
+	w->users = 3;
 	static struct str user_id[] = {{"userId", 6}};
 	w->namespaces[0] = (struct conf_namespace){
-	    .name = STR("user_id"), .from = user_id, .from_count = 1, .max_per_profile = 1, .is_known = true};
+	    .name = STR("user_id"), .from = user_id, .from_count = 1, .max_per_profile = 50, .is_known = true};
 	w->config = (struct config){
 	    .file = STR("test.yaml"),
 	    .store_path = str_from(w->dir.path),
@@ -132,7 +133,7 @@ static inline void world_stop(struct world *w)
 
 /* ── events ──────────────────────────────────────────────────────────────── */
 
-/* One event of user u<id % 3> with the message id m<id>; its position. */
+/* One event of user u<id % users> with the message id m<id>; its position. What names a purpose is her consent. */
 static inline uint64_t world_send(struct world *w, const char *text)
 {
 	struct str payload;
@@ -155,7 +156,11 @@ static inline uint64_t world_send(struct world *w, const char *text)
 				   .event_time_us = clock_wall_us(),
 				   .utc_offset_min = UTC_OFFSET_UNKNOWN};
 	event.received_at_us = event.event_time_us;
-	CHECK(arena_printf(&w->arena, &event.user_id, "u%llu", (unsigned long long)(w->sent % 3)) == OK);
+	if (strstr(text, "\"purpose\"")) {
+		event.flags |= EVENT_CONSENT;
+		event.enrichment = STR("{\"consent\":{\"salt\":\"00112233445566778899aabbccddeeff\"}}");
+	}
+	CHECK(arena_printf(&w->arena, &event.user_id, "u%llu", (unsigned long long)(w->sent % w->users)) == OK);
 	CHECK(arena_printf(&w->arena, &event.message_id, "m%llu", (unsigned long long)w->sent++) == OK);
 	CHECK(event_encode(&event, &w->arena, &payload) == OK);
 	CHECK(journal_append_wait(w->journal, RECORD_EVENT, payload, &seq) == OK);
@@ -197,6 +202,32 @@ static inline void world_send_many(struct world *w, size_t count)
 {
 	for (size_t i = 0; i < count; i++) (void)world_send(w, "");
 	world_fold(w);
+}
+
+/* Makes two users one person, at the end of the journal. */
+static inline void world_merge(struct world *w, const char *a, const char *b)
+{
+	uint64_t seq;
+	const struct people_act act = {str_from(a), str_from(b), STR("test"), STR_NONE};
+	CHECK(journal_append_wait(w->journal, RECORD_MERGE, STR(""), &seq) == OK);
+	CHECK(people_begin(w->people) == OK);
+	CHECK(people_act(w->people, PEOPLE_MERGE, &act, seq, clock_wall_us()) == OK);
+	CHECK(people_commit(w->people, seq + 1, clock_wall_us()) == OK);
+	if (w->deliver) deliver_wake(w->deliver);
+}
+
+/* Creates, fills or (text NULL) removes the file <name>.txt<suffix> by which the plugin is told how to behave. */
+static inline void world_tell(struct world *w, const char *name, const char *suffix, const char *text)
+{
+	char path[400], made[420];
+	(void)snprintf(path, sizeof path, "%s/%s.txt%s", w->dir.path, name, suffix);
+	(void)snprintf(made, sizeof made, "%s.new", path);
+	if (!text) {
+		(void)unlink(path);
+		return;
+	}
+	FILE *file = fopen(made, "w");
+	CHECK(file && fputs(text, file) >= 0 && fclose(file) == 0 && rename(made, path) == 0);
 }
 
 /* ── looking ─────────────────────────────────────────────────────────────── */

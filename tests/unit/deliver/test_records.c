@@ -78,6 +78,7 @@ static void who_expired_is_told_everybody_anew_and_what_is_gone(void **state)
 	(void)state;
 	add_profiles("d", CONF_RECORD_PROFILES);
 	world_start(&w);
+	wait_quiet("d");
 	world_send_many(&w, 3);
 	wait_quiet("d");
 	assert_int_equal(world_lines(&w, "d"), 3);
@@ -104,6 +105,48 @@ static void who_expired_is_told_everybody_anew_and_what_is_gone(void **state)
 	assert_int_equal(count_rows("d", true), 3); /* two people, and one who is no more */
 	wait_quiet("d");
 	assert_true(world_status(&w, "d").expired_records > 0);
+}
+
+static void define_anew(void)
+{
+	struct buf text;
+	buf_init(&text, 1 << 20);
+	assert_int_equal(definitions_write(&w.config, &text), OK);
+	assert_int_equal(people_begin(w.people), OK);
+	assert_int_equal(people_define(w.people, buf_str(&text), 1), OK);
+	assert_int_equal(people_commit(w.people, people_applied(w.people), 1), OK);
+	buf_fini(&text);
+}
+
+/* Consent may have gone while nobody could be told. */
+static void who_expired_hears_of_withdrawals_too(void **state)
+{
+	(void)state;
+	static struct str gates[] = {{"d", 1}};
+	static struct conf_purpose purposes[] = {
+	    {.default_ = CONSENT_DEFAULT_GRANTED, .gates = gates, .gate_count = 1}};
+	purposes[0].name = STR("ads");
+	w.config.purposes = purposes;
+	w.config.purpose_count = 1;
+	add_profiles("d", CONF_RECORD_PROFILES);
+	define_anew();
+	world_start(&w);
+	wait_quiet("d");
+	world_send_many(&w, 3);
+	wait_quiet("d");
+	assert_int_equal(world_lines(&w, "d"), 3);
+	world_stop(&w);
+	(void)world_send(&w, "{\"purpose\":\"ads\",\"state\":\"withdrawn\"}");
+	world_fold(&w);
+	trim_all_changes();
+	world_start(&w);
+	for (int i = 0; i < 10000 && world_lines(&w, "d") < 6; i++) sleep_ms(2);
+	wait_quiet("d");
+	unsigned notices = 0;
+	for (const char *line = world_file(&w, "d"); *line; line = strchr(line, '\n') + 1) notices += *line != ' ';
+	assert_int_equal(notices, 1);
+	assert_int_equal(world_lines(&w, "d"), 3 + 2 + 1);
+	assert_int_equal(world_status(&w, "d").denied, 1);
 }
 
 /* An older backup of the profiles was put back. */
@@ -273,6 +316,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(a_new_one_takes_everybody_and_then_the_changes),
 	    TEST(who_expired_is_told_everybody_anew_and_what_is_gone),
+	    TEST(who_expired_hears_of_withdrawals_too),
 	    TEST(ahead_of_the_feed_everybody_comes_anew),
 	    TEST(windows_of_profiles_agree_wherever_they_begin),
 	    TEST(a_snapshot_goes_on_from_any_place),
