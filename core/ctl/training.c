@@ -153,11 +153,16 @@ static enum ctl_exit wait_for_end(const struct exporting *e)
 /* ── files ───────────────────────────────────────────────────────────────── */
 
 /* A file that is nowhere until it is named: nothing is left of an export that is killed. */
-static FILE *open_unnamed(const char *out)
+static int open_nowhere(const char *out)
 {
 	char copy[PATH_BYTES];
 	(void)snprintf(copy, sizeof copy, "%s", out);
-	int fd = open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	return open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+}
+
+static FILE *open_unnamed(const char *out)
+{
+	int fd = open_nowhere(out);
 	FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
 	if (!file) (void)fprintf(stderr, "cdpctl: no file can be written beside %s: %s\n", out, strerror(errno));
 	if (!file && fd >= 0) (void)close(fd);

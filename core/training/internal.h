@@ -14,7 +14,8 @@ struct training {
 	pthread_cond_t changed;
 	struct job *job; /* NULL: none */
 	pthread_t thread;
-	bool has_thread; /* to be joined */
+	bool has_thread;     /* to be joined */
+	uint64_t generation; /* of `job`: orders for one must not wait for the next */
 	bool is_stopped, should_drop;
 	enum training_state state;
 	int failure;

@@ -93,7 +93,6 @@ static void remove_env(const char *folder, const char *name)
 void job_clean(const char *folder)
 {
 	remove_env(folder, "profiles");
-	remove_env(folder, "labels");
 	int rc = store_remove_env(folder);
 	if (rc) log_warn(LOG_API, "%s cannot be removed (%s)", folder, status_str(rc));
 }
@@ -102,15 +101,12 @@ void job_clean(const char *folder)
 static void close_making(struct job *job)
 {
 	people_close(job->own);
-	labels_close(job->labels);
 	people_reader_free(job->live);
 	erasure_view_free(job->view);
 	job->own = NULL;
-	job->labels = NULL;
 	job->live = NULL;
 	job->view = NULL;
 	remove_env(job->folder, "profiles");
-	remove_env(job->folder, "labels");
 }
 
 void job_free(struct job *job)
@@ -173,9 +169,8 @@ static int open_making(struct job *job)
 	int rc = store_make_dir(job->folder);
 	if (!rc) rc = path_in(job->folder, "rows", path);
 	if (!rc) rc = rows_open(path, &job->rows);
-	if (!rc) rc = path_in(job->folder, "labels", path);
-	if (!rc) rc = labels_open(path, &job->labels);
 	if (!rc) rc = people_open_private(job->folder, job->people, &job->own);
+	if (!rc) rc = labels_open(&job->labels, job->own);
 	if (!rc) rc = json_reader_new(&job->json);
 	if (!rc) rc = look_at_people(job);
 	if (!rc) rc = look_at_journal(job);

@@ -36,7 +36,7 @@ struct job {
 	struct buf features;     /* JSON: the array of definitions that the columns are read from */
 	struct str define_first; /* until a definition record comes; in the arena */
 	struct event_match *points, *label;
-	struct labels *labels;
+	struct labels labels;
 	struct rows *rows;
 	struct row_point head; /* the oldest row without a label */
 	bool has_head;
@@ -67,6 +67,9 @@ MUST_USE int define_start(struct job *job);
 MUST_USE int replay_run(struct job *job);
 MUST_USE int replay_begin(struct job *job);  /* opens a transaction of `own` unless there is one */
 MUST_USE int replay_commit(struct job *job); /* ends it, if there is one */
+
+/* seed.c: before the first record, where the journal was trimmed: the links from before it. */
+MUST_USE int seed_links(struct job *job);
 
 /* order.c: events and acts in the order of the times at which they happened. */
 MUST_USE int order_make(struct job *job, struct sorter **out);

@@ -1,21 +1,10 @@
 #include "training/labels.h"
 
-#include <stdlib.h>
-
 #include "base/encode.h"
 
-#define MAP_BYTES  (UINT64_C(1) << 38)
-#define PAGES_MAX  ((size_t)4000)
-#define KEY_BYTES  32
-#define ENV_FORMAT 1
+#define KEY_BYTES 32
 
 /* fragment 16 · time u64 · position u64, big endian: a fragment's events lie in the order of their times. */
-struct labels {
-	struct store_env *env;
-	store_db events;
-	struct store_txn *txn; /* NULL: nothing since the last commit */
-};
-
 static struct str make_key(uint8_t key[KEY_BYTES], const uint8_t fragment[16], int64_t at_us, uint64_t seq)
 {
 	memcpy(key, fragment, 16);
@@ -24,52 +13,17 @@ static struct str make_key(uint8_t key[KEY_BYTES], const uint8_t fragment[16], i
 	return (struct str){(const char *)key, KEY_BYTES};
 }
 
-int labels_open(const char *path, struct labels **out)
+int labels_open(struct labels *labels, struct people *people)
 {
-	const struct store_options options = {
-	    .map_bytes = MAP_BYTES, .max_dbs = 2, .max_readers = 8, .format = ENV_FORMAT, .is_scratch = true};
-	*out = NULL;
-	struct labels *labels = calloc(1, sizeof *labels);
-	if (!labels) return ERR_NOMEM;
-	int rc = store_open(path, &options, &labels->env);
-	if (!rc) rc = store_db_open(labels->env, "events", 0, &labels->events);
-	if (rc) {
-		labels_close(labels);
-		return rc;
-	}
-	*out = labels;
-	return OK;
+	labels->people = people;
+	return store_db_open(people_env(people), "labels", 0, &labels->events);
 }
 
-void labels_close(struct labels *labels)
-{
-	if (!labels) return;
-	store_abort(labels->txn);
-	if (labels->env) store_close(labels->env);
-	free(labels);
-}
-
-static int begin(struct labels *labels)
-{
-	return labels->txn ? OK : store_begin(labels->env, true, &labels->txn);
-}
-
-static int end_if_full(struct labels *labels)
-{
-	if (store_dirty_pages(labels->txn) < PAGES_MAX) return OK;
-	struct store_txn *txn = labels->txn;
-	labels->txn = NULL;
-	return store_commit(txn);
-}
-
-int labels_put(struct labels *labels, const uint8_t fragment[16], int64_t at_us, uint64_t seq, double value)
+int labels_put(const struct labels *labels, const uint8_t fragment[16], int64_t at_us, uint64_t seq, double value)
 {
 	uint8_t key[KEY_BYTES];
-	int rc = begin(labels);
-	if (!rc)
-		rc = store_put(labels->txn, labels->events, make_key(key, fragment, at_us, seq),
-			       (struct str){(const char *)&value, sizeof value});
-	return rc ? rc : end_if_full(labels);
+	return store_put(people_txn(labels->people), labels->events, make_key(key, fragment, at_us, seq),
+			 (struct str){(const char *)&value, sizeof value});
 }
 
 static int add_up(struct store_cursor *cursor, const uint8_t fragment[16], int64_t after_us, int64_t until_us,
@@ -90,12 +44,11 @@ static int add_up(struct store_cursor *cursor, const uint8_t fragment[16], int64
 	return rc == ERR_NOT_FOUND ? OK : rc;
 }
 
-int labels_sum(struct labels *labels, const uint8_t fragment[16], int64_t after_us, int64_t until_us, double *sum,
+int labels_sum(const struct labels *labels, const uint8_t fragment[16], int64_t after_us, int64_t until_us, double *sum,
 	       uint64_t *count)
 {
 	struct store_cursor *cursor;
-	int rc = begin(labels);
-	if (!rc) rc = store_cursor_open(labels->txn, labels->events, &cursor);
+	int rc = store_cursor_open(people_txn(labels->people), labels->events, &cursor);
 	if (rc) return rc;
 	rc = add_up(cursor, fragment, after_us, until_us, sum, count);
 	store_cursor_close(cursor);

@@ -188,10 +188,10 @@ static int sum_members(struct job *job, const struct row_point *point, const str
 		       uint64_t *count)
 {
 	int64_t until = point->at_us + job->set.horizon_us;
-	if (peek->member_count == 0) return labels_sum(job->labels, point->fragment, point->at_us, until, sum, count);
+	if (peek->member_count == 0) return labels_sum(&job->labels, point->fragment, point->at_us, until, sum, count);
 	int rc = OK;
 	for (size_t i = 0; i < peek->member_count && !rc; i++)
-		rc = labels_sum(job->labels, peek->members[i].id.bytes, point->at_us, until, sum, count);
+		rc = labels_sum(&job->labels, peek->members[i].id.bytes, point->at_us, until, sum, count);
 	return rc;
 }
 

@@ -8,6 +8,7 @@
 
 #define BATCH_RECORDS 1024
 #define BATCH_BYTES   ((size_t)1 << 20)
+#define PICKED_MAX    256
 /* Of one transaction of the job's own people; small, for it is memory that the daemon has to share. */
 #define OPEN_RECORDS ((size_t)20000)
 #define OPEN_PAGES   ((size_t)6000)
@@ -87,17 +88,16 @@ static int judge(struct replay *replay, const struct record *record, struct verd
 }
 
 /* All of a batch in one window: people change meanwhile, what was decided on these records does not. */
-static int judge_batch(struct replay *replay)
+static int judge_all(struct replay *replay, const struct record *records, size_t count)
 {
 	struct job *job = replay->job;
 	uint64_t applied;
 	arena_reset(&replay->arena);
-	replay->verdicts = arena_array(&replay->arena, struct verdict, replay->batch.count + 1);
+	replay->verdicts = arena_array(&replay->arena, struct verdict, count + 1);
 	if (!replay->verdicts) return ERR_NOMEM;
 	int rc = people_read_begin(job->live, &applied);
 	if (rc) return rc;
-	for (size_t i = 0; i < replay->batch.count && !rc; i++)
-		rc = judge(replay, &replay->batch.records[i], &replay->verdicts[i]);
+	for (size_t i = 0; i < count && !rc; i++) rc = judge(replay, &records[i], &replay->verdicts[i]);
 	people_read_end(job->live);
 	return rc;
 }
@@ -112,7 +112,7 @@ static int note_label(struct job *job, const struct record *record, const struct
 	int rc = event_match_test(job->label, event, &hit, &value);
 	if (rc || !hit) return rc;
 	int64_t at = event->event_time_us < job->t ? event->event_time_us : job->t;
-	return labels_put(job->labels, verdict->outcome.fragment, at, record->seq, value);
+	return labels_put(&job->labels, verdict->outcome.fragment, at, record->seq, value);
 }
 
 static int is_point(struct job *job, const struct cdpd_event *event, bool *hit)
@@ -272,7 +272,7 @@ static int take_batch(struct replay *replay)
 {
 	struct job *job = replay->job;
 	int rc = check_room(job);
-	if (!rc) rc = judge_batch(replay);
+	if (!rc) rc = judge_all(replay, replay->batch.records, replay->batch.count);
 	for (size_t i = 0; i < replay->batch.count && !rc; i++) {
 		const struct record *record = &replay->batch.records[i];
 		if (record->seq >= job->end) break;
@@ -293,32 +293,41 @@ static int run_by_arrival(struct replay *replay)
 	return rc;
 }
 
-static int take_one_at(struct replay *replay, int64_t at_us, uint64_t seq)
+struct picked { /* records that lie anywhere */
+	struct record records[PICKED_MAX];
+	int64_t times[PICKED_MAX];
+	size_t count;
+};
+
+/* ERR_NOT_FOUND: there are no more. */
+static int pick(struct replay *replay, struct sorter *order, struct picked *picked)
 {
-	struct job *job = replay->job;
-	struct record record;
-	uint64_t applied;
-	struct verdict verdict;
-	arena_reset(&replay->arena);
-	int rc = journal_get(job->journal, seq, &replay->arena, &record);
-	if (!rc) rc = people_read_begin(job->live, &applied);
-	if (rc) return rc;
-	rc = judge(replay, &record, &verdict);
-	people_read_end(job->live);
-	return rc ? rc : take_record(job, &record, &verdict, at_us);
+	uint64_t seq;
+	int rc = OK;
+	arena_reset(&replay->batch.arena);
+	for (picked->count = 0; picked->count < PICKED_MAX && !rc; picked->count += rc == OK) {
+		rc = sorter_next(order, &picked->times[picked->count], &seq);
+		if (!rc)
+			rc = journal_get(replay->job->journal, seq, &replay->batch.arena,
+					 &picked->records[picked->count]);
+		else if (rc == ERR_NOT_FOUND && picked->count)
+			return OK;
+	}
+	return rc;
 }
 
 static int run_by_event_time(struct replay *replay)
 {
+	struct picked picked;
 	struct sorter *order;
-	int64_t at_us;
-	uint64_t seq;
 	int rc = order_make(replay->job, &order);
 	if (rc) return rc;
-	for (uint64_t n = 0; !rc; n++) {
-		if (n % BATCH_RECORDS == 0) rc = check_room(replay->job);
-		if (!rc) rc = sorter_next(order, &at_us, &seq);
-		if (!rc) rc = take_one_at(replay, at_us, seq);
+	while (!rc) {
+		rc = check_room(replay->job);
+		if (!rc) rc = pick(replay, order, &picked);
+		if (!rc) rc = judge_all(replay, picked.records, picked.count);
+		for (size_t i = 0; i < picked.count && !rc; i++)
+			rc = take_record(replay->job, &picked.records[i], &replay->verdicts[i], picked.times[i]);
 	}
 	sorter_free(order);
 	return rc == ERR_NOT_FOUND ? OK : rc;
@@ -326,7 +335,7 @@ static int run_by_event_time(struct replay *replay)
 
 static int define_at_start(struct job *job)
 {
-	job->own_seq = job->set.clock == TRAINING_ARRIVAL && job->first > 1 ? job->first - 1 : 1;
+	job->own_seq = 1;
 	int rc = define(job, job->define_first);
 	return rc ? rc : replay_commit(job);
 }
@@ -337,6 +346,7 @@ int replay_run(struct job *job)
 	journal_batch_init(&replay.batch);
 	arena_init(&replay.arena, (size_t)256 << 10, 0);
 	int rc = define_at_start(job);
+	if (!rc) rc = seed_links(job);
 	if (!rc) rc = job->set.clock == TRAINING_ARRIVAL ? run_by_arrival(&replay) : run_by_event_time(&replay);
 	if (!rc) rc = points_finish(job, job->about.until_us, job->end);
 	if (!rc) rc = replay_commit(job);

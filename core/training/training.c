@@ -123,10 +123,13 @@ int training_new(struct journal *journal, struct people *people, const char *sto
 /* With the lock. The one there is goes, and its thread with it. */
 static void drop(struct training *training)
 {
+	uint64_t generation = training->generation;
 	training->should_drop = true;
 	if (training->job) atomic_store(&training->job->should_stop, true);
 	(void)pthread_cond_broadcast(&training->changed);
-	while (training->job) (void)pthread_cond_wait(&training->changed, &training->lock);
+	while (training->job && training->generation == generation)
+		(void)pthread_cond_wait(&training->changed, &training->lock);
+	if (training->generation != generation) return; /* somebody else saw it go */
 	if (training->has_thread) (void)pthread_join(training->thread, NULL);
 	training->has_thread = training->should_drop = false;
 }
@@ -163,6 +166,7 @@ static int begin(struct training *training, struct job *job)
 	if (is_busy(training)) return ERR_BUSY;
 	drop(training);
 	training->job = job;
+	training->generation++;
 	training->state = TRAINING_RUNNING;
 	training->failure = OK;
 	training->has_read = false;

@@ -387,11 +387,97 @@ static void rows_read_after_their_event_have_counted_it(void **state)
 	for (uint64_t seed = 11; seed <= 11; seed++) run(seed, "after");
 }
 
+/* ── by the times of events ──────────────────────────────────────────────── */
+
+struct past {
+	uint64_t user;
+	int64_t at;
+	bool is_order;
+};
+
+static uint64_t orders_between(const struct past *events, size_t count, uint64_t user, int64_t after, int64_t until)
+{
+	uint64_t orders = 0;
+	for (size_t i = 0; i < count; i++)
+		orders += events[i].is_order && events[i].user == user && events[i].at > after && events[i].at <= until;
+	return orders;
+}
+
+static int order_past(const void *a, const void *b)
+{
+	int64_t x = ((const struct past *)a)->at, y = ((const struct past *)b)->at;
+	return x < y ? -1 : x > y;
+}
+
+/* A year that arrives in one afternoon and in no order. */
+static void history_is_put_in_its_order(void **state)
+{
+	(void)state;
+	enum { COUNT = 500 };
+	struct training_world t;
+	struct training_status status;
+	struct past events[COUNT];
+	struct sender sender;
+	struct buf expected, made;
+	uint64_t censored = 0;
+	random_state = 77;
+	training_world_open(&t, "");
+	sender_init(&sender, COUNT);
+	for (size_t i = 0; i < COUNT; i++) {
+		int64_t ago = (int64_t)next_random(365 * 86400) * US_PER_SECOND + (int64_t)i; /* no two at one time */
+		events[i] = (struct past){next_random(USERS), FAKE_START - ago, next_random(2) == 0};
+		struct cdpd_event event = event_make(&sender.arena, events[i].user, i);
+		event.event = events[i].is_order ? STR("Order") : STR("View");
+		event.event_time_us = events[i].at;
+		event.received_at_us = FAKE_START;
+		sender_event(&sender, &event);
+	}
+	(void)sender_send(&sender, t.world.journal);
+	world_settle(&t.world);
+	buf_init(&expected, 1 << 20);
+	assert_int_equal(buf_printf(&expected, "point_time,label,orders\n"), OK);
+	qsort(events, COUNT, sizeof *events, order_past);
+	for (size_t i = 0; i < COUNT; i++) {
+		char time[CLOCK_TEXT_SIZE];
+		const struct past *at = &events[i];
+		if (at->is_order) continue;
+		if (at->at > FAKE_START - HORIZON - GRACE) {
+			censored++;
+			continue;
+		}
+		(void)clock_format(at->at, time);
+		assert_int_equal(
+		    buf_printf(&expected, "%s,%llu,%llu\n", time,
+			       (unsigned long long)orders_between(events, COUNT, at->user, at->at, at->at + HORIZON),
+			       (unsigned long long)orders_between(events, COUNT, at->user, INT64_MIN, at->at - 1)),
+		    OK);
+	}
+	training_make(&t,
+		      "training_set:\n  name: s\n  time: event\n  points: {event: View}\n  features: [orders]\n"
+		      "  label: {event: Order, value: count, horizon: 5d, grace: 1d}\n",
+		      TRAINING_CSV, &made, &status);
+	struct buf plain;
+	buf_init(&plain, 1 << 20);
+	for (const char *line = buf_ptr(&made), *end = line + made.len; line < end;) {
+		const char *next = (const char *)memchr(line, '\n', (size_t)(end - line)) + 1;
+		const char *comma = memchr(line, ',', (size_t)(next - line));
+		assert_int_equal(buf_append(&plain, comma + 1, (size_t)(next - comma - 1)), OK);
+		line = next;
+	}
+	compare(&expected, &plain, 77);
+	assert_int_equal(status.censored, censored);
+	buf_fini(&plain);
+	buf_fini(&expected);
+	buf_fini(&made);
+	training_world_close(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(rows_say_what_was_known_and_what_came),
 	    cmocka_unit_test(rows_read_after_their_event_have_counted_it),
+	    cmocka_unit_test(history_is_put_in_its_order),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /* What a training set promises, one promise a test. */
 #include "training_world.h"
 
+#include <dirent.h>
+
 #define DAY US_PER_DAY
 
 static int setup(void **state)
@@ -406,6 +408,100 @@ static void who_does_not_allow_the_purpose_now_is_left_out(void **state)
 	assert_int_equal(status.left_out_consent, 2);
 }
 
+/* 2040-01-02 at noon. */
+#define TRIMMED_START INT64_C(2209118400000000)
+
+static int setup_trimmed(void **state)
+{
+	static struct training_world t;
+	training_world_open(&t, ", retention: 2d, segment_age: 1h");
+	atomic_store(&fake_passed, TRIMMED_START - FAKE_START); /* the first segment is as old as the real clock says */
+	*state = &t;
+	return 0;
+}
+
+static size_t segments(struct training_world *t)
+{
+	struct test_path path = test_dir_path(&t->world.dir, "journal");
+	DIR *dir = opendir(path.text);
+	size_t count = 0;
+	assert_non_null(dir);
+	for (const struct dirent *entry; (entry = readdir(dir));) count += entry->d_name[0] != '.';
+	(void)closedir(dir);
+	return count;
+}
+
+static void until_sealed(struct training_world *t)
+{
+	size_t before = segments(t);
+	pass(7200 * US_PER_SECOND);
+	for (int i = 0; i < 3000 && segments(t) == before; i++) {
+		pass(US_PER_SECOND);
+		sleep_ms(20);
+	}
+	assert_true(segments(t) > before);
+}
+
+static void until_trimmed(struct training_world *t)
+{
+	for (int i = 0; i < 3000 && journal_first_seq(t->world.journal) == 1; i++) {
+		pass(US_PER_SECOND);
+		sleep_ms(20);
+	}
+	assert_true(journal_first_seq(t->world.journal) > 1);
+	atomic_store(&fake_passed, TRIMMED_START - FAKE_START + 6 * DAY);
+}
+
+/* a and u are one, b and v were parted again, c and w are parted by a record that is still held, x is alone. */
+static void send_history(struct training_world *t)
+{
+	(void)send(t, (struct sent){.user = "u", .visitor = "a", .event = "Order"});
+	(void)send(t, (struct sent){.user = "v", .visitor = "b", .event = "Order"});
+	send_act(t, RECORD_UNMERGE, "user_id:v", "anonymous_id:b");
+	(void)send(t, (struct sent){.user = "w", .visitor = "c", .event = "Order"});
+	(void)send(t, (struct sent){.user = "x", .event = "Order"});
+	until_sealed(t);
+	pass(5 * DAY);
+	(void)send(t, (struct sent){.visitor = "z", .event = "Page"});
+	until_trimmed(t);
+}
+
+static void what_retention_took_is_stated_and_links_from_before_it_hold(void **state)
+{
+	struct training_world *t = *state;
+	send_history(t);
+	(void)send(t, (struct sent){.visitor = "a", .event = "Order"});
+	(void)send(t, (struct sent){.visitor = "b", .event = "Order"});
+	(void)send(t, (struct sent){.visitor = "c", .event = "Order"});
+	static const char *const users[] = {"u", "v", "w", "x", "new"};
+	for (size_t i = 0; i < COUNT_OF(users); i++) {
+		pass(1);
+		(void)send(t, (struct sent){.user = users[i], .event = "View"});
+	}
+	send_act(t, RECORD_UNMERGE, "user_id:w", "anonymous_id:c");
+	pass(1);
+	(void)send(t, (struct sent){.user = "w", .event = "View"});
+	(void)send(t, (struct sent){.user = "v", .visitor = "b", .event = "View"}); /* kept apart still */
+	pass(DAY);
+	(void)send(t, (struct sent){.visitor = "z", .event = "Page"});
+	const char *rows = "point_time,label,orders,since\n2040-01-08T12:00:00.000001Z,0,1,%s\n"
+			   "2040-01-08T12:00:00.000002Z,0,0,%s\n2040-01-08T12:00:00.000003Z,0,1,%s\n"
+			   "2040-01-08T12:00:00.000004Z,0,0,%s\n2040-01-08T12:00:00.000005Z,0,0,\n"
+			   "2040-01-08T12:00:00.000006Z,0,0,%s\n2040-01-08T12:00:00.000006Z,0,0,%s\n";
+	const char *set = HEAD "  points: {event: View}\n  label: {event: Order, horizon: 1h}\n" ORDERS;
+	struct training_status status;
+	struct buf made;
+	char since[CLOCK_TEXT_SIZE], expected[1000];
+	training_make(t, set, TRAINING_CSV, &made, &status);
+	assert_int_equal(status.about.first, journal_first_seq(t->world.journal));
+	(void)clock_format(status.about.first_us, since);
+	(void)snprintf(expected, sizeof expected, rows, since, since, since, since, since, since);
+	char *text = without_ids(&made);
+	assert_string_equal(text, expected);
+	free(text);
+	buf_fini(&made);
+}
+
 /* ── life ────────────────────────────────────────────────────────────────── */
 
 static void only_one_is_made_at_a_time_and_a_finished_one_makes_room(void **state)
@@ -488,6 +584,8 @@ int main(void)
 	    TEST(conditions_choose_points_and_what_counts),
 	    TEST(a_sample_is_the_same_people_every_time),
 	    TEST(who_does_not_allow_the_purpose_now_is_left_out),
+	    cmocka_unit_test_setup_teardown(what_retention_took_is_stated_and_links_from_before_it_hold, setup_trimmed,
+					    teardown),
 	    TEST(only_one_is_made_at_a_time_and_a_finished_one_makes_room),
 	    TEST(who_is_erased_while_rows_wait_is_not_handed_out),
 	};
