@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "../shared/setup.h"
 #include "cdpd_plugin.h"
 #include "rules.h"
 
@@ -244,21 +245,21 @@ static int intern(struct useragent *self)
 	const struct cdpd_host *host = self->host;
 	int worst = self->agent = host->path(self->instance, "userAgent");
 	for (size_t i = 0; i < OUTS; i++) worst |= self->out[i] = host->path(self->instance, paths[i]);
-	self->hits = host->counter(self->instance, "useragent_hits_total", "User agents that were remembered.");
-	self->misses =
-	    host->counter(self->instance, "useragent_misses_total", "User agents that the rules were asked about.");
-	self->limited = host->counter(self->instance, "useragent_limited_total",
-				      "User agents for which a rule gave up at its limit.");
+	const struct setup_counter counters[] = {
+	    {&self->hits, "useragent_hits_total", "User agents that were remembered."},
+	    {&self->misses, "useragent_misses_total", "User agents that the rules were asked about."},
+	    {&self->limited, "useragent_limited_total", "User agents for which a rule gave up at its limit."},
+	};
+	setup_counters((struct setup){host, self->instance}, counters, sizeof counters / sizeof counters[0]);
 	return worst < 0 ? CDPD_ERR_NOMEM : CDPD_OK;
 }
 
 static int open_rules(struct useragent *self, const struct cdpd_conf *conf)
 {
 	char path[4096], why[RULES_WHY_MAX];
-	struct cdpd_str name = self->host->conf_text(conf, "rules");
-	if (name.len >= sizeof path) return CDPD_ERR_TOO_LARGE;
-	memcpy(path, name.ptr, name.len);
-	path[name.len] = '\0';
+	const struct setup setup = {self->host, self->instance};
+	int rc = setup_text(setup, "rules", self->host->conf_text(conf, "rules"), path, sizeof path);
+	if (rc != CDPD_OK) return rc;
 	self->rules = rules_open(path, why);
 	if (self->rules) return CDPD_OK;
 	self->host->log(self->instance, CDPD_LOG_ERROR,

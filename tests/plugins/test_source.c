@@ -128,7 +128,7 @@ static void test_a_queue_is_bounded_and_left_alone_while_it_hangs(void **state)
 	while ((rc = submit(third)) == ERR_BUSY) pause_ms(5); /* there is no room, and then it is seen to hang */
 	assert_int_equal(rc, ERR_TIMEOUT);
 	assert_true(errand_abandon(hanging, true)); /* gone with that */
-	loop_run(loop); /* the one that waited was asked when the call came back */
+	loop_run(loop);                             /* the one that waited was asked when the call came back */
 	assert_int_equal(returned, 2);
 	assert_int_equal(waiting->status, OK);
 	errand_free(waiting);
