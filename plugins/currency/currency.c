@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../shared/watched_option.h"
 #include "cdpd_plugin.h"
 #include "items.h"
 #include "rates.h"
@@ -39,7 +40,8 @@ struct currency {
 	int32_t max_age_days;
 	unsigned places;
 	int code, out_base, out_from, out_date;
-	int converted, unknown, stale, unreadable, reloads, failures;
+	int converted, unknown, stale, unreadable;
+	struct watched_option file; /* of rates */
 };
 
 static const struct decimal one = {1000000000000};
@@ -248,22 +250,9 @@ static int enrich(void *ctx, struct cdpd_event *event)
 
 /* ── life ────────────────────────────────────────────────────────────────── */
 
-static void on_news(void *ctx, enum watched_news news, const char *path, const char *why)
-{
-	struct currency *self = ctx;
-	bool is_fine = news == WATCHED_LOADED;
-	count(self, is_fine ? self->reloads : self->failures);
-	if (is_fine)
-		self->host->log(self->instance, CDPD_LOG_INFO, "%s has changed, the new one is used", path);
-	else
-		self->host->log(self->instance, CDPD_LOG_WARN,
-				"%s has changed and cannot be used, the old one stays (%s)", path, why);
-}
-
 static int refuse(struct currency *self, const char *option, struct cdpd_str text, const char *why)
 {
-	self->host->log(self->instance, CDPD_LOG_ERROR, "%s: '%.*s' %s", option, (int)text.len, text.ptr, why);
-	return CDPD_ERR_INVALID;
+	return setup_refuse(self->file.setup, option, text, why);
 }
 
 static int read_currency(struct currency *self, const struct cdpd_conf *conf, const char *option, int *out)
@@ -316,9 +305,8 @@ static int add_list_field(struct currency *self, struct cdpd_str path, char *in,
 static int add_field(struct currency *self, struct cdpd_str path)
 {
 	char in[200];
-	if (path.len >= sizeof in) return refuse(self, "fields", path, "is too long");
-	memcpy(in, path.ptr, path.len);
-	in[path.len] = '\0';
+	int rc = setup_text(self->file.setup, "fields", path, in, sizeof in);
+	if (rc != CDPD_OK) return rc;
 	char *brackets = strstr(in, "[]");
 	if (brackets) return add_list_field(self, path, in, brackets);
 	struct field *field = &self->fields[self->field_count++];
@@ -338,9 +326,8 @@ static int read_code_path(struct currency *self, const struct cdpd_conf *conf)
 {
 	char path[200];
 	struct cdpd_str text = self->host->conf_text(conf, "currency_field");
-	if (text.len >= sizeof path) return refuse(self, "currency_field", text, "is too long");
-	memcpy(path, text.ptr, text.len);
-	path[text.len] = '\0';
+	int rc = setup_text(self->file.setup, "currency_field", text, path, sizeof path);
+	if (rc != CDPD_OK) return rc;
 	self->code = self->host->path(self->instance, path);
 	return self->code < 0 ? refuse(self, "currency_field", text, "is no path of a field") : CDPD_OK;
 }
@@ -363,15 +350,11 @@ static int read_options(struct currency *self, const struct cdpd_conf *conf)
 
 static int open_rates(struct currency *self, const struct cdpd_conf *conf)
 {
-	char path[4096], why[WATCHED_WHY_MAX];
 	const struct rate *rate;
 	int is_new;
-	struct cdpd_str name = self->host->conf_text(conf, "rates");
-	if (name.len >= sizeof path) return refuse(self, "rates", name, "is too long");
-	memcpy(path, name.ptr, name.len);
-	path[name.len] = '\0';
-	self->reader = watched_open(&rates_kind, path, self->host->conf_int(conf, "reload") / 1000, on_news, self, why);
-	if (!self->reader) return refuse(self, "rates", name, why);
+	self->reader = watched_option_open(&self->file, &rates_kind, "rates", self->host->conf_text(conf, "rates"),
+					   self->host->conf_int(conf, "reload"), "");
+	if (!self->reader) return CDPD_ERR_INVALID;
 	if (self->base == self->file_base) return CDPD_OK;
 	if (rates_find(watched_get(self->reader, &is_new), self->base, INT32_MAX, &rate) == RATE_FOUND) return CDPD_OK;
 	return refuse(self, "base", self->host->conf_text(conf, "base"), "is neither file_base nor among the rates");
@@ -379,24 +362,22 @@ static int open_rates(struct currency *self, const struct cdpd_conf *conf)
 
 static int intern(struct currency *self)
 {
-	const struct cdpd_host *host = self->host;
-	int worst = 0;
-	worst |= self->out_base = host->path(self->instance, "enrichment.currency.base");
-	worst |= self->out_from = host->path(self->instance, "enrichment.currency.from");
-	worst |= self->out_date = host->path(self->instance, "enrichment.currency.date");
-	self->converted =
-	    host->counter(self->instance, "currency_converted_total", "Amounts told in the base currency.");
-	self->unknown =
-	    host->counter(self->instance, "currency_unknown_total", "Events with amounts in no known currency.");
-	self->stale =
-	    host->counter(self->instance, "currency_stale_total", "Events without a rate that is young enough.");
-	self->unreadable =
-	    host->counter(self->instance, "currency_unreadable_total", "Amounts that are no numbers, or too large.");
-	self->reloads =
-	    host->counter(self->instance, "currency_reloads_total", "Rate files that changed and were taken.");
-	self->failures = host->counter(self->instance, "currency_reload_failures_total",
-				       "Rate files that changed and could not be used; the old ones stay.");
-	return worst < 0 ? CDPD_ERR_NOMEM : CDPD_OK;
+	const struct setup_path paths[] = {
+	    {&self->out_base, "enrichment.currency.base"},
+	    {&self->out_from, "enrichment.currency.from"},
+	    {&self->out_date, "enrichment.currency.date"},
+	};
+	const struct setup_counter counters[] = {
+	    {&self->converted, "currency_converted_total", "Amounts told in the base currency."},
+	    {&self->unknown, "currency_unknown_total", "Events with amounts in no known currency."},
+	    {&self->stale, "currency_stale_total", "Events without a rate that is young enough."},
+	    {&self->unreadable, "currency_unreadable_total", "Amounts that are no numbers, or too large."},
+	    {&self->file.reloads, "currency_reloads_total", "Rate files that changed and were taken."},
+	    {&self->file.failures, "currency_reload_failures_total",
+	     "Rate files that changed and could not be used; the old ones stay."},
+	};
+	setup_counters(self->file.setup, counters, sizeof counters / sizeof counters[0]);
+	return setup_paths(self->file.setup, paths, sizeof paths / sizeof paths[0]);
 }
 
 static void destroy(void *ctx)
@@ -413,6 +394,7 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 	if (!self) return CDPD_ERR_NOMEM;
 	self->host = host;
 	self->instance = instance;
+	self->file.setup = (struct setup){host, instance};
 	int rc = intern(self);
 	if (rc == CDPD_OK) rc = read_options(self, conf);
 	if (rc == CDPD_OK) rc = open_rates(self, conf);

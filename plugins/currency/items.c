@@ -43,7 +43,7 @@ bool items_next(struct items *items, const char **item, size_t *len)
 	*item = items->at;
 	items->at = skip_value(items->at, items->end);
 	*len = (size_t)(items->at - *item);
-	return true;
+	return *len > 0; /* of what is sound it always is */
 }
 
 static bool take(const char *at, const char *end, const char **value, size_t *len)
