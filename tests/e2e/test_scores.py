@@ -372,6 +372,13 @@ def test_a_model_that_does_not_fit_is_told_and_waited_for(scored, model):
     eventually(lambda: all_right(cdpd, model, ["w"]), "the score")
 
 
+def test_it_cannot_be_isolated(scored, model):
+    cdpd = scored("records: [profiles]\n    isolated: true")
+    order(cdpd, "i", 1)
+    eventually(lambda: "it cannot be isolated" in cdpd.log_text(), "a reason in the log")
+    assert cdpd.profile("user_id:i").json["features"]["orders"] == 1
+
+
 def test_the_configuration_is_checked(model):
     extra = DESTINATION.format(what="records: [profiles]").replace("trait: churn\n      model_name", "trayt: churn\n      model_name")
     daemon = Daemon(model.parent, CONFIG, extra)
