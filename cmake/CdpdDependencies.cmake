@@ -13,6 +13,11 @@ pkg_check_modules(LUA REQUIRED IMPORTED_TARGET lua5.4)                  # plugin
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.14)         # plugins/weather
 pkg_check_modules(LIBPQ REQUIRED IMPORTED_TARGET libpq)                       # plugins/postgres
 pkg_check_modules(NATS REQUIRED IMPORTED_TARGET libnats>=3.4)                # plugins/nats
+find_path(XGBOOST_INCLUDE_DIR NAMES xgboost/c_api.h REQUIRED) # plugins/xgboost; Debian's has no file for pkg-config
+find_library(XGBOOST_LIBRARY NAMES xgboost REQUIRED)
+add_library(Xgboost::xgboost UNKNOWN IMPORTED)
+set_target_properties(Xgboost::xgboost PROPERTIES IMPORTED_LOCATION ${XGBOOST_LIBRARY}
+  INTERFACE_INCLUDE_DIRECTORIES ${XGBOOST_INCLUDE_DIR} INTERFACE_SYSTEM_INCLUDE_DIRECTORIES ${XGBOOST_INCLUDE_DIR})
 pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c>=1.4.1)
 pkg_check_modules(RDKAFKA REQUIRED IMPORTED_TARGET rdkafka>=2.0) # plugins/kafka
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd>=1.4)     # plugins/files

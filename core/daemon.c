@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/publisher.h"
 #include "config/form.h"
 #include "enrich/enrichers.h"
 #include "plugin/enrich.h"
@@ -30,6 +31,7 @@ struct daemon {
 	struct deliver *deliver;
 	struct enrichers *enrichers;
 	struct spaces *spaces;
+	struct publisher *publisher;
 	struct sources *sources;
 	struct ingest *ingest;
 	struct privacy *privacy;
@@ -127,11 +129,22 @@ static int erase_letters(void *ctx, const _Atomic bool *stop, uint64_t *count)
 	return deliver_erase_letters(ctx, stop, count);
 }
 
+static int open_publisher(struct daemon *d)
+{
+	return publisher_new(d->ingest, d->people, &d->publisher);
+}
+
+static void close_publisher(struct daemon *d)
+{
+	publisher_close(d->publisher);
+}
+
 static int make_deliver(struct daemon *d)
 {
 	int rc = deliver_new(d->journal, d->people, d->config, &d->deliver);
 	if (rc) return rc;
 	deliver_set_spaces(d->deliver, d->spaces);
+	deliver_set_publisher(d->deliver, d->publisher);
 	privacy_set_letters(d->privacy, erase_letters, d->deliver);
 	return OK;
 }
@@ -342,6 +355,7 @@ static const struct step {
     {"journal thread", start_journal, stop_journal},
     {"fold", make_fold, free_fold},
     {"erasures", make_privacy, free_privacy},
+    {"what plugins publish", open_publisher, close_publisher},
     {"destinations", make_deliver, free_deliver},
     {"asynchronous enrichers", make_enrichers, free_enrichers},
     {"source plugins", start_sources, stop_sources},

@@ -341,6 +341,18 @@ static void write_instances(struct json_out *out, const struct config *config, s
 	}
 }
 
+/* What a source keeps, and how its process is called, is told from others by the word in front. */
+static void write_hooks(struct json_out *out, const struct config *config, struct arena *arena)
+{
+	for (size_t i = 0; i < config->source_count; i++) {
+		struct conf_instance instance = source_instance(&config->sources[i]);
+		if (instance.plugin.len == 0) continue;
+		struct str name = instance.name;
+		if (arena_printf(arena, &instance.name, "source:%.*s", STR_ARG(name))) continue;
+		write_instances(out, config, arena, "source", &instance, 1);
+	}
+}
+
 static int plugins(struct answer *answer, struct read_thread *thread)
 {
 	const struct config *config = api_config(answer->api);
@@ -350,6 +362,7 @@ static int plugins(struct answer *answer, struct read_thread *thread)
 	jo_array(out);
 	write_instances(out, config, &thread->scratch, "enrich", config->enrichers, config->enricher_count);
 	write_instances(out, config, &thread->scratch, "export", config->destinations, config->destination_count);
+	write_hooks(out, config, &thread->scratch);
 	jo_end_array(out);
 	jo_end_object(out);
 	config_unref(config);

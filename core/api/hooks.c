@@ -154,6 +154,9 @@ static void on_decoded(struct errand *errand)
 	call->deadline = NULL;
 	if (errand->status != OK) {
 		refuse_call(call, PROBLEM_SOURCE_UNAVAILABLE, STR("the source's plugin ended, send again"));
+	} else if (errand->decode.error == CDPD_ERR_BUSY) {
+		refuse_call(call, PROBLEM_SOURCE_UNAVAILABLE,
+			    STR("the source's plugin cannot take it now, send again"));
 	} else if (errand->decode.error != CDPD_OK) {
 		charge(call);
 		refuse_call(call, PROBLEM_INTERNAL, STR("the source's plugin failed on the request"));

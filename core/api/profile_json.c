@@ -67,6 +67,21 @@ static void write_origin(struct json_out *out, const struct profile_trait *trait
 	jo_bool(out, true);
 }
 
+/* The model that inferred it. */
+static void write_model(struct json_out *out, const struct profile_trait *trait)
+{
+	jo_key(out, STR("model"));
+	jo_object(out);
+	jo_key(out, STR("name"));
+	jo_str(out, trait->origin.model);
+	if (trait->origin.model_version.len) {
+		jo_key(out, STR("version"));
+		jo_str(out, trait->origin.model_version);
+	}
+	write_time(out, STR("scoredAt"), trait->updated_at);
+	jo_end_object(out);
+}
+
 static void write_trait_value(struct json_out *out, const struct profile_trait *trait)
 {
 	jo_key(out, STR("value"));
@@ -77,6 +92,7 @@ static void write_trait_value(struct json_out *out, const struct profile_trait *
 	jo_key(out, STR("source"));
 	jo_str(out, trait->source);
 	if (trait->origin.form.len) write_origin(out, trait);
+	if (trait->origin.model.len) write_model(out, trait);
 }
 
 static bool is_loser_of(struct str name, const struct profile_trait *traits, size_t count, size_t i)

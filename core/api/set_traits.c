@@ -45,27 +45,55 @@ static enum problem resolve(struct api_worker *worker, struct str ref, struct ar
 	return refuse(refusal, problem, problem == PROBLEM_INTERNAL ? STR_NONE : STR("/ref"), message);
 }
 
-enum problem set_traits_prepare(struct api_worker *worker, const struct set_traits *what, struct arena *arena,
-				struct ingest_request *out, struct set_traits_refusal *refusal)
+static enum problem check_model(const struct set_traits *what, uint32_t flags, struct set_traits_refusal *refusal)
 {
-	struct ingest_traits *told = arena_new(arena, struct ingest_traits);
-	*refusal = (struct set_traits_refusal){STR_NONE, STR_NONE};
-	if (!told) return PROBLEM_INTERNAL;
+	if (!what->has_model) return PROBLEM_NONE;
+	if (!(flags & EVENT_INFERRED))
+		return refuse(refusal, PROBLEM_SCHEMA_VIOLATION, STR("/model"),
+			      STR("only what is inferred is a model's: \"provenance\":\"inferred\""));
+	if (what->model.len == 0 || what->model.len > INGEST_MODEL_MAX)
+		return refuse(refusal, PROBLEM_SCHEMA_VIOLATION, STR("/model/name"), STR("must be 1 to 64 bytes"));
+	if (what->model_version.len > INGEST_MODEL_MAX)
+		return refuse(refusal, PROBLEM_SCHEMA_VIOLATION, STR("/model/version"),
+			      STR("must be at most 64 bytes"));
+	return PROBLEM_NONE;
+}
+
+enum problem set_traits_describe(const struct set_traits *what, struct arena *arena, struct ingest_traits *told,
+				 struct set_traits_refusal *refusal)
+{
+	*told = (struct ingest_traits){.ref = STR_NONE,
+				       .message_id = STR_NONE,
+				       .time_us = what->time_us,
+				       .model = STR_NONE,
+				       .model_version = STR_NONE};
 	if (!read_provenance(what->provenance, &told->flags))
 		return refuse(refusal, PROBLEM_SCHEMA_VIOLATION, STR("/provenance"),
 			      STR("must be declared, observed or inferred"));
 	if (!is_source_name(what->source))
 		return refuse(refusal, PROBLEM_SCHEMA_VIOLATION, STR("/source"),
 			      STR("a source has 1 to 64 letters, digits, '.', '_' or '-'"));
-	enum problem problem = resolve(worker, what->ref, arena, &told->ref, refusal);
+	enum problem problem = check_model(what, told->flags, refusal);
 	if (problem != PROBLEM_NONE) return problem;
-	struct str source = what->source.len ? what->source : what->token;
-	int rc = arena_str(arena, source, &told->source);
-	if (rc == OK) rc = arena_str(arena, what->message_id, &told->message_id);
+	int rc = arena_str(arena, what->source.len ? what->source : what->token, &told->source);
+	if (rc == OK && what->has_model) rc = arena_str(arena, what->model, &told->model);
+	if (rc == OK && what->has_model) rc = arena_str(arena, what->model_version, &told->model_version);
+	return rc == OK ? PROBLEM_NONE : PROBLEM_INTERNAL;
+}
+
+enum problem set_traits_prepare(struct api_worker *worker, const struct set_traits *what, struct arena *arena,
+				struct ingest_request *out, struct set_traits_refusal *refusal)
+{
+	struct ingest_traits *told = arena_new(arena, struct ingest_traits);
+	*refusal = (struct set_traits_refusal){STR_NONE, STR_NONE};
+	if (!told) return PROBLEM_INTERNAL;
+	enum problem problem = set_traits_describe(what, arena, told, refusal);
+	if (problem == PROBLEM_NONE) problem = resolve(worker, what->ref, arena, &told->ref, refusal);
+	if (problem != PROBLEM_NONE) return problem;
+	int rc = arena_str(arena, what->message_id, &told->message_id);
 	buf_clear(&worker->out);
 	if (rc == OK) rc = buf_append_str(&worker->out, what->traits);
 	if (rc != OK) return rc == ERR_TOO_LARGE ? PROBLEM_TOO_LARGE : PROBLEM_INTERNAL;
-	told->time_us = what->time_us;
 	out->dialect = DIALECT_TRAITS;
 	out->traits = told;
 	out->body = buf_str(&worker->out);

@@ -12,7 +12,8 @@
 #include "config/privacy.h"
 #include "config/tree.h"
 
-enum source_kind { SOURCE_BROWSER, SOURCE_MOBILE, SOURCE_SERVER, SOURCE_WEBHOOK };
+/* The last is never configured: an instance of a plugin that publishes events. */
+enum source_kind { SOURCE_BROWSER, SOURCE_MOBILE, SOURCE_SERVER, SOURCE_WEBHOOK, SOURCE_PLUGIN };
 
 /* What a source may do beyond sending behavioural events. Stored with each event as its rights at ingest. */
 enum source_right {
@@ -23,6 +24,14 @@ enum source_right {
 	RIGHT_CONSENT = 1 << 4,    /* state what people consent to (never browsers and mobile apps) */
 };
 
+struct conf_isolation { /* of an instance in a process of its own */
+	bool is_on;
+	uint64_t memory;  /* bytes: 256 MiB */
+	struct str *read; /* files and folders that it may read besides those its options name */
+	size_t read_count;
+	uint32_t deadline_ms; /* as in conf_async */
+};
+
 struct conf_hook {         /* a webhook source's plugin */
 	struct str plugin; /* empty: none */
 	const struct node *options;
@@ -31,6 +40,7 @@ struct conf_hook {         /* a webhook source's plugin */
 	struct str *http_allow; /* these three as in conf_async */
 	size_t http_allow_count;
 	uint32_t http_connections, http_requests_per_second;
+	struct conf_isolation isolation;
 	int line;
 };
 
@@ -129,14 +139,6 @@ struct conf_async {
 	uint32_t http_connections;         /* at a time: 8 */
 	uint32_t http_requests_per_second; /* 0: no limit */
 	struct conf_http_tls http_tls;     /* destinations */
-};
-
-struct conf_isolation { /* of an enricher in a process of its own */
-	bool is_on;
-	uint64_t memory;  /* bytes: 256 MiB */
-	struct str *read; /* files and folders that it may read besides those its options name */
-	size_t read_count;
-	uint32_t deadline_ms; /* as in conf_async */
 };
 
 /* What a destination is handed; bits. */

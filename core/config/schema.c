@@ -48,6 +48,9 @@ static const struct key source_keys[] = {
     {"http.allow", KEY_TEXTS, FIELDS(struct conf_source, hook.http_allow, hook.http_allow_count)},
     {"http.connections", KEY_INT, SOURCE(hook.http_connections), RANGE("8", "1", "256")},
     {"http.requests_per_second", KEY_INT, SOURCE(hook.http_requests_per_second), RANGE("0", "0", "100000")},
+    {"isolated", KEY_BOOL, SOURCE(hook.isolation.is_on), .fallback = "false"},
+    {"memory", KEY_BYTES, SOURCE(hook.isolation.memory), RANGE("256MiB", "16MiB", "64GiB")},
+    {"read", KEY_TEXTS, FIELDS(struct conf_source, hook.isolation.read, hook.isolation.read_count)},
 };
 
 static int *source_line(void *item)
@@ -58,7 +61,7 @@ static int *source_line(void *item)
 /* Keys that say something about a plugin, without one. */
 static void check_hook(struct reading *r, const struct node *node, const char *where, const struct conf_source *source)
 {
-	static const char *const keys[] = {"options", "deadline", "queue", "http"};
+	static const char *const keys[] = {"options", "deadline", "queue", "http", "isolated", "memory", "read"};
 	const struct node *plugin = node_child(node, STR("plugin"));
 	if (source->hook.plugin.len) {
 		if (source->kind != SOURCE_WEBHOOK)
@@ -313,6 +316,9 @@ static const struct key destination_keys[] = {
     {"http.ca", KEY_TEXT, INSTANCE(async.http_tls.ca)},
     {"http.certificate", KEY_TEXT, INSTANCE(async.http_tls.certificate)},
     {"http.key", KEY_TEXT, INSTANCE(async.http_tls.key)},
+    {"isolated", KEY_BOOL, INSTANCE(isolation.is_on), .fallback = "false"},
+    {"memory", KEY_BYTES, INSTANCE(isolation.memory), RANGE("256MiB", "16MiB", "64GiB")},
+    {"read", KEY_TEXTS, FIELDS(struct conf_instance, isolation.read, isolation.read_count)},
 };
 
 static const struct table destination_table = {

@@ -301,6 +301,21 @@ static void show_identifiers(struct json root)
 	table_print(table, stdout, 2);
 }
 
+/* Of a model's: which one it was. */
+static void cell_provenance(struct table *table, struct json row)
+{
+	struct json model;
+	struct str provenance = json_text_at(row, "provenance");
+	if (!json_get(row, STR("model"), &model)) {
+		table_cell(table, provenance);
+		return;
+	}
+	struct str name = json_text_at(model, "name"), version = json_text_at(model, "version");
+	table_cell_f(table, "%.*s: %.*s%s%.*s", (int)(provenance.len < 20 ? provenance.len : 20), provenance.ptr,
+		     (int)(name.len < 64 ? name.len : 64), name.ptr, version.len ? " " : "",
+		     (int)(version.len < 64 ? version.len : 64), version.ptr);
+}
+
 static void show_traits(struct json root)
 {
 	static const char *const TITLES[] = {"TRAIT", "VALUE", "PROVENANCE", "SOURCE", "UPDATED", NULL};
@@ -315,7 +330,7 @@ static void show_traits(struct json root)
 			table_cell_json(table, value, VALUE_MAX);
 		else
 			table_cell(table, STR("-"));
-		table_cell(table, json_text_at(row, "provenance"));
+		cell_provenance(table, row);
 		cell_or_dash(table, json_text_at(row, "source"));
 		cell_time(table, row, "updatedAt");
 	}

@@ -143,6 +143,11 @@ int choose(struct chooser *c, const struct stream_record *record, struct arena *
 		if (!is_told(c, record)) *choice = CHOICE_GONE;
 		return OK;
 	}
+	if (record->publisher.len && str_eq(record->publisher, c->gate->name)) {
+		*choice = CHOICE_FILTERED;
+		*why = STR("it published it itself");
+		return OK;
+	}
 	arena_reset(&c->scratch);
 	if (!selection_may_take(c->gate->selection, record))
 		*choice = CHOICE_FILTERED;

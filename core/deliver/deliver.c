@@ -35,6 +35,11 @@ int deliver_new(struct journal *journal, struct people *people, const struct con
 	return OK;
 }
 
+void deliver_set_publisher(struct deliver *deliver, struct publisher *publisher)
+{
+	deliver->shared.publisher = publisher;
+}
+
 void deliver_set_spaces(struct deliver *deliver, struct spaces *spaces)
 {
 	deliver->shared.spaces = spaces;

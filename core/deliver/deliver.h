@@ -8,6 +8,7 @@
 #include "profile/people.h"
 
 struct deliver;
+struct publisher;
 struct spaces;
 
 /* Refuses a cursor ahead of the journal or of another epoch. ERR_INVALID: a destination's options; logged. */
@@ -15,6 +16,8 @@ MUST_USE int deliver_new(struct journal *journal, struct people *people, const s
 			 struct deliver **out);
 /* Before the start: where exporters keep their caches and key-values. */
 void deliver_set_spaces(struct deliver *deliver, struct spaces *spaces);
+/* Before the start: by whom exporters publish events. It outlives the room's threads. */
+void deliver_set_publisher(struct deliver *deliver, struct publisher *publisher);
 MUST_USE int deliver_start(struct deliver *deliver);
 void deliver_wake(struct deliver *deliver); /* the fold committed; any thread */
 void deliver_stop(struct deliver *deliver); /* waits for batches in progress, bounded */

@@ -52,7 +52,8 @@ bool destination_create(struct destination *d)
 	struct http_client *http;
 	if (http_client_new(&limits, &http)) return false;
 	set_http(d, http);
-	const struct instance_services services = {.http = http, .spaces = d->shared->spaces};
+	const struct instance_services services = {
+	    .http = http, .spaces = d->shared->spaces, .publisher = d->shared->publisher};
 	enter(d);
 	int rc = instance_new_with(d->plugin, d->name, d->conf, &services, &d->instance);
 	leave(d);
@@ -63,7 +64,7 @@ bool destination_create(struct destination *d)
 void destination_run_timers(struct destination *d)
 {
 	int64_t now = clock_mono_us();
-	if (!d->instance || instance_next_timer(d->instance) > now) return;
+	if (!d->instance || (instance_next_timer(d->instance) > now && !instance_has_turn(d->instance))) return;
 	enter(d);
 	instance_run_timers(d->instance, now);
 	leave(d);

@@ -20,5 +20,6 @@ struct deliver_shared { /* outlives them all */
 	uint64_t epoch;
 	struct deliver_tuning tuning;
 	struct windows *windows;
-	struct spaces *spaces; /* what plugins keep; NULL: nothing */
+	struct spaces *spaces;       /* what plugins keep; NULL: nothing */
+	struct publisher *publisher; /* what they publish; NULL: nothing */
 };

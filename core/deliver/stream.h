@@ -33,6 +33,7 @@ struct stream_record { /* all text in the window's arena */
 	struct str other_id;               /* of somebody gone; maybe empty */
 	const struct change *change;       /* of change records; else NULL */
 	struct str type, name; /* what `events` chooses by: a type ("page"), and a name, empty when it has none */
+	struct str publisher;  /* the instance that published it; empty: none */
 	struct str json, message_id;
 	struct str place;      /* the position as outsiders see it; also its delivery id */
 	struct str profile_id; /* of notices, which nobody can be looked up for, and of profiles; of others empty */

@@ -100,6 +100,7 @@ static int write_event(struct stream_reader *r, struct arena *arena, const struc
 	if ((rc = event_write_json(&r->json, &event, false))) return rc;
 	out->type = str_from(event_type_name(event.type));
 	out->time_us = event.event_time_us;
+	if (event.source_kind == SOURCE_PLUGIN && (rc = arena_str(arena, event.source_id, &out->publisher))) return rc;
 	if (event.type == EVENT_TRACK && (rc = arena_str(arena, event.event, &out->name))) return rc;
 	if ((rc = arena_str(arena, buf_str(&r->json), &out->json))) return rc;
 	return arena_str(arena, event.message_id, &out->message_id);

@@ -141,7 +141,7 @@ static void free_nothing(void *ctx, void *ptr)
 
 static bool is_sound(const Cdpd__V1__StoredEvent *stored)
 {
-	return stored->type >= EVENT_TRACK && stored->type <= EVENT_ALIAS && stored->source_kind <= SOURCE_WEBHOOK &&
+	return stored->type >= EVENT_TRACK && stored->type <= EVENT_ALIAS && stored->source_kind <= SOURCE_PLUGIN &&
 	       stored->utc_offset_min >= INT16_MIN && stored->utc_offset_min <= INT16_MAX;
 }
 

@@ -198,7 +198,8 @@ static int check_address(struct intake *in)
 	in->pass = (struct limit_pass){
 	    .key = STR_NONE,
 	    .ip = in->request->client_ip,
-	    .ip_rate = in->config->limits.events_per_second_per_ip,
+	    /* What is published here has no address. */
+	    .ip_rate = in->request->published ? 0 : in->config->limits.events_per_second_per_ip,
 	    .limit = -1,
 	};
 	return check_limits(in);
@@ -245,6 +246,7 @@ static int take_stated_source(struct intake *in)
 static int read_credentials(struct intake *in)
 {
 	if (in->request->traits) return take_stated_source(in);
+	if (in->request->published) return published_take_source(in);
 	if (in->request->hook) {
 		int rc = hook_take_source(in);
 		return rc == OK ? check_caller(in) : rc;
@@ -271,6 +273,7 @@ static int read_events(struct intake *in)
 	case DIALECT_CONSENT: return consent_read(in);
 	case DIALECT_TRAITS: return set_traits_read(in);
 	case DIALECT_HOOK: return hook_read(in);
+	case DIALECT_PUBLISHED: return published_read(in);
 	}
 	check_failed("every dialect has a reader", __FILE__, __LINE__);
 }

@@ -32,7 +32,8 @@ enum ingest_dialect {
 	DIALECT_CONSENT,         /* what one person consents to */
 	DIALECT_DECLARED,        /* what a person told us, made by the caller (form_answers.h); never says who asks */
 	DIALECT_TRAITS,          /* traits of one person, a JSON object; the caller has checked the token */
-	DIALECT_HOOK             /* what a source's plugin made of a request; the plugin has checked who asks */
+	DIALECT_HOOK,            /* what a source's plugin made of a request; the plugin has checked who asks */
+	DIALECT_PUBLISHED        /* one event that a plugin's instance published */
 };
 
 /* Who speaks, when a person token says so instead of a source's key. */
@@ -44,17 +45,29 @@ struct ingest_person {
 
 /* Who states traits, of whom, and how they are known. */
 struct ingest_traits {
-	struct str ref;        /* "namespace:value" */
-	struct str source;     /* 1 to INGEST_SOURCE_MAX bytes */
-	struct str message_id; /* empty: not idempotent */
-	uint32_t flags;        /* EVENT_DECLARED, EVENT_INFERRED, or 0: observed */
-	int64_t time_us;       /* since when they hold; 0: now */
+	struct str ref;                         /* "namespace:value" */
+	struct str source;                      /* 1 to INGEST_SOURCE_MAX bytes */
+	struct str message_id;                  /* empty: not idempotent */
+	uint32_t flags;                         /* EVENT_DECLARED, EVENT_INFERRED, or 0: observed */
+	int64_t time_us;                        /* since when they hold; 0: now */
+	struct str model, model_version;        /* who inferred them; empty: not told */
+	const struct ingest_traits_item *items; /* of many persons; NULL: of one, the body */
+	size_t item_count;
 };
 #define INGEST_SOURCE_MAX 64
+#define INGEST_MODEL_MAX  64 /* bytes of a model's name, and of its version */
 
 struct ingest_refusal { /* why the caller refuses what was asked, to be counted and kept like any other reject */
 	enum problem problem;
 	struct str pointer, message;
+};
+
+/* One person of many. */
+struct ingest_traits_item {
+	struct str ref, message_id;
+	struct str traits;                    /* JSON, followed by BUF_SLACK readable bytes */
+	int64_t time_us;                      /* 0: as all of them */
+	const struct ingest_refusal *refusal; /* of the caller; NULL: none */
 };
 
 struct ingest_hook_item {
@@ -68,6 +81,11 @@ struct ingest_hook {
 	size_t count;
 };
 
+struct ingest_publication {
+	struct str source; /* the instance */
+	struct str ref;    /* "namespace:value" of whom; empty: the event says */
+};
+
 struct ingest_request {
 	enum ingest_dialect dialect;
 	enum event_type route_type;  /* 0: the body must say */
@@ -78,11 +96,12 @@ struct ingest_request {
 	struct str client_ip, user_agent;
 	struct str body; /* decompressed, followed by BUF_SLACK readable bytes; copied where kept */
 	int64_t received_at_us;
-	const struct ingest_person *person;   /* DIALECT_CONSENT, DIALECT_DECLARED: NULL when a source's key speaks */
-	struct str person_ref;                /* DIALECT_CONSENT: instead of the body's `person`, or empty */
-	const struct ingest_traits *traits;   /* DIALECT_TRAITS */
-	const struct ingest_hook *hook;       /* DIALECT_HOOK */
-	const struct ingest_refusal *refusal; /* DIALECT_DECLARED; NULL: the body is the message */
+	const struct ingest_person *person; /* DIALECT_CONSENT, DIALECT_DECLARED: NULL when a source's key speaks */
+	struct str person_ref;              /* DIALECT_CONSENT: instead of the body's `person`, or empty */
+	const struct ingest_traits *traits; /* DIALECT_TRAITS */
+	const struct ingest_hook *hook;     /* DIALECT_HOOK */
+	const struct ingest_publication *published; /* DIALECT_PUBLISHED */
+	const struct ingest_refusal *refusal;       /* DIALECT_DECLARED; NULL: the body is the message */
 };
 
 struct ingest_rejection {

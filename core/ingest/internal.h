@@ -192,6 +192,8 @@ MUST_USE int set_traits_read(struct intake *in);
 const struct conf_source *hook_source(const struct config *config, struct str id); /* NULL: none */
 MUST_USE int hook_take_source(struct intake *in);                                  /* the caller */
 MUST_USE int hook_read(struct intake *in);
+MUST_USE int published_take_source(struct intake *in); /* the caller */
+MUST_USE int published_read(struct intake *in);
 /* One statement of consent, by a caller that may. As admit. */
 MUST_USE int consent_admit(struct intake *in, struct json statement);
 MUST_USE int consent_read(struct intake *in);

@@ -62,7 +62,13 @@ static int check_one(struct arena *arena, const struct config *config, const str
 		return full ? full : rc;
 	}
 	out->name = instance->name;
+	if (instance->isolation.read_count && !instance->isolation.is_on) {
+		rc = plugin_refuse(arena, &error, "'read' is for isolated plugins, '%.*s' is none",
+				   STR_ARG(instance->name));
+		return add_error(errors, config, instance->line, error) ? ERR_NOMEM : rc;
+	}
 	rc = plugin_conf_check(arena, out->plugin, instance, config->file, &out->conf, &error);
+	if (rc == OK) out->conf->use = cap;
 	if (rc == OK) return OK;
 	int full = add_error(errors, config, -1, error); /* carries its own lines */
 	return full ? full : rc;
@@ -142,10 +148,7 @@ static int check_async(struct arena *arena, const struct config *config, const s
 		struct str error = STR_NONE;
 		const char *key = async_key(&instance->async);
 		int rc = OK;
-		if (instance->isolation.read_count && !instance->isolation.is_on) {
-			rc = plugin_refuse(arena, &error, "'read' is for isolated enrichers, '%.*s' is none",
-					   STR_ARG(instance->name));
-		} else if (plugin_is_async(checked[i].plugin)) {
+		if (plugin_is_async(checked[i].plugin)) {
 			rc = check_guard(arena, config, instance, errors);
 			if (!rc && ++count > ASYNC_MAX)
 				rc = plugin_refuse(arena, &error, "at most %d asynchronous enrichers", ASYNC_MAX);
@@ -177,13 +180,15 @@ static int check_chain(struct arena *arena, const struct config *config, const s
 
 struct conf_instance source_instance(const struct conf_source *source)
 {
-	return (struct conf_instance){
-	    .name = source->id,
-	    .plugin = source->hook.plugin,
-	    .options = source->hook.options,
-	    .purpose = STR_NONE,
-	    .async = {.http_allow = source->hook.http_allow, .http_allow_count = source->hook.http_allow_count},
-	    .line = source->hook.line};
+	return (struct conf_instance){.name = source->id,
+				      .plugin = source->hook.plugin,
+				      .options = source->hook.options,
+				      .purpose = STR_NONE,
+				      .async = {.http_allow = source->hook.http_allow,
+						.http_allow_count = source->hook.http_allow_count,
+						.deadline_ms = source->hook.deadline_ms},
+				      .isolation = source->hook.isolation,
+				      .line = source->hook.line};
 }
 
 static int check_sources(struct arena *arena, const struct config *config, struct buf *errors)

@@ -69,6 +69,11 @@ static struct decoding *find(const void *handle)
 	return decode;
 }
 
+const struct decoding *decoding_of(const struct cdpd_request *request)
+{
+	return find(request);
+}
+
 int decoding_sdk_info(const struct cdpd_request *request, struct cdpd_request_info *out)
 {
 	const struct decoding *decode = find(request);

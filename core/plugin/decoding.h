@@ -51,6 +51,9 @@ void decoding_fini(struct decoding *decode);
 /* Calls the plugin, on the instance's thread. Fills `error` and what follows it. */
 void decoding_run(struct decoding *decode, struct cdpd_instance *instance);
 
+/* What a request's name means, during its call. NULL: nothing (any more). */
+const struct decoding *decoding_of(const struct cdpd_request *request);
+
 /* Entries of the host's table. */
 int decoding_sdk_info(const struct cdpd_request *request, struct cdpd_request_info *out);
 struct cdpd_str decoding_sdk_header(const struct cdpd_request *request, const char *name);

@@ -184,6 +184,8 @@ static void run_one(struct enrich_chain *chain, struct enricher *enricher)
 		return;
 	}
 	save_values(&chain->saved, &view->values);
+	chain->saved_name = view->event->event;
+	chain->was_renamed = view->was_renamed;
 	metric_add(enricher->events, 1);
 	watched_enter(&chain->watched, instance_name(enricher->instance));
 	int rc = enricher->enrich(instance_self(enricher->instance), view->event);
@@ -196,6 +198,8 @@ static void run_one(struct enrich_chain *chain, struct enricher *enricher)
 	}
 	view->is_dropped = false;
 	save_values(&view->values, &chain->saved);
+	view->event->event = chain->saved_name;
+	view->was_renamed = chain->was_renamed;
 	note_error(chain, enricher, rc);
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/encode.h"
 #include "base/log.h"
 #include "plugin/decoding.h"
 #include "plugin/handover.h"
@@ -210,6 +211,7 @@ static int set(struct cdpd_instance *instance, const struct cdpd_event *event, i
 	struct enrich_view *view = view_of(instance, event, number, &path);
 	if (!view) return CDPD_ERR_INVALID;
 	if (!path->is_provided) return CDPD_ERR_DENIED;
+	value.index = (uint32_t)number;
 	return sdk_error(enrich_view_set(view, path, value));
 }
 
@@ -247,6 +249,24 @@ static int host_event_drop(struct cdpd_instance *instance, struct cdpd_event *ev
 	view->is_dropped = true;
 	if (arena_str(view->arena, text, &view->drop_reason)) view->drop_reason = STR_NONE;
 	return CDPD_ENRICH_DROP;
+}
+
+static bool may_rename(const struct cdpd_instance *instance)
+{
+	return is_provided(instance->table, STR("enrichment.renamed_from"));
+}
+
+static int host_event_rename(struct cdpd_instance *instance, struct cdpd_event *event, struct cdpd_str text)
+{
+	struct enrich_view *view = view_of(instance, event, 0, NULL);
+	struct str name = core_str(text);
+	if (!view) return CDPD_ERR_INVALID;
+	if (!instance->view) return CDPD_ERR_UNSUPPORTED;
+	if (view->event->type != EVENT_TRACK || name.len == 0) return CDPD_ERR_INVALID;
+	if (name.len > EVENT_NAME_MAX) return CDPD_ERR_TOO_LARGE;
+	if (memchr(name.ptr, 0, name.len) || !utf8_is_valid(name)) return CDPD_ERR_INVALID;
+	if (!may_rename(instance) || view->event->flags & EVENT_DECLARED) return CDPD_ERR_DENIED;
+	return sdk_error(enrich_view_rename(view, name));
 }
 
 /* ── timers ──────────────────────────────────────────────────────────────── */
@@ -298,6 +318,13 @@ static int host_kv_put(struct cdpd_instance *instance, struct cdpd_str key, stru
 	return rc == ERR_FULL || rc == ERR_PANIC ? CDPD_ERR_IO : sdk_error(rc);
 }
 
+static int host_publish(struct cdpd_instance *instance, const struct cdpd_publication *publication,
+			cdpd_publish_fn done, void *ctx)
+{
+	if (!is_sound(instance)) return CDPD_ERR_INVALID;
+	return instance->postbox ? postbox_put(instance->postbox, publication, done, ctx) : CDPD_ERR_UNSUPPORTED;
+}
+
 static const struct cdpd_host host = {
     .size = sizeof host,
     .abi_major = CDPD_ABI_MAJOR,
@@ -342,6 +369,8 @@ static const struct cdpd_host host = {
     .cache_fill = cache_sdk_fill,
     .kv_get = host_kv_get,
     .kv_put = host_kv_put,
+    .event_rename = host_event_rename,
+    .publish = host_publish,
 };
 
 const struct cdpd_host *plugin_host(void)

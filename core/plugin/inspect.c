@@ -43,7 +43,9 @@ int plugin_describe(const struct plugin *plugin, struct buf *out)
 	int rc = buf_printf(out, "%s %s: %.*s (ABI %u.%u)\n  %s\n", table->name, table->version, STR_ARG(caps),
 			    table->abi_major, table->abi_minor, table->summary);
 	arena_fini(&arena);
+	const struct cdpd_paths uses = plugin_uses(table);
 	if (rc == OK) rc = write_paths(out, "needs", &table->needs);
+	if (rc == OK) rc = write_paths(out, "uses", &uses);
 	if (rc == OK) rc = write_paths(out, "provides", &table->provides);
 	const struct cdpd_feature_type *type = table->caps & CDPD_CAP_FEATURE ? table->feature : NULL;
 	if (rc == OK && type) {

@@ -37,10 +37,12 @@ bool plugin_is_async(const struct plugin *plugin);
 MUST_USE int instance_new(const struct plugin *plugin, struct str name, const struct plugin_conf *conf, bool can_time,
 			  struct cdpd_instance **out);
 struct http_client;
+struct publisher;
 struct spaces;
 struct instance_services { /* of an instance with a thread of its own; each may be NULL */
 	struct http_client *http;
 	struct spaces *spaces;
+	struct publisher *publisher;  /* needs http */
 	const struct cdpd_host *host; /* the table it is given; NULL: plugin_host() */
 };
 /* The same; the owner runs its timers, and http_wait. */
@@ -53,5 +55,7 @@ const struct cdpd_plugin *instance_plugin(const struct cdpd_instance *instance);
 
 /* When the next timer is due (clock_mono_us); INT64_MAX: none. */
 int64_t instance_next_timer(const struct cdpd_instance *instance);
+/* It speaks with somebody over a file descriptor that http_wait watches: run its timers whenever the thread has waited. */
+bool instance_has_turn(const struct cdpd_instance *instance);
 /* Runs what is due; a timer set by a timer waits for the next call. */
 void instance_run_timers(struct cdpd_instance *instance, int64_t now_us);

@@ -8,6 +8,7 @@
 #include "plugin/cache.h"
 #include "plugin/enrich.h"
 #include "plugin/instance.h"
+#include "plugin/postbox.h"
 #include "plugin/watchdog.h"
 
 struct plugin {
@@ -38,6 +39,8 @@ MUST_USE int plugin_table_check(struct arena *arena, const struct cdpd_plugin *t
 /* What of the kinds this host runs; caps as text: "enrich, export". */
 struct str plugin_caps_text(struct arena *arena, uint32_t caps);
 bool plugin_feature_has_options(const struct cdpd_feature_type *type); /* what was appended in 1.1 */
+/* What was appended in 1.4; of an older table: none. */
+struct cdpd_paths plugin_uses(const struct cdpd_plugin *table);
 
 static inline const struct cdpd_option *plugin_option(const struct cdpd_options *options, size_t index)
 {
@@ -64,6 +67,7 @@ struct cdpd_conf {
 struct plugin_conf {
 	struct cdpd_conf sdk;
 	struct conf_isolation isolation; /* as the instance has it, texts copied */
+	uint32_t use;                    /* the capability it was configured for; 0: not known */
 };
 
 /* Reads one scalar for one option. ERR_INVALID with *why, a phrase such as "must be a whole number". */
@@ -89,6 +93,7 @@ struct enrich_value {
 	enum cdpd_value_kind kind;
 	double number;
 	struct str text; /* STRING: decoded, JSON: minified */
+	uint32_t index;  /* of its path among the instance's */
 };
 struct enrich_values {
 	struct enrich_value items[ENRICH_VALUES_MAX];
@@ -141,7 +146,7 @@ struct enrich_view {
 	struct json_reader *checker; /* of JSON that plugins set */
 	struct buf scratch;
 	struct str drop_reason;
-	bool is_dropped;
+	bool is_dropped, was_renamed;
 };
 void enrich_view_init(struct enrich_view *view);
 void enrich_view_fini(struct enrich_view *view);
@@ -151,6 +156,8 @@ void enrich_view_begin(struct enrich_view *view, struct cdpd_event *event, const
 MUST_USE int enrich_view_get(struct enrich_view *view, const struct field_path *path, struct cdpd_value *out);
 /* `value->text` is copied and, for JSON, checked. */
 MUST_USE int enrich_view_set(struct enrich_view *view, const struct field_path *path, struct enrich_value value);
+/* The event's name; the one that was sent becomes a value at "renamed_from". ERR_NOMEM, and as enrich_values_set: nothing has changed. */
+MUST_USE int enrich_view_rename(struct enrich_view *view, struct str name);
 
 struct enricher {
 	struct cdpd_instance *instance;
@@ -165,7 +172,9 @@ struct enrich_chain {
 	struct enricher *items;
 	size_t count;
 	struct enrich_view view;
-	struct enrich_values saved; /* before the enricher at hand */
+	struct enrich_values saved; /* before the enricher at hand, as the next */
+	struct str saved_name;
+	bool was_renamed;
 	int64_t pause_us;
 	struct metric *lost;
 	struct watched watched;
@@ -211,6 +220,7 @@ struct cdpd_instance {
 	struct enrich_view *view; /* of its chain; NULL outside one */
 	struct instance_services services;
 	struct cache_flights *cache; /* NULL: it has no spaces */
+	struct postbox *postbox;     /* NULL: it publishes nothing */
 	int64_t (*turn)(void *ctx);  /* run with the timers; when it wants to run next. NULL: none */
 	void *turn_ctx;
 	int64_t turn_due_us;

@@ -11,6 +11,7 @@
 #define BATCH_ENOUGH  ((size_t)1 << 20)
 #define FRAMES_MOST   4096 /* in one turn */
 #define CALL_LEAST_US (100 * US_PER_MS)
+#define EXPORT_US     (25 * US_PER_SECOND) /* inside export_batch: somewhat less than the destination waits */
 
 /* ── questions ───────────────────────────────────────────────────────────── */
 
@@ -85,7 +86,7 @@ static void write_question(struct isolate *isolate, struct wire *wire, struct is
 	size_t before = wire_here(wire);
 	int status = wire->status;
 	wire_u32(wire, question->id);
-	wire_event(wire, event);
+	wire_event(wire, event, isolate->parts);
 	if ((!status && wire->status) || wire_here(wire) - wire->frame > WIRE_FRAME_MAX) {
 		buf_cut(wire->buf, before);
 		wire->status = status;
@@ -174,6 +175,8 @@ static void die(struct isolate *isolate, const char *why, int64_t grace_us)
 		 "its process ended, it begins anew in %lld ms, what it was asked is asked again (%s)",
 		 (long long)((isolate->restart_us - clock_mono_us()) / US_PER_MS), cause);
 	sort_out(isolate, cause);
+	isolate_drop_request(isolate);
+	isolate_sort_batches(isolate, cause);
 	isolate_drop_slots(isolate);
 	if (isolate->instance->services.http) http_watch(isolate->instance->services.http, -1, false);
 }
@@ -196,23 +199,10 @@ static void start(struct isolate *isolate)
 
 /* ── what it says ────────────────────────────────────────────────────────── */
 
-/* Paths as the host's own: at or under `provides`. */
-static int set_value(struct isolate *isolate, struct enrich_view *view, struct enrich_value value)
+static int set_value(struct isolate *isolate, struct enrich_view *view, const struct enrich_value *value)
 {
-	static const char head[] = "enrichment.";
-	char text[sizeof head + PLUGIN_PATH_MAX];
-	struct field_path path = {.head = FIELD_ENRICHMENT};
-	if (value.path.len > PLUGIN_PATH_MAX || memchr(value.path.ptr, 0, value.path.len)) return ERR_INVALID;
-	memcpy(text, head, sizeof head - 1);
-	memcpy(text + sizeof head - 1, value.path.ptr, value.path.len);
-	path.text = str_of(text, sizeof head - 1 + value.path.len);
-	if (!plugin_is_field_path(path.text)) return ERR_INVALID;
-	bool is_provided = false;
-	for (size_t i = 0; i < isolate->table->provides.count && !is_provided; i++)
-		is_provided = plugin_path_is_under(path.text, str_from(isolate->table->provides.items[i]));
-	if (!is_provided) return ERR_INVALID;
-	if (arena_str(view->arena, value.path, &path.rest)) return ERR_NOMEM; /* lives as long as what is set */
-	return enrich_view_set(view, &path, value);
+	const struct field_path *path = value->index < isolate->path_count ? &isolate->paths[value->index] : NULL;
+	return path && path->is_provided ? enrich_view_set(view, path, *value) : ERR_INVALID;
 }
 
 static struct isolate_question *find_question(struct isolate *isolate, uint32_t id)
@@ -230,7 +220,7 @@ static int take_values(struct isolate *isolate, struct wire_in *in, const struct
 		struct enrich_value value;
 		wire_take_value(in, &value);
 		if (in->is_bad) return ERR_INVALID;
-		int rc = view ? set_value(isolate, view, value) : OK;
+		int rc = view ? set_value(isolate, view, &value) : OK;
 		if (rc) return rc;
 	}
 	return OK;
@@ -327,11 +317,40 @@ static void take_metric_names(struct isolate *isolate, const struct wire_ready *
 	isolate->metric_count = ready->metric_count;
 }
 
+/* Paths as the host's own: what is set lies at or under `provides`. */
+static int take_path(struct isolate *isolate, struct str text)
+{
+	const struct cdpd_paths *provides = &isolate->table->provides;
+	struct field_path *path = &isolate->paths[isolate->path_count];
+	*path = (struct field_path){.head = FIELD_ROOT};
+	if (!plugin_is_field_path(text)) return ERR_INVALID;
+	if (arena_str(&isolate->path_arena, text, &path->text)) return ERR_NOMEM;
+	path->head = field_head_of(path->text, &path->rest);
+	for (size_t i = 0; i < provides->count && !path->is_provided; i++)
+		path->is_provided =
+		    path->head == FIELD_ENRICHMENT && plugin_path_is_under(path->text, str_from(provides->items[i]));
+	isolate->path_count++;
+	return OK;
+}
+
+/* Nothing that was set by those of the process before is kept. */
+static int take_paths(struct isolate *isolate, const struct wire_ready *ready)
+{
+	int rc = OK;
+	arena_reset(&isolate->path_arena);
+	isolate->path_count = 0;
+	isolate->parts = ready->parts;
+	for (size_t i = 0; i < ready->path_count && !rc; i++) rc = take_path(isolate, ready->paths[i]);
+	return rc;
+}
+
 static int take_ready(struct isolate *isolate, struct str body)
 {
 	struct wire_ready ready;
 	if (isolate->state != ISOLATE_STARTING || wire_read_ready(body, &ready)) return ERR_INVALID;
 	if (ready.error) return ERR_REFUSED;
+	int rc = take_paths(isolate, &ready);
+	if (rc) return rc;
 	if (!ready.has_landlock && !isolate->has_warned)
 		log_line(LOG_PLUGIN, LOG_LEVEL_WARN, isolate->instance->name,
 			 "this kernel has no Landlock: the plugin can read whatever cdpd may read");
@@ -369,6 +388,8 @@ static int deal_with(struct isolate *isolate, enum frame_type type, struct str b
 	case FRAME_CACHE_FILL: return isolate_take_fill(isolate, body);
 	case FRAME_KV_GET: return isolate_take_kv_get(isolate, body);
 	case FRAME_KV_PUT: return isolate_take_kv_put(isolate, body);
+	case FRAME_DECODED: return isolate_take_decoded(isolate, body);
+	case FRAME_VERDICTS: return isolate_take_verdicts(isolate, body);
 	default: return ERR_INVALID;
 	}
 }
@@ -423,6 +444,8 @@ static void speak(struct isolate *isolate)
 		return;
 	}
 	rc = send_questions(isolate);
+	if (!rc) rc = isolate_send_request(isolate);
+	if (!rc) rc = isolate_send_batches(isolate);
 	if (!rc && isolate->state == ISOLATE_UP && now - isolate->pinged_us >= ISOLATE_PING_US) {
 		isolate->pinged_us = now;
 		rc = send_empty(isolate, FRAME_PING);
@@ -434,14 +457,32 @@ static void speak(struct isolate *isolate)
 		die(isolate, why_not(rc), rc == ERR_CLOSED ? ISOLATE_GRACE_US : 0);
 }
 
-/* On the runner's thread, between its other work. */
-static int64_t turn(void *ctx)
+/* True: an answer came. */
+static bool keep_vigil(struct isolate *isolate)
 {
-	struct isolate *isolate = ctx;
+	int64_t until;
+	size_t before = isolate->process.in.len;
+	if (isolate->use != CDPD_CAP_ENRICH || isolate->sent == 0 || isolate->has_more) return false;
+	if (!vigil_begin(&isolate->vigil, &until)) return false;
+	int rc;
+	do {
+		rc = isolate_process_read(&isolate->process);
+	} while (rc == OK && isolate->process.in.len == before && !vigil_is_over(until));
+	vigil_end(&isolate->vigil, isolate->process.in.len > before);
+	return isolate->process.in.len > before;
+}
+
+/* On the runner's thread, between its other work. */
+int64_t isolate_turn(struct isolate *isolate)
+{
 	int64_t now = clock_mono_us();
 	if (isolate->state == ISOLATE_DOWN && now >= isolate->restart_us) start(isolate);
 	if (isolate->state != ISOLATE_DOWN) speak(isolate);
-	if (isolate->state == ISOLATE_DOWN) return isolate->restart_us;
+	if (isolate->state == ISOLATE_UP && keep_vigil(isolate)) speak(isolate);
+	if (isolate->state == ISOLATE_DOWN) {
+		(void)!isolate_send_batches(isolate); /* those that have waited too long */
+		return isolate->restart_us;
+	}
 	if (isolate->has_more) return now;
 	if (isolate->state == ISOLATE_STARTING) return isolate->since_us + ISOLATE_START_US + 1;
 	int64_t due = isolate->pinged_us + ISOLATE_PING_US,
@@ -449,11 +490,25 @@ static int64_t turn(void *ctx)
 	return isolate->process.sent != isolate->process.done && late < due ? late : due;
 }
 
+static int64_t turn(void *ctx)
+{
+	return isolate_turn(ctx);
+}
+
+void isolate_kill(struct isolate *isolate, const char *why)
+{
+	die(isolate, why, 0);
+}
+
+bool isolate_is_long_down(const struct isolate *isolate)
+{
+	return isolate->state == ISOLATE_DOWN && isolate->restart_us - clock_mono_us() > ISOLATE_HOLD_US;
+}
+
 int isolate_ask(void *self, struct cdpd_ticket *ticket)
 {
 	struct isolate *isolate = self;
-	bool is_long_down = isolate->state == ISOLATE_DOWN && isolate->restart_us - clock_mono_us() > ISOLATE_HOLD_US;
-	struct isolate_question *question = is_long_down ? NULL : pop(isolate, &isolate->free);
+	struct isolate_question *question = isolate_is_long_down(isolate) ? NULL : pop(isolate, &isolate->free);
 	if (!question) return CDPD_ERR_BUSY;
 	question->ticket = ticket;
 	question->state = QUESTION_WAITING;
@@ -505,7 +560,8 @@ static int write_setup(struct isolate *isolate, const struct plugin_conf *conf)
 {
 	struct arena arena;
 	arena_init(&arena, 4096, 0);
-	struct wire_setup setup = {.name = str_from(isolate->instance->name),
+	struct wire_setup setup = {.use = isolate->use,
+				   .name = str_from(isolate->instance->name),
 				   .memory = conf->isolation.memory,
 				   .log_level = (uint32_t)plugin_level(),
 				   .values = conf->sdk.values,
@@ -522,16 +578,39 @@ static int write_setup(struct isolate *isolate, const struct plugin_conf *conf)
 static struct metric *metric_of(const struct isolate *isolate, enum metric_type type, const char *name,
 				const char *help)
 {
+	static const char head[] = "source:";
+	const char *own = isolate->instance->name, *what = "enricher";
 	char labels[INSTANCE_NAME_MAX + 20];
-	(void)snprintf(labels, sizeof labels, "enricher=\"%s\"", isolate->instance->name);
+	if (isolate->use == CDPD_CAP_EXPORT) what = "destination";
+	if (isolate->use == CDPD_CAP_SOURCE) what = "source";
+	if (isolate->use == CDPD_CAP_SOURCE && strncmp(own, head, sizeof head - 1) == 0) own += sizeof head - 1;
+	(void)snprintf(labels, sizeof labels, "%s=\"%s\"", what, own);
 	return metric_get(type, name, labels, help);
 }
 
 static void free_isolate(struct isolate *isolate)
 {
 	isolate_process_fini(&isolate->process);
+	arena_fini(&isolate->path_arena);
 	buf_fini(&isolate->setup);
 	free(isolate);
+}
+
+/* A synchronous enricher is one though it could be something else too. */
+static uint32_t use_of(uint32_t caps, uint32_t wanted)
+{
+	static const uint32_t uses[] = {CDPD_CAP_ENRICH, CDPD_CAP_ENRICH_ASYNC, CDPD_CAP_SOURCE, CDPD_CAP_EXPORT};
+	for (size_t i = 0; i < COUNT_OF(uses); i++)
+		if (caps & uses[i] && (!wanted || wanted & uses[i])) return uses[i];
+	return 0;
+}
+
+/* Of a question only a part: what it held up can be asked again in time. */
+static int64_t call_deadline(uint32_t use, int64_t deadline_us)
+{
+	if (use == CDPD_CAP_EXPORT) return EXPORT_US;
+	if (use != CDPD_CAP_SOURCE) deadline_us /= 4;
+	return deadline_us > CALL_LEAST_US ? deadline_us : CALL_LEAST_US;
 }
 
 int isolate_create(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *sdk,
@@ -543,10 +622,10 @@ int isolate_create(const struct cdpd_host *host, struct cdpd_instance *instance,
 	isolate->host = host;
 	isolate->instance = instance;
 	isolate->table = sdk->table;
-	/* A part of the question's: what it held up can be asked again in time. */
-	isolate->deadline_us = conf->isolation.deadline_ms * US_PER_MS / 4;
-	if (isolate->deadline_us < CALL_LEAST_US) isolate->deadline_us = CALL_LEAST_US;
+	isolate->use = use_of(isolate_caps(sdk->table), conf->use);
+	isolate->deadline_us = call_deadline(isolate->use, conf->isolation.deadline_ms * US_PER_MS);
 	isolate_process_init(&isolate->process);
+	arena_init(&isolate->path_arena, 1024, 0);
 	buf_init(&isolate->setup, WIRE_FRAME_MAX);
 	isolate->life = life_of(instance->name);
 	if (!isolate->life || !instance->services.http || write_setup(isolate, conf)) {
@@ -558,9 +637,9 @@ int isolate_create(const struct cdpd_host *host, struct cdpd_instance *instance,
 		push(isolate, &isolate->free, &isolate->questions[i]);
 	}
 	isolate->starts = metric_of(isolate, METRIC_COUNTER, "cdpd_isolated_starts_total",
-				    "Processes that were started for an isolated enricher.");
+				    "Processes that were started for an isolated plugin.");
 	isolate->deaths = metric_of(isolate, METRIC_COUNTER, "cdpd_isolated_deaths_total",
-				    "Processes of an isolated enricher that ended though nobody wanted it.");
+				    "Processes of an isolated plugin that ended though nobody wanted it.");
 	isolate->up = metric_of(isolate, METRIC_GAUGE, "cdpd_isolated_up", "1 while its process answers.");
 	instance->turn = turn;
 	instance->turn_ctx = isolate;

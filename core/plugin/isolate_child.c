@@ -55,6 +55,12 @@ void inside_flush(void)
 	inside_unlock();
 }
 
+void inside_wake(void)
+{
+	const uint64_t one = 1;
+	if (!pthread_equal(pthread_self(), inside.thread)) (void)!write(inside.wake_fd, &one, sizeof one);
+}
+
 /* Something is there to be read. */
 static void read_some(void)
 {
@@ -142,8 +148,7 @@ static void on_settled(void *ctx, struct ticket *ticket)
 	question->next = inside.settled;
 	inside.settled = question;
 	inside_unlock();
-	const uint64_t one = 1;
-	if (!pthread_equal(pthread_self(), inside.thread)) (void)!write(inside.wake_fd, &one, sizeof one);
+	inside_wake();
 }
 
 static struct inside_question *take_question(void)
@@ -185,7 +190,7 @@ static void take_questions(struct str body)
 	struct buf buf;
 	struct wire answers;
 	uint32_t count = wire_take_count(&in, sizeof(uint32_t));
-	bool is_sync = table->caps & CDPD_CAP_ENRICH;
+	bool is_sync = inside.use == CDPD_CAP_ENRICH;
 	buf_init(&buf, WIRE_FRAME_MAX + WIRE_HEADER);
 	wire_begin(&answers, &buf, FRAME_ANSWERS);
 	wire_u32(&answers, count);
@@ -271,6 +276,8 @@ static void deal_with(enum frame_type type, struct str body)
 	case FRAME_QUESTIONS: take_questions(body); break;
 	case FRAME_HTTP_DONE: inside_http_done(body); break;
 	case FRAME_CACHE_DONE: inside_cache_done(body); break;
+	case FRAME_REQUEST: inside_take_request(body); break;
+	case FRAME_BATCH: inside_take_batch(body); break;
 	case FRAME_PING: break;
 	case FRAME_STOP: stop();
 	default: inside_end(INSIDE_EXIT_SPEECH);
@@ -294,7 +301,7 @@ static bool deal_with_one(void)
 	}
 	if (!next_frame(&type, &body)) return false;
 	/* The plugin may ask for what is waited for, which reads over this one. */
-	if (type == FRAME_QUESTIONS && plugin_info(inside.plugin)->caps & CDPD_CAP_ENRICH) {
+	if (type == FRAME_QUESTIONS && inside.use == CDPD_CAP_ENRICH) {
 		deal_with(type, body);
 		return true;
 	}
@@ -311,11 +318,26 @@ static int poll_timeout(void)
 	return left_us / US_PER_MS < 60000 ? (int)(left_us / US_PER_MS) + 1 : 60000;
 }
 
+/* The next question may be on its way. */
+static int wait_awake(struct pollfd *fds, nfds_t count)
+{
+	int64_t until;
+	int ready = 0;
+	if (!vigil_begin(&inside.vigil, &until)) return 0;
+	while ((ready = poll(fds, count, 0)) == 0 && !vigil_is_over(until)) continue;
+	vigil_end(&inside.vigil, ready > 0);
+	return ready;
+}
+
 static void wait_for_more(void)
 {
 	struct pollfd fds[] = {{.fd = ISOLATE_FD, .events = POLLIN}, {.fd = inside.wake_fd, .events = POLLIN}};
 	uint64_t woken;
-	if (poll(fds, COUNT_OF(fds), poll_timeout()) <= 0) return;
+	bool is_sync = inside.use == CDPD_CAP_ENRICH;
+	int timeout = poll_timeout();
+	int ready = is_sync && timeout ? wait_awake(fds, COUNT_OF(fds)) : 0;
+	if (ready == 0) ready = poll(fds, COUNT_OF(fds), timeout);
+	if (ready <= 0) return;
 	if (fds[1].revents) (void)!read(inside.wake_fd, &woken, sizeof woken);
 	if (fds[0].revents) read_some();
 }
@@ -334,9 +356,20 @@ _Noreturn static void work(void)
 
 /* ── beginning ───────────────────────────────────────────────────────────── */
 
+/* What its paths reach is what events are sent with. */
+static void tell_paths(const struct cdpd_instance *instance)
+{
+	inside.ready.path_count = instance->path_count;
+	for (size_t i = 0; i < instance->path_count; i++) {
+		inside.ready.paths[i] = instance->paths[i].text;
+		inside.ready.parts |= wire_parts(&instance->paths[i]);
+	}
+}
+
 static void say_ready(void)
 {
 	inside.ready.has_landlock = inside.has_landlock;
+	if (inside.instance) tell_paths(inside.instance);
 	inside_lock();
 	inside_written(wire_write_ready(&inside.out, &inside.ready));
 	inside_unlock();
@@ -354,7 +387,7 @@ static void make_instance(void)
 	inside.ready.error = rc ? CDPD_ERR_INVALID : CDPD_OK;
 	say_ready();
 	if (rc) inside_end(1);
-	if (table->caps & CDPD_CAP_ENRICH) inside.instance->view = &inside.view;
+	if (inside.use == CDPD_CAP_ENRICH) inside.instance->view = &inside.view;
 }
 
 /* What it is, for the daemon, which never loads it. */
@@ -453,7 +486,8 @@ void isolate_child_main(int count, char **arguments)
 	int rc = plugin_load(&inside.arena, inside.setup.folder, inside.setup.plugin, &inside.plugin, &error);
 	uint32_t caps = rc ? 0 : plugin_info(inside.plugin)->caps;
 	if (inside.setup.only_looks) describe(rc, error);
-	if (rc || !(caps & (CDPD_CAP_ENRICH | CDPD_CAP_ENRICH_ASYNC))) {
+	inside.use = inside.setup.use;
+	if (rc || !(caps & inside.use)) {
 		log_error(LOG_PLUGIN, "%.*s", STR_ARG(error));
 		inside.ready.error = CDPD_ERR_UNSUPPORTED;
 		say_ready();

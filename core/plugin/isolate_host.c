@@ -303,6 +303,12 @@ static int event_drop(struct cdpd_instance *instance, struct cdpd_event *event, 
 	return CDPD_ERR_UNSUPPORTED;
 }
 
+static int event_rename(struct cdpd_instance *instance, struct cdpd_event *event, struct cdpd_str name)
+{
+	(void)instance, (void)event, (void)name;
+	return CDPD_ERR_UNSUPPORTED;
+}
+
 const struct cdpd_host *inside_host(void)
 {
 	static struct cdpd_host host;
@@ -312,7 +318,13 @@ const struct cdpd_host *inside_host(void)
 	host.count = count;
 	host.observe_us = observe_us;
 	host.event_drop = event_drop;
-	if (plugin_info(inside.plugin)->caps & CDPD_CAP_ENRICH) return &host; /* as in the daemon: nothing that waits */
+	host.event_rename = event_rename;
+	host.publish = NULL;
+	host.batch_count = inside_batch_count;
+	host.batch_record = inside_batch_record;
+	host.receipt_set = inside_receipt_set;
+	host.receipt_done = inside_receipt_done;
+	if (inside.use == CDPD_CAP_ENRICH) return &host; /* as in the daemon: nothing that waits */
 	host.http = http;
 	host.cache_get = cache_get;
 	host.cache_fill = cache_fill;

@@ -6,6 +6,7 @@
 #include "plugin/isolate_child.h"
 #include "plugin/isolate_wire.h"
 #include "plugin/ticket.h"
+#include "plugin/vigil.h"
 
 #define INSIDE_CALLS_MAX   1024 /* HTTP requests under way, and questions to the cache */
 #define INSIDE_SAMPLES_MAX 1024 /* observations between two flushes */
@@ -32,6 +33,8 @@ struct inside_slot { /* the daemon waits for a value */
 	uint32_t number;
 };
 
+struct inside_batch; /* isolate_errands.c */
+
 struct inside_frame { /* came while one waited for another */
 	struct inside_frame *next;
 	enum frame_type type;
@@ -49,6 +52,7 @@ struct inside {
 	struct cdpd_instance *instance;
 	bool is_stopping, has_landlock;
 	uint32_t handled;
+	uint32_t use; /* the capability it is to have */
 
 	/* its own thread's */
 	struct buf in;
@@ -59,9 +63,11 @@ struct inside {
 	struct inside_http https[INSIDE_CALLS_MAX];
 	struct inside_cache caches[INSIDE_CALLS_MAX];
 	struct wire_ready ready;
+	struct vigil vigil;
 
 	pthread_mutex_t lock; /* everything below */
 	struct buf out;
+	struct inside_batch *batches;
 	struct inside_question *settled; /* newest first */
 	uint64_t counts[INSTANCE_METRICS_MAX];
 	struct {
@@ -84,8 +90,19 @@ void inside_unlock(void);
 /* A frame that could not be written for lack of memory ends the process. Under the lock. */
 void inside_written(int status);
 void inside_flush(void);
+void inside_wake(void); /* its own thread writes what there is; from another */
 /* Reads frames until one of this type comes; others are kept for later. Its body lives until the next read. */
 struct str inside_wait_for(enum frame_type type);
+
+/* isolate_errands.c: a request for a source, a batch for an exporter. */
+void inside_take_request(struct str body);
+void inside_take_batch(struct str body);
+/* Entries of the host's table. */
+size_t inside_batch_count(const struct cdpd_batch *batch);
+int inside_batch_record(const struct cdpd_batch *batch, size_t index, struct cdpd_record *out);
+int inside_receipt_set(struct cdpd_receipt *receipt, size_t index, enum cdpd_verdict verdict, int64_t retry_after_ms,
+		       const char *reason);
+int inside_receipt_done(struct cdpd_receipt *receipt, enum cdpd_verdict rest);
 
 /* The host's table for the plugin, and the frames that answer its calls. */
 const struct cdpd_host *inside_host(void);

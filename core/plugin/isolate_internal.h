@@ -8,8 +8,10 @@
 #include "plugin/isolate.h"
 #include "plugin/isolate_process.h"
 #include "plugin/ticket.h"
+#include "plugin/vigil.h"
 
 #define ISOLATE_QUESTIONS   2048                 /* at a time; the enricher's concurrency is below */
+#define ISOLATE_BATCHES_MAX 64                   /* held by one exporter */
 #define ISOLATE_CALLS_MAX   1024                 /* HTTP requests and questions to the cache of one process */
 #define ISOLATE_SLOTS_MAX   4096                 /* values it is to fetch */
 #define ISOLATE_START_US    (60 * US_PER_SECOND) /* to load the plugin and create the instance */
@@ -42,6 +44,27 @@ struct isolate_call { /* HTTP, cache */
 	struct buf value;
 };
 
+struct isolate_exchange { /* the request that a source is at: one at a time */
+	uint32_t id;
+	const struct decoding *decode; /* NULL: none */
+	struct cdpd_batch_out *out;
+	struct cdpd_reply *reply;
+	bool is_sent, is_done;
+	int error;
+};
+
+/* What an exporter holds. It is sent whole; when its process ended over it, record by record, so that it is known which one it dies of. */
+struct isolate_batch {
+	const struct cdpd_batch *batch; /* NULL: free */
+	struct cdpd_receipt *receipt;
+	uint32_t id;         /* of the part that is there; 0: none is */
+	size_t first, count; /* that part */
+	size_t done;         /* records with a verdict */
+	bool is_careful;
+	unsigned deaths; /* over the record at `done`, alone */
+	int64_t until_us;
+};
+
 struct isolate_queue { /* of places + 1; 0: none */
 	uint32_t first, last, count;
 };
@@ -56,6 +79,8 @@ struct isolate {
 	uint32_t generation;
 	int64_t since_us, restart_us, pinged_us, deadline_us;
 	unsigned deaths_in_row;
+	uint32_t use; /* what it is for: one capability */
+	struct vigil vigil;
 	bool was_greeted, has_warned, has_more; /* frames that one turn left */
 
 	struct isolate_question questions[ISOLATE_QUESTIONS];
@@ -64,6 +89,13 @@ struct isolate {
 
 	int metrics[INSTANCE_METRICS_MAX]; /* the process's numbers → the host's */
 	size_t metric_count;
+	struct arena path_arena;
+	struct field_path paths[PLUGIN_PATHS_MAX]; /* that the process declared */
+	size_t path_count;
+	uint32_t parts; /* of events: all that its paths reach */
+	struct isolate_exchange exchange;
+	struct isolate_batch batches[ISOLATE_BATCHES_MAX];
+	uint32_t next_id;           /* of requests and batches */
 	struct isolate_call *calls; /* newest */
 	size_t call_count;
 	struct cdpd_cache_slot *slots[ISOLATE_SLOTS_MAX]; /* number + 1 → slot */
@@ -86,6 +118,18 @@ MUST_USE int isolate_take_kv_put(struct isolate *isolate, struct str body);
 void isolate_drop_slots(struct isolate *isolate); /* the process is gone: what it was to fetch fails */
 void isolate_free_calls(struct isolate *isolate); /* everything under way has ended */
 
+/* ── isolate_source.c, isolate_export.c ──────────────────────────────────── */
+int isolate_decode(void *self, const struct cdpd_request *request, struct cdpd_batch_out *out,
+		   struct cdpd_reply *reply);
+MUST_USE int isolate_take_decoded(struct isolate *isolate, struct str body);
+MUST_USE int isolate_send_request(struct isolate *isolate); /* when one waits */
+enum cdpd_verdict isolate_export(void *self, const struct cdpd_batch *batch, struct cdpd_receipt *receipt);
+MUST_USE int isolate_take_verdicts(struct isolate *isolate, struct str body);
+MUST_USE int isolate_send_batches(struct isolate *isolate);
+/* The process is gone. `why` for people. */
+void isolate_drop_request(struct isolate *isolate);
+void isolate_sort_batches(struct isolate *isolate, const char *why);
+
 /* ── isolate_life.c ──────────────────────────────────────────────────────── */
 struct life *life_of(const char *instance); /* made when it is not there; never freed */
 void life_began(struct life *life);
@@ -95,8 +139,12 @@ void life_describe_end(struct isolate_end end, const char *why, char *out, size_
 
 /* ── isolate_load.c ──────────────────────────────────────────────────────── */
 const char *isolate_path(const struct cdpd_plugin *table); /* of the .so */
+uint32_t isolate_caps(const struct cdpd_plugin *table);    /* of the .so */
 
 /* ── isolate.c ───────────────────────────────────────────────────────────── */
+int64_t isolate_turn(struct isolate *isolate); /* reads, writes, starts; when it wants to be called again */
+void isolate_kill(struct isolate *isolate, const char *why);
+bool isolate_is_long_down(const struct isolate *isolate); /* what comes now is refused at once */
 int isolate_create(const struct cdpd_host *host, struct cdpd_instance *instance, const struct cdpd_conf *conf,
 		   void **self);
 void isolate_destroy(void *self);

@@ -11,7 +11,7 @@ struct isolated_plugin {
 	struct isolated_plugin *next;
 	struct arena arena; /* of the table's texts */
 	struct cdpd_plugin table;
-	bool is_batched;
+	uint32_t caps; /* of the .so */
 };
 
 /* Looked at once and kept for ever, like loaded ones. */
@@ -31,7 +31,12 @@ bool plugin_is_isolated(const struct plugin *plugin)
 
 bool plugin_is_batched(const struct plugin *plugin)
 {
-	return plugin_is_isolated(plugin) && of(plugin_info(plugin))->is_batched;
+	return plugin_is_isolated(plugin) && of(plugin_info(plugin))->caps & CDPD_CAP_ENRICH;
+}
+
+uint32_t isolate_caps(const struct cdpd_plugin *table)
+{
+	return of(table)->caps;
 }
 
 const char *isolate_path(const struct cdpd_plugin *table)
@@ -96,13 +101,18 @@ static int look(struct arena *arena, struct isolated_plugin *plugin, struct str 
 static int make_table(struct arena *arena, struct isolated_plugin *plugin, struct str name, struct str *why)
 {
 	uint32_t caps = plugin->table.caps;
-	if (!(caps & (CDPD_CAP_ENRICH | CDPD_CAP_ENRICH_ASYNC)))
-		return plugin_refuse(arena, why, "it is no enricher, only those can be isolated");
-	plugin->is_batched = caps & CDPD_CAP_ENRICH;
-	plugin->table.caps = CDPD_CAP_ENRICH_ASYNC;
+	uint32_t enrich = caps & (CDPD_CAP_ENRICH | CDPD_CAP_ENRICH_ASYNC),
+		 others = caps & (CDPD_CAP_SOURCE | CDPD_CAP_EXPORT);
+	if (!enrich && !others)
+		return plugin_refuse(
+		    arena, why, "it is a feature: they run where the fold runs, or a rebuild could say something else");
+	plugin->caps = caps;
+	plugin->table.caps = others | (enrich ? CDPD_CAP_ENRICH_ASYNC : 0u);
 	plugin->table.create = isolate_create;
 	plugin->table.destroy = isolate_destroy;
-	plugin->table.enrich_async = isolate_ask;
+	if (enrich) plugin->table.enrich_async = isolate_ask;
+	if (caps & CDPD_CAP_SOURCE) plugin->table.decode = isolate_decode;
+	if (caps & CDPD_CAP_EXPORT) plugin->table.export_batch = isolate_export;
 	plugin->plugin.table = &plugin->table;
 	return plugin_table_check(arena, &plugin->table, name, why);
 }

@@ -2,8 +2,6 @@
 
 #include <math.h>
 
-#define REASON_MAX 200
-
 /* ── writing ─────────────────────────────────────────────────────────────── */
 
 static void put(struct wire *wire, const void *bytes, size_t len)
@@ -200,6 +198,7 @@ int wire_write_setup(struct buf *buf, const struct wire_setup *setup)
 	struct wire wire;
 	wire_begin(&wire, buf, FRAME_SETUP);
 	wire_u8(&wire, setup->only_looks);
+	wire_u32(&wire, setup->use);
 	wire_text(&wire, setup->name);
 	wire_text(&wire, setup->folder);
 	wire_text(&wire, setup->plugin);
@@ -234,6 +233,7 @@ int wire_read_setup(struct str body, struct arena *arena, struct wire_setup *out
 {
 	struct wire_in in = wire_in(body);
 	*out = (struct wire_setup){.only_looks = wire_take_u8(&in)};
+	out->use = wire_take_u32(&in);
 	out->name = wire_take_text(&in);
 	out->folder = wire_take_text(&in);
 	out->plugin = wire_take_text(&in);
@@ -286,7 +286,9 @@ int wire_write_table(struct buf *buf, const struct cdpd_plugin *table)
 	wire_text(&wire, str_from(table->version));
 	wire_text(&wire, str_from(table->summary));
 	wire_u32(&wire, table->caps);
+	const struct cdpd_paths uses = plugin_uses(table);
 	write_paths(&wire, &table->needs);
+	write_paths(&wire, &uses);
 	write_paths(&wire, &table->provides);
 	wire_u32(&wire, (uint32_t)table->options.count);
 	for (size_t i = 0; i < table->options.count; i++) write_option(&wire, plugin_option(&table->options, i));
@@ -373,6 +375,7 @@ int wire_read_table(struct str body, struct arena *arena, struct cdpd_plugin *ou
 	out->summary = copy_text(&in, arena);
 	out->caps = wire_take_u32(&in);
 	read_paths(&in, arena, &out->needs);
+	read_paths(&in, arena, &out->uses);
 	read_paths(&in, arena, &out->provides);
 	read_options(&in, arena, &out->options);
 	return wire_finish(&in);
@@ -392,6 +395,9 @@ int wire_write_ready(struct buf *buf, const struct wire_ready *ready)
 		wire_text(&wire, ready->metrics[i].name);
 		wire_text(&wire, ready->metrics[i].help);
 	}
+	wire_u32(&wire, ready->parts);
+	wire_u32(&wire, (uint32_t)ready->path_count);
+	for (size_t i = 0; i < ready->path_count; i++) wire_text(&wire, ready->paths[i]);
 	return wire_end(&wire);
 }
 
@@ -407,6 +413,10 @@ int wire_read_ready(struct str body, struct wire_ready *out)
 		out->metrics[i].name = wire_take_text(&in);
 		out->metrics[i].help = wire_take_text(&in);
 	}
+	out->parts = wire_take_u32(&in);
+	out->path_count = wire_take_count(&in, sizeof(uint32_t));
+	if (out->path_count > PLUGIN_PATHS_MAX) return ERR_INVALID;
+	for (size_t i = 0; i < out->path_count; i++) out->paths[i] = wire_take_text(&in);
 	return wire_finish(&in);
 }
 
@@ -424,19 +434,70 @@ static void event_texts(const struct cdpd_event *e, struct str out[EVENT_TEXTS])
 	memcpy(out, texts, sizeof texts);
 }
 
+/* As event_texts has them. */
+enum {
+	PART_SOURCE_ID,
+	PART_MESSAGE_ID,
+	PART_EVENT,
+	PART_NAME,
+	PART_CATEGORY,
+	PART_USER_ID,
+	PART_ANONYMOUS_ID,
+	PART_PREVIOUS_ID,
+	PART_GROUP_ID,
+	PART_PROPERTIES,
+	PART_TRAITS,
+	PART_CONTEXT,
+	PART_EXTRA,
+	PART_ENRICHMENT,
+	PART_IP,
+	PART_USER_AGENT
+};
+#define PART(name) (1u << PART_##name)
+
+uint32_t wire_parts(const struct field_path *path)
+{
+	static const uint32_t parts[] = {
+	    [FIELD_PROPERTIES] = PART(PROPERTIES),
+	    [FIELD_TRAITS] = PART(TRAITS),
+	    [FIELD_CONTEXT] = PART(CONTEXT),
+	    [FIELD_ENRICHMENT] = PART(ENRICHMENT),
+	    [FIELD_TYPE] = 0,
+	    [FIELD_EVENT] = PART(EVENT),
+	    [FIELD_NAME] = PART(NAME),
+	    [FIELD_CATEGORY] = PART(CATEGORY),
+	    [FIELD_MESSAGE_ID] = PART(MESSAGE_ID),
+	    [FIELD_USER_ID] = PART(USER_ID),
+	    [FIELD_ANONYMOUS_ID] = PART(ANONYMOUS_ID),
+	    [FIELD_PREVIOUS_ID] = PART(PREVIOUS_ID),
+	    [FIELD_GROUP_ID] = PART(GROUP_ID),
+	    [FIELD_IP] = PART(IP) | PART(CONTEXT), /* an event may bring its own */
+	    [FIELD_USER_AGENT] = PART(USER_AGENT) | PART(CONTEXT),
+	    [FIELD_SOURCE_ID] = PART(SOURCE_ID),
+	};
+	if (path->head != FIELD_ROOT) return parts[path->head];
+	if (str_eq(path->text, STR("properties"))) return PART(PROPERTIES);
+	if (str_eq(path->text, STR("traits"))) return PART(TRAITS);
+	if (str_eq(path->text, STR("context"))) return PART(CONTEXT);
+	return PART(EXTRA);
+}
+
 static char *write_bytes(char *at, const void *bytes, size_t len)
 {
 	memcpy(at, bytes, len);
 	return at + len;
 }
 
-void wire_event(struct wire *wire, const struct cdpd_event *event)
+void wire_event(struct wire *wire, const struct cdpd_event *event, uint32_t parts)
 {
 	struct str texts[EVENT_TEXTS];
 	size_t len = EVENT_FIXED + EVENT_TEXTS * sizeof(uint32_t);
 	char *at;
 	event_texts(event, texts);
-	for (size_t i = 0; i < EVENT_TEXTS; i++) len += texts[i].len;
+	for (size_t i = 0; i < EVENT_TEXTS; i++) {
+		if (!(parts & 1u << i)) texts[i] = STR_NONE;
+		len += texts[i].len;
+	}
 	if (!wire->status && len > WIRE_FRAME_MAX) wire->status = ERR_TOO_LARGE;
 	if (!wire->status) wire->status = buf_reserve(wire->buf, len, &at);
 	if (wire->status) return;
@@ -475,16 +536,15 @@ static void write_enriched(struct wire *wire, const struct enrich_value *value)
 	struct str text = is_text ? value->text : STR_NONE;
 	const double number = is_text ? 0 : value->number;
 	const uint8_t kind = (uint8_t)value->kind;
-	const uint32_t path_len = (uint32_t)value->path.len, text_len = (uint32_t)text.len;
-	size_t len = sizeof kind + sizeof number + 2 * sizeof(uint32_t) + value->path.len + text.len;
+	const uint32_t text_len = (uint32_t)text.len;
+	size_t len = sizeof kind + sizeof number + 2 * sizeof(uint32_t) + text.len;
 	char *at;
 	if (!wire->status && len > WIRE_FRAME_MAX) wire->status = ERR_TOO_LARGE;
 	if (!wire->status) wire->status = buf_reserve(wire->buf, len, &at);
 	if (wire->status) return;
 	at = write_bytes(at, &kind, sizeof kind);
 	at = write_bytes(at, &number, sizeof number);
-	at = write_bytes(at, &path_len, sizeof path_len);
-	at = write_bytes(at, value->path.ptr, value->path.len);
+	at = write_bytes(at, &value->index, sizeof value->index);
 	at = write_bytes(at, &text_len, sizeof text_len);
 	(void)write_bytes(at, text.ptr, text.len);
 	buf_commit(wire->buf, len);
@@ -495,7 +555,7 @@ void wire_answer(struct wire *wire, uint32_t id, int32_t error, struct str reaso
 	size_t count = error == CDPD_OK && values ? values->count : 0;
 	wire_u32(wire, id);
 	wire_i32(wire, error);
-	wire_text(wire, reason.len > REASON_MAX ? str_of(reason.ptr, REASON_MAX) : reason);
+	wire_text(wire, reason.len > WIRE_REASON_MAX ? str_of(reason.ptr, WIRE_REASON_MAX) : reason);
 	wire_u32(wire, (uint32_t)count);
 	for (size_t i = 0; i < count; i++) write_enriched(wire, &values->items[i]);
 }
@@ -506,7 +566,7 @@ void wire_take_answer(struct wire_in *in, struct wire_answer *out)
 	out->error = wire_take_i32(in);
 	out->reason = wire_take_text(in);
 	out->count = wire_take_count(in, 17);
-	if (out->count > ENRICH_VALUES_MAX || out->reason.len > REASON_MAX || out->error > 0) in->is_bad = true;
+	if (out->count > ENRICH_VALUES_MAX || out->reason.len > WIRE_REASON_MAX || out->error > 0) in->is_bad = true;
 	if (in->is_bad) *out = (struct wire_answer){.reason = STR_NONE};
 }
 
@@ -517,6 +577,7 @@ void wire_take_value(struct wire_in *in, struct enrich_value *out)
 	*out = (struct enrich_value){.kind = in->is_bad ? CDPD_VALUE_NONE : (enum cdpd_value_kind)kind};
 	out->number = wire_take_f64(in);
 	if (!isfinite(out->number)) in->is_bad = true;
-	out->path = wire_take_text(in);
+	out->path = STR_NONE;
+	out->index = wire_take_u32(in);
 	out->text = wire_take_text(in);
 }

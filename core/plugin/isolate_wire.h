@@ -7,13 +7,14 @@
 
 #include "base/buf.h"
 #include "event/event.h"
+#include "plugin/decoding.h"
 #include "plugin/internal.h"
 
 #define WIRE_MAGIC     0x63647069u
 #define WIRE_VERSION   1
 #define WIRE_HEADER    8
 #define WIRE_FRAME_MAX ((size_t)8 << 20)
-#define WIRE_BATCH_MAX 64                /* questions of one frame */
+#define WIRE_BATCH_MAX 16                /* questions of one frame: the first are answered while the last are written */
 #define WIRE_BODY_MAX  ((size_t)4 << 20) /* of an HTTP request or answer */
 
 enum frame_type {                  /* d: the daemon says it, p: the process */
@@ -34,6 +35,10 @@ enum frame_type {                  /* d: the daemon says it, p: the process */
 		  FRAME_KV_GET,     /* p: key */
 		  FRAME_KV_PUT,     /* p: ttl i64 · key · value */
 		  FRAME_KV_DONE,    /* d: error i32 · value: the answer to the last of either */
+		  FRAME_REQUEST,    /* d: struct wire_request */
+		  FRAME_DECODED,    /* p: id u32 · what became of it */
+		  FRAME_BATCH,      /* d: id u32 · count u32 · record… */
+		  FRAME_VERDICTS,   /* p: id u32 · count u32 · verdict…: one for each record, in their order */
 		  FRAME_PING,       /* d: empty */
 		  FRAME_STOP,       /* d: empty; the last one */
 };
@@ -86,6 +91,7 @@ MUST_USE int wire_read_hello(struct str body);
 
 struct wire_setup {
 	bool only_looks; /* answer with the table and end */
+	uint32_t use;    /* the one of its capabilities that it is to have */
 	struct str name; /* of the instance */
 	struct str folder, plugin;
 	uint64_t memory; /* bytes; 0: no limit */
@@ -114,15 +120,20 @@ struct wire_ready {
 	bool has_landlock;
 	size_t metric_count;
 	struct wire_metric metrics[INSTANCE_METRICS_MAX];
+	uint32_t parts;    /* wire_parts of its paths: nothing else of an event can be read there */
+	size_t path_count; /* what answers call by number */
+	struct str paths[PLUGIN_PATHS_MAX];
 };
 MUST_USE int wire_write_ready(struct buf *buf, const struct wire_ready *ready);
 MUST_USE int wire_read_ready(struct str body, struct wire_ready *out);
 
-/* What a plugin may see of an event: nothing else crosses. */
-void wire_event(struct wire *wire, const struct cdpd_event *event);
+/* The texts of an event that reading a path takes, as bits for wire_event. */
+uint32_t wire_parts(const struct field_path *path);
+/* What a plugin may see of an event, and of that those texts: nothing else crosses. */
+void wire_event(struct wire *wire, const struct cdpd_event *event, uint32_t parts);
 void wire_take_event(struct wire_in *in, struct cdpd_event *out);
 
-/* An answer: id u32 · error i32 · reason · count u32 · values. */
+/* An answer: id u32 · error i32 · reason · count u32 · values, each with the number of its path. */
 void wire_answer(struct wire *wire, uint32_t id, int32_t error, struct str reason, const struct enrich_values *values);
 /* The head of one; *count values follow. */
 struct wire_answer {
@@ -132,4 +143,32 @@ struct wire_answer {
 	uint32_t count;
 };
 void wire_take_answer(struct wire_in *in, struct wire_answer *out);
-void wire_take_value(struct wire_in *in, struct enrich_value *out);
+void wire_take_value(struct wire_in *in, struct enrich_value *out); /* its path is not known here: `index` is */
+
+/* ── isolate_wire_errands.c: sources and exporters ───────────────────────── */
+
+void wire_request(struct wire *wire, uint32_t id, const struct decoding *decode);
+struct wire_request {
+	uint32_t id;
+	struct decoding_request request;
+	size_t items_max, bytes_max;
+};
+/* Texts are borrowed from the body, headers lie in the arena. */
+MUST_USE int wire_read_request(struct str body, struct arena *arena, struct wire_request *out);
+
+void wire_decoded(struct wire *wire, uint32_t id, const struct decoding *decode);
+/* Says it again to the host's functions, which judge it as a plugin's own words. *error: decode's. ERR_INVALID: it does not read, or is of another
+ * request. */
+MUST_USE int wire_take_decoded(struct str body, uint32_t id, struct cdpd_batch_out *out, struct cdpd_reply *reply,
+			       int *error);
+
+void wire_record(struct wire *wire, const struct cdpd_record *record);
+void wire_take_record(struct wire_in *in, struct cdpd_record *out);
+struct wire_verdict {
+	enum cdpd_verdict verdict; /* never PENDING */
+	int64_t retry_after_ms;
+	struct str reason; /* of at most WIRE_REASON_MAX bytes */
+};
+#define WIRE_REASON_MAX 200
+void wire_verdict(struct wire *wire, const struct wire_verdict *verdict);
+void wire_take_verdict(struct wire_in *in, struct wire_verdict *out);

@@ -10,12 +10,19 @@ static bool does_provide(const struct cdpd_plugin *provider, struct str need)
 	return false;
 }
 
-static bool is_behind(const struct cdpd_plugin *table, const struct cdpd_plugin *other)
+static bool reads_from(const struct cdpd_paths *paths, const struct cdpd_plugin *other)
 {
-	for (size_t i = 0; i < table->needs.count; i++) {
-		if (does_provide(other, str_from(table->needs.items[i]))) return true;
+	for (size_t i = 0; i < paths->count; i++) {
+		if (does_provide(other, str_from(paths->items[i]))) return true;
 	}
 	return false;
+}
+
+/* `also_used`: what it can do without counts too. */
+static bool is_behind(const struct cdpd_plugin *table, const struct cdpd_plugin *other, bool also_used)
+{
+	const struct cdpd_paths uses = plugin_uses(table);
+	return reads_from(&table->needs, other) || (also_used && table != other && reads_from(&uses, other));
 }
 
 /* Nobody asynchronous provides in time. */
@@ -61,12 +68,12 @@ static int check_inputs(struct arena *arena, const struct order_item *items, siz
 }
 
 /* May `i` go next: does it stand behind none of those that are still left? */
-static bool is_ready(const struct order_item *items, size_t count, const bool *is_placed, size_t i)
+static bool is_ready(const struct order_item *items, size_t count, const bool *is_placed, size_t i, bool also_used)
 {
 	for (size_t k = 0; k < count; k++) {
 		if (items[k].is_async && !items[i].is_async) continue;
 		if (items[i].is_async && items[k].is_async) continue; /* they know nothing of each other */
-		if (!is_placed[k] && is_behind(items[i].table, items[k].table)) return false;
+		if (!is_placed[k] && is_behind(items[i].table, items[k].table, also_used)) return false;
 	}
 	return true;
 }
@@ -85,6 +92,14 @@ static int say_cycle(struct arena *arena, const struct order_item *items, size_t
 	return plugin_refuse(arena, error, "enrichers need each other in a circle: %.*s", STR_ARG(names));
 }
 
+/* The first that may go; `count`: a circle. */
+static size_t next_ready(const struct order_item *items, size_t count, const bool *is_placed, bool also_used)
+{
+	size_t next = 0;
+	while (next < count && (is_placed[next] || !is_ready(items, count, is_placed, next, also_used))) next++;
+	return next;
+}
+
 int enrich_order(struct arena *arena, const struct order_item *items, size_t count, size_t *order, struct str *error)
 {
 	*error = STR("out of memory");
@@ -92,8 +107,8 @@ int enrich_order(struct arena *arena, const struct order_item *items, size_t cou
 	if (!is_placed) return ERR_NOMEM;
 	int rc = check_inputs(arena, items, count, error);
 	for (size_t done = 0; rc == OK && done < count; done++) {
-		size_t next = 0;
-		while (next < count && (is_placed[next] || !is_ready(items, count, is_placed, next))) next++;
+		size_t next = next_ready(items, count, is_placed, true);
+		if (next == count) next = next_ready(items, count, is_placed, false);
 		if (next == count) return say_cycle(arena, items, count, is_placed, error);
 		is_placed[next] = true;
 		order[done] = next;

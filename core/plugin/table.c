@@ -140,9 +140,10 @@ static int check_options(struct arena *arena, const struct cdpd_options *options
 	return OK;
 }
 
-static int check_paths(struct arena *arena, const struct cdpd_paths *paths, bool are_provided, struct str *error)
+/* `what`: provides, needs or uses. */
+static int check_paths(struct arena *arena, const struct cdpd_paths *paths, const char *what, struct str *error)
 {
-	const char *what = are_provided ? "provides" : "needs";
+	bool are_ours = *what != 'n';
 	if (paths->count > PLUGIN_PATHS_MAX || (paths->count > 0 && !paths->items)) {
 		return plugin_refuse(arena, error, "its %s have no items or more than %d", what, PLUGIN_PATHS_MAX);
 	}
@@ -152,8 +153,8 @@ static int check_paths(struct arena *arena, const struct cdpd_paths *paths, bool
 			return plugin_refuse(arena, error, "item %zu of its %s is not a field path of at most %d bytes",
 					     i, what, PLUGIN_PATH_MAX);
 		}
-		if (are_provided && !str_starts(str_from(path), STR("enrichment."))) {
-			return plugin_refuse(arena, error, "it provides '%s', which is not under enrichment.", path);
+		if (are_ours && !str_starts(str_from(path), STR("enrichment."))) {
+			return plugin_refuse(arena, error, "it %s '%s', which is not under enrichment.", what, path);
 		}
 	}
 	return OK;
@@ -235,17 +236,25 @@ static int check_abi(struct arena *arena, const struct cdpd_plugin *table, struc
 		return plugin_refuse(arena, error, "it was built for plugin ABI %u.%u, this cdpd has %d.%d",
 				     table->abi_major, table->abi_minor, CDPD_ABI_MAJOR, CDPD_ABI_MINOR);
 	}
-	if (table->size < sizeof *table) {
-		return plugin_refuse(arena, error, "its table has %u bytes, ABI %d.%d needs %zu", table->size,
-				     CDPD_ABI_MAJOR, CDPD_ABI_MINOR, sizeof *table);
+	size_t least = offsetof(struct cdpd_plugin, uses);
+	if (table->size < least || (table->size > least && table->size < sizeof *table)) {
+		return plugin_refuse(arena, error, "its table has %u bytes, ABI %d.0 needs %zu", table->size,
+				     CDPD_ABI_MAJOR, least);
 	}
 	return OK;
+}
+
+struct cdpd_paths plugin_uses(const struct cdpd_plugin *table)
+{
+	bool has_them = table->size >= offsetof(struct cdpd_plugin, uses) + sizeof table->uses;
+	return has_them ? table->uses : (struct cdpd_paths){.count = 0};
 }
 
 int plugin_table_check(struct arena *arena, const struct cdpd_plugin *table, struct str stem, struct str *error)
 {
 	int rc = check_abi(arena, table, error);
 	if (rc) return rc;
+	const struct cdpd_paths uses = plugin_uses(table);
 	if (!is_text(table->name, PLUGIN_NAME_MAX) || !plugin_is_name(str_from(table->name), "_-")) {
 		return plugin_refuse(arena, error, "its name is missing, over %d bytes or not [a-z][a-z0-9_-]*",
 				     PLUGIN_NAME_MAX);
@@ -257,8 +266,9 @@ int plugin_table_check(struct arena *arena, const struct cdpd_plugin *table, str
 	if (!is_text(table->version, 32)) return plugin_refuse(arena, error, "its version is missing or over 32 bytes");
 	if (!is_text(table->summary, 200))
 		return plugin_refuse(arena, error, "its summary is missing or over 200 bytes");
-	if ((rc = check_caps(arena, table, error)) || (rc = check_paths(arena, &table->needs, false, error)) ||
-	    (rc = check_paths(arena, &table->provides, true, error))) {
+	if ((rc = check_caps(arena, table, error)) || (rc = check_paths(arena, &table->needs, "needs", error)) ||
+	    (rc = check_paths(arena, &table->provides, "provides", error)) ||
+	    (rc = check_paths(arena, &uses, "uses", error))) {
 		return rc;
 	}
 	return check_options(arena, &table->options, error);

@@ -1,6 +1,7 @@
 #include "plugin/trial.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
@@ -18,7 +19,8 @@
 #define LINE_MAX_BYTES ((size_t)1 << 20)
 #define EVENTS_MAX     1000000
 #define DEADLINE_S     300
-#define GROWTH_BYTES   4 /* an event: more than that in every pass is a leak, not a cache that fills */
+#define GROWTH_LEAST   1024 /* few events tell little */
+#define GROWTH_BYTES   4    /* an event: more than that in every pass is a leak, not a cache that fills */
 
 /* ── reporting ───────────────────────────────────────────────────────────── */
 
@@ -80,7 +82,7 @@ void trial_judge_growth(struct trial_run *run, size_t after_first, size_t after_
 	size_t rounds = run->trial->passes - 1, events = run->event_count * rounds;
 	long long grown = (long long)after_last - (long long)after_first;
 	printf("memory: %lld bytes more %s after %zu further passes\n", grown > 0 ? grown : 0, what, rounds);
-	if (grown > (long long)(events * GROWTH_BYTES))
+	if (grown > GROWTH_LEAST + (long long)(events * GROWTH_BYTES))
 		trial_find(run, "it leaks: %.1f bytes an event %s, in every pass over the same events",
 			   (double)grown / (double)events, what);
 }
@@ -246,6 +248,8 @@ static int run_all(struct trial_run *run)
 	if (rc == OK && !(run->table->caps & CDPD_CAP_FEATURE)) rc = read_options(run);
 	if (rc == OK) rc = read_events(run);
 	if (rc == OK && run->table->caps & CDPD_CAP_ENRICH) rc = trial_enrich(run);
+	if (rc == OK && plugin_is_async(run->plugin)) rc = trial_async(run);
+	if (rc == OK && run->table->caps & CDPD_CAP_SOURCE) rc = trial_source(run);
 	if (rc == OK && run->table->caps & CDPD_CAP_FEATURE) rc = trial_feature(run);
 	if (rc == OK && run->table->caps & CDPD_CAP_EXPORT) rc = trial_export(run);
 	return rc;
@@ -257,9 +261,9 @@ static void reset_signals(void)
 	for (size_t i = 0; i < COUNT_OF(signals); i++) (void)signal(signals[i], SIG_DFL);
 }
 
-_Noreturn static void child(const struct plugin_trial *trial, struct trial_place *place)
+_Noreturn static void child(const struct plugin_trial *trial, struct trial_place *place, const char *folder)
 {
-	struct trial_run run = {.trial = trial, .place = place};
+	struct trial_run run = {.trial = trial, .place = place, .folder = folder};
 	reset_signals();
 	arena_init(&run.arena, (size_t)64 << 10, 0);
 	int rc = run_all(&run);
@@ -294,11 +298,18 @@ static int wait_for(pid_t pid, bool *is_late)
 
 static void print_place(const struct plugin_trial *trial, const struct trial_place *place, const char *what)
 {
+	bool is_request = strcmp(place->doing, "decode") == 0 || strcmp(place->doing, "between requests") == 0;
 	if (place->line)
-		(void)fprintf(stderr, "finding: it %s in %s, at %s:%u\n", what, place->doing, trial->events,
-			      place->line);
+		(void)fprintf(stderr, "finding: it %s in %s, at %s:%u\n", what, place->doing,
+			      is_request ? trial->requests : trial->events, place->line);
 	else
 		(void)fprintf(stderr, "finding: it %s in %s\n", what, place->doing);
+}
+
+static int remove_one(const char *path, const struct stat *what, int type, struct FTW *at)
+{
+	(void)what, (void)type, (void)at;
+	return remove(path);
 }
 
 int plugin_trial_main(const struct plugin_trial *trial)
@@ -308,9 +319,14 @@ int plugin_trial_main(const struct plugin_trial *trial)
 	struct trial_place *place =
 	    mmap(NULL, sizeof *place, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (place == MAP_FAILED) return 1;
+	char folder[] = "/tmp/cdpd-check-XXXXXX";
+	if (!mkdtemp(folder)) {
+		(void)munmap(place, sizeof *place);
+		return 1;
+	}
 	fflush(NULL);
 	pid_t pid = fork();
-	if (pid == 0) child(trial, place);
+	if (pid == 0) child(trial, place, folder);
 	int status = pid > 0 ? wait_for(pid, &is_late) : -1, code = 1;
 	if (status != -1 && is_late) {
 		print_place(trial, place, "did not come back within five minutes");
@@ -322,6 +338,7 @@ int plugin_trial_main(const struct plugin_trial *trial)
 		if (WEXITSTATUS(status) > 1) print_place(trial, place, "ended the process");
 	}
 	(void)munmap(place, sizeof *place);
+	(void)nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	if (code == 0) printf("nothing to complain about\n");
 	return code;
 }

@@ -9,6 +9,10 @@ struct plugin_trial {
 	const char *options; /* a YAML map, "{drop: true}"; NULL: the defaults */
 	const char *events;  /* NDJSON, each line an event in the native form; NULL: only load, create and destroy */
 	const char *field;   /* features: where the value is; NULL: none */
+	const char
+	    *requests; /* sources: NDJSON, each line a request (trial_source.c); NULL: only load, create and destroy */
+	const char
+	    *answers; /* NDJSON, what the web answers (trial_http.c); NULL: nobody answers, what was asked is told */
 	unsigned
 	    passes; /* how often the events are run over; the last one is timed. At least 2, so that growth shows */
 	bool prints_answers; /* what came of each event, one line each */

@@ -62,18 +62,20 @@ static int one(struct trial_run *run, struct cdpd_instance *instance, struct enr
 	       struct arena *arena, struct answer *out)
 {
 	struct trial_event *event = &run->events[index];
+	struct cdpd_event copy = event->event; /* it may be given another name */
 	struct json root, enrichment;
 	const char *why;
 	int rc = json_parse(run->reader, event->text, &root, &why);
 	if (rc) return rc;
 	arena_reset(arena);
-	enrich_view_begin(view, &event->event, &root, arena);
+	enrich_view_begin(view, &copy, &root, arena);
 	if (json_get(root, STR("enrichment"), &enrichment)) rc = seed(view, enrichment, STR_NONE);
 	if (rc) return rc;
 	out->seeded = view->values.count;
 	trial_at(run, "enrich", event);
 	int64_t from = trial_now_ns();
-	out->code = run->table->enrich(instance_self(instance), &event->event);
+	out->code = run->table->enrich(instance_self(instance), &copy);
+	view->event = NULL;
 	run->took_ns[index] = trial_now_ns() - from;
 	trial_at(run, "between events", event);
 	return OK;

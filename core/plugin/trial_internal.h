@@ -3,6 +3,7 @@
 
 #include "config/tree.h"
 #include "plugin/internal.h"
+#include "plugin/spaces.h"
 #include "plugin/trial.h"
 
 /* Where the child is, in memory that the parent sees after its death. */
@@ -29,6 +30,11 @@ struct trial_run {
 	struct trial_place *place;
 	int64_t *took_ns; /* of each event in the last pass */
 	unsigned findings;
+	const char *folder;     /* of the run's own, empty; gone afterwards */
+	struct spaces *spaces;  /* what the plugin keeps in it */
+	struct trial_web *web;  /* trial_http.c */
+	struct cdpd_host host;  /* plugin_host() with the web of the trial */
+	unsigned tickets_wrong; /* answers to tickets that were none (any more) */
 };
 
 void trial_at(struct trial_run *run, const char *doing, const struct trial_event *event);
@@ -42,6 +48,22 @@ size_t trial_heap(void);
 void trial_judge_growth(struct trial_run *run, size_t after_first, size_t after_last, const char *what);
 int64_t trial_now_ns(void);
 
+/* ── trial_http.c: the web as a file has it ──────────────────────────────── */
+/* Fills run->host, opens run->spaces. */
+MUST_USE int trial_web_begin(struct trial_run *run);
+bool trial_web_turn(struct trial_run *run);   /* answers one request; false: none waits */
+void trial_web_cancel(struct trial_run *run); /* what waits is told CDPD_ERR_IO: before the instance's destroy */
+void trial_web_report(struct trial_run *run);
+void trial_web_end(struct trial_run *run);
+/* An instance with all that waits: HTTP, cache, key-values, timers. NULL: create refused, which is told. */
+struct cdpd_instance *trial_instance(struct trial_run *run);
+/* Calls `take` with each line of an NDJSON file that is an object. */
+MUST_USE int trial_read_lines(struct trial_run *run, const char *path,
+			      int (*take)(struct trial_run *run, struct json root, unsigned line));
+MUST_USE int trial_copy(struct trial_run *run, struct str text, struct str *out);
+
+MUST_USE int trial_async(struct trial_run *run);
+MUST_USE int trial_source(struct trial_run *run);
 MUST_USE int trial_enrich(struct trial_run *run);
 MUST_USE int trial_feature(struct trial_run *run);
 MUST_USE int trial_export(struct trial_run *run);

@@ -60,7 +60,7 @@ void enrich_view_begin(struct enrich_view *view, struct cdpd_event *event, const
 	view->arena = arena;
 	view->values.count = view->values.bytes = 0;
 	memset(view->part_state, 0, sizeof view->part_state);
-	view->is_dropped = false;
+	view->is_dropped = view->was_renamed = false;
 	view->drop_reason = STR_NONE;
 }
 
@@ -253,6 +253,20 @@ static int check_json(struct enrich_view *view, struct str text, struct str *out
 	if (rc == OK) rc = copy_json(view, value, out);
 	buf_fini(&copy);
 	return rc;
+}
+
+int enrich_view_rename(struct enrich_view *view, struct str name)
+{
+	struct str copy;
+	const struct enrich_value sent = {
+	    .path = STR("renamed_from"), .kind = CDPD_VALUE_STRING, .text = view->event->event};
+	if (str_eq(name, view->event->event)) return OK;
+	int rc = arena_str(view->arena, name, &copy);
+	if (rc == OK && !view->was_renamed) rc = enrich_values_set(&view->values, &sent);
+	if (rc) return rc;
+	view->was_renamed = true;
+	view->event->event = copy;
+	return OK;
 }
 
 int enrich_view_set(struct enrich_view *view, const struct field_path *path, struct enrich_value value)

@@ -127,9 +127,14 @@ static int put_trait(struct application *app, const struct row_trait *trait)
 	return OK;
 }
 
+struct told_by { /* what the origin of an event's traits is made of; all of it may be absent */
+	const struct answered_form *form;
+	struct str model; /* an origin already */
+};
+
 /* Every member of `object` that is not in `over` too. */
 static int put_object(struct application *app, struct json object, const struct json *over, struct stamp *stamp,
-		      const struct answered_form *form)
+		      const struct told_by *by)
 {
 	struct people *people = app->people;
 	struct json_iter it;
@@ -145,12 +150,12 @@ static int put_object(struct application *app, struct json object, const struct 
 		buf_clear(&people->json);
 		int rc = json_write(&people->json, value);
 		if (rc) return rc;
-		struct row_trait trait = {.name = name,
-					  .value = buf_str(&people->json),
-					  .origin = form ? str_of(origin, answered_form_origin(form, name, origin))
-							 : STR_NONE,
-					  .stamp = stamp,
-					  .provenance = provenance};
+		struct row_trait trait = {
+		    .name = name,
+		    .value = buf_str(&people->json),
+		    .origin = by->form ? str_of(origin, answered_form_origin(by->form, name, origin)) : by->model,
+		    .stamp = stamp,
+		    .provenance = provenance};
 		rc = put_trait(app, &trait);
 		if (rc) return rc;
 	}
@@ -184,6 +189,8 @@ static int apply_traits(struct application *app)
 	struct event_field in_context = {PART_CONTEXT, STR("traits")};
 	struct json traits, context;
 	struct stamp *stamp;
+	uint8_t model[ORIGIN_MAX];
+	size_t model_len = 0;
 	int rc_traits = event_view_root(view, PART_TRAITS, &traits);
 	int rc_context = event_view_get(view, &in_context, &context);
 	if (rc_traits == ERR_NOMEM || rc_context == ERR_NOMEM) return ERR_NOMEM;
@@ -191,8 +198,10 @@ static int apply_traits(struct application *app)
 	if (rc_traits && rc_context) return OK;
 	int rc = decode_traits(app);
 	if (!rc) rc = make_stamp(app, &stamp);
-	if (!rc && !rc_traits) rc = put_object(app, traits, NULL, stamp, NULL);
-	if (!rc && !rc_context) rc = put_object(app, context, rc_traits ? NULL : &traits, stamp, NULL);
+	if (!rc && app->context.event->flags & EVENT_INFERRED) rc = scoring_model_origin(view, model, &model_len);
+	const struct told_by by = {.model = model_len ? str_of((const char *)model, model_len) : STR_NONE};
+	if (!rc && !rc_traits) rc = put_object(app, traits, NULL, stamp, &by);
+	if (!rc && !rc_context) rc = put_object(app, context, rc_traits ? NULL : &traits, stamp, &by);
 	return rc;
 }
 
@@ -228,7 +237,8 @@ static int apply_answers(struct application *app)
 	if (!rc) rc = use_token(app);
 	if (!rc) rc = decode_traits(app);
 	if (!rc) rc = make_stamp(app, &stamp);
-	return rc ? rc : put_object(app, traits, NULL, stamp, &form);
+	const struct told_by by = {.form = &form, .model = STR_NONE};
+	return rc ? rc : put_object(app, traits, NULL, stamp, &by);
 }
 
 /* What the event waits for, before its features are counted; afterwards it is noted. */

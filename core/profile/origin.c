@@ -20,11 +20,30 @@ size_t origin_encode(const struct trait_origin *origin, uint8_t out[ORIGIN_MAX])
 int origin_decode(struct str bytes, struct trait_origin *out)
 {
 	struct wire_in in = wire_in(bytes);
+	out->model = out->model_version = STR_NONE;
 	out->form = wire_str(&in);
 	out->version = (uint32_t)wire_varint(&in);
 	out->question = wire_str(&in);
 	out->expires_at = (int64_t)wire_varint(&in);
 	return in.is_bad || in.at != in.end ? ERR_CORRUPT : OK;
+}
+
+size_t origin_encode_model(struct str model, struct str version, uint8_t out[ORIGIN_MAX])
+{
+	const struct trait_origin stored = {.form = model, .question = version};
+	return origin_encode(&stored, out);
+}
+
+int origin_decode_model(struct str bytes, struct trait_origin *out)
+{
+	struct trait_origin stored;
+	int rc = origin_decode(bytes, &stored);
+	*out =
+	    (struct trait_origin){.form = STR_NONE, .question = STR_NONE, .model = STR_NONE, .model_version = STR_NONE};
+	if (rc) return rc;
+	out->model = stored.form;
+	out->model_version = stored.question;
+	return OK;
 }
 
 int64_t origin_expiry(struct str origin)
@@ -77,4 +96,18 @@ size_t answered_form_origin(const struct answered_form *form, struct str trait, 
 	}
 	if (origin.expires_at < 0) origin.expires_at = 0;
 	return origin_encode(&origin, out);
+}
+
+int scoring_model_origin(struct event_view *view, uint8_t out[ORIGIN_MAX], size_t *len)
+{
+	const struct event_field field = {PART_PROPERTIES, STR("model")};
+	struct json model;
+	struct str name, version;
+	*len = 0;
+	int rc = event_view_get(view, &field, &model);
+	if (rc) return rc == ERR_NOMEM ? rc : OK;
+	if (json_type(model) != JSON_OBJECT || !text_of(model, STR("name"), &name)) return OK;
+	if (!text_of(model, STR("version"), &version)) version = STR_NONE;
+	*len = origin_encode_model(name, version, out);
+	return OK;
 }

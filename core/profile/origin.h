@@ -1,5 +1,6 @@
 /* origin: the form that a declared value was asked by, kept beside it in the row: {form str, version varint, question str,
- * expires at varint}. Values that came another way have none, and their bytes are as they always were. */
+ * expires at varint}. Of an inferred value it is the model, in the same form: {model str, 0, model's version str, 0}; the provenance of the
+ * value says which. Values that came another way have none, and their bytes are as they always were. */
 #pragma once
 
 #include "profile/event_view.h"
@@ -12,6 +13,9 @@
 size_t origin_encode(const struct trait_origin *origin, uint8_t out[ORIGIN_MAX]);
 /* Borrows `bytes`. ERR_CORRUPT. */
 MUST_USE int origin_decode(struct str bytes, struct trait_origin *out);
+/* The same of an inferred value. */
+size_t origin_encode_model(struct str model, struct str version, uint8_t out[ORIGIN_MAX]);
+MUST_USE int origin_decode_model(struct str bytes, struct trait_origin *out);
 int64_t origin_expiry(struct str origin); /* 0: never */
 /* Has the value run out at `now`? One without an origin never does. */
 bool origin_is_expired(struct str origin, int64_t now);
@@ -28,3 +32,6 @@ struct answered_form {
 MUST_USE int answered_form_read(struct event_view *view, struct answered_form *out);
 /* The origin of one of its traits; returns the length, 0: none. */
 size_t answered_form_origin(const struct answered_form *form, struct str trait, uint8_t out[ORIGIN_MAX]);
+
+/* The origin of the traits of an inferred event, from its properties.model {"name", "version"}; *len 0: it names none. ERR_NOMEM only. */
+MUST_USE int scoring_model_origin(struct event_view *view, uint8_t out[ORIGIN_MAX], size_t *len);

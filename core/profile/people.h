@@ -150,10 +150,12 @@ enum provenance {
 }; /* strongest first */
 const char *provenance_name(enum provenance provenance);
 
-struct trait_origin {              /* the form that asked for a declared value */
-	struct str form, question; /* form empty: none; question empty: made of several answers */
-	uint32_t version;
-	int64_t expires_at; /* 0: never */
+/* Where a value is from, beside its source: the form that asked for a declared one, or the model that inferred it; never both. */
+struct trait_origin {
+	struct str form, question;       /* form empty: none; question empty: made of several answers */
+	uint32_t version;                /* of the form */
+	int64_t expires_at;              /* 0: never */
+	struct str model, model_version; /* model empty: none */
 };
 struct profile_trait {
 	struct str name, value; /* value: JSON text */

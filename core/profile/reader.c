@@ -169,9 +169,14 @@ static int fill_identifiers(const struct lookup *lookup, struct profile *out)
 
 static struct profile_trait shown_trait(const struct row_trait *trait, bool is_winner)
 {
-	struct trait_origin origin = {.form = STR_NONE, .question = STR_NONE};
-	if (trait->origin.len && origin_decode(trait->origin, &origin) != OK)
-		origin = (struct trait_origin){.form = STR_NONE, .question = STR_NONE};
+	const struct trait_origin none = {
+	    .form = STR_NONE, .question = STR_NONE, .model = STR_NONE, .model_version = STR_NONE};
+	struct trait_origin origin = none;
+	bool is_inferred = trait->provenance == PROVENANCE_INFERRED;
+	int rc = !trait->origin.len ? OK
+		 : is_inferred      ? origin_decode_model(trait->origin, &origin)
+				    : origin_decode(trait->origin, &origin);
+	if (rc) origin = none;
 	return (struct profile_trait){.name = trait->name,
 				      .value = trait->value,
 				      .provenance = trait->provenance,

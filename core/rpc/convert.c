@@ -117,6 +117,19 @@ static int origin(struct arena *arena, const struct trait_origin *from, Cdpd__V1
 	return out->form && out->question ? OK : ERR_NOMEM;
 }
 
+static int model(struct arena *arena, const struct profile_trait *from, Cdpd__V1__TraitValue *to)
+{
+	if (!from->origin.model.len) return OK;
+	Cdpd__V1__TraitModel *out = arena_new(arena, Cdpd__V1__TraitModel);
+	if (!out) return ERR_NOMEM;
+	*out = (Cdpd__V1__TraitModel)CDPD__V1__TRAIT_MODEL__INIT;
+	out->name = convert_text(arena, from->origin.model);
+	out->version = convert_text(arena, from->origin.model_version);
+	out->scored_at_us = from->updated_at;
+	to->model = out;
+	return out->name && out->version ? OK : ERR_NOMEM;
+}
+
 static int trait_value(struct arena *arena, const struct profile_trait *from, Cdpd__V1__TraitValue **out)
 {
 	Cdpd__V1__TraitValue *value = arena_new(arena, Cdpd__V1__TraitValue);
@@ -128,7 +141,8 @@ static int trait_value(struct arena *arena, const struct profile_trait *from, Cd
 	value->updated_at_us = from->updated_at;
 	value->source = convert_text(arena, from->source);
 	value->expired = from->is_expired;
-	return value->source ? origin(arena, &from->origin, value) : ERR_NOMEM;
+	int rc = value->source ? origin(arena, &from->origin, value) : ERR_NOMEM;
+	return rc == OK ? model(arena, from, value) : rc;
 }
 
 /* The winner, if there is one, and the losers behind it. */

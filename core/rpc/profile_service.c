@@ -7,7 +7,7 @@
 #include "api/position_wait.h"
 #include "api/profile_lookup.h"
 #include "api/ref.h"
-#include "api/set_traits.h"
+#include "api/set_traits_many.h"
 #include "base/clock.h"
 #include "rpc/rpc.h"
 
@@ -264,6 +264,9 @@ static void go_set(struct task *task)
 	    .message_id = str_from(request->message_id),
 	    .token = auth_token_name(task->worker, authorization, clock_wall_us(), task_arena(task)),
 	    .time_us = request->timestamp_us,
+	    .model = str_from(request->model ? request->model->name : ""),
+	    .model_version = str_from(request->model ? request->model->version : ""),
+	    .has_model = request->model != NULL,
 	};
 	task_fill_ingest(task->call, &out);
 	enum problem problem = set_traits_prepare(task->worker, &what, task_arena(task), &out, &refusal);
@@ -281,6 +284,149 @@ static void set_traits_call(struct grpc_call *call, struct str bytes)
 		   offsetof(Cdpd__V1__SetTraitsRequest, min_position), go_set);
 }
 
+/* ── of many ─────────────────────────────────────────────────────────────── */
+
+struct many_task { /* in the call's arena */
+	struct task *task;
+	struct set_traits_many what;
+	struct ingest_request request;
+};
+
+static int write_rejections(struct arena *arena, const struct ingest_result *result,
+			    Cdpd__V1__SetTraitsOfManyResponse *to)
+{
+	size_t count = result->rejection_count;
+	Cdpd__V1__SetTraitsOfManyResponse__Rejection *items =
+	    arena_array(arena, Cdpd__V1__SetTraitsOfManyResponse__Rejection, count + 1);
+	to->rejected = arena_array(arena, Cdpd__V1__SetTraitsOfManyResponse__Rejection *, count + 1);
+	if (!items || !to->rejected) return ERR_NOMEM;
+	for (size_t i = 0; i < count; i++) {
+		const struct ingest_rejection *from = &result->rejections[i];
+		items[i] = (Cdpd__V1__SetTraitsOfManyResponse__Rejection)
+		    CDPD__V1__SET_TRAITS_OF_MANY_RESPONSE__REJECTION__INIT;
+		items[i].index = from->index;
+		items[i].code = convert_text(arena, str_from(problem_info(from->code)->code));
+		items[i].pointer = convert_text(arena, from->pointer);
+		items[i].message = convert_text(arena, from->message);
+		if (!items[i].code || !items[i].pointer || !items[i].message) return ERR_NOMEM;
+		to->rejected[i] = &items[i];
+	}
+	to->n_rejected = count;
+	return OK;
+}
+
+static void on_set_many(void *ctx, const struct ingest_result *result)
+{
+	struct task *task = ctx;
+	char position[POSITION_TEXT_SIZE];
+	task->batch = NULL;
+	if (result->problem != PROBLEM_NONE) {
+		if (result->retry_after_s) grpc_set_retry_after(task->call, result->retry_after_s);
+		task_fail(task, result->problem, result->message, result->pointer);
+		return;
+	}
+	Cdpd__V1__SetTraitsOfManyResponse response = CDPD__V1__SET_TRAITS_OF_MANY_RESPONSE__INIT;
+	position[0] = '\0';
+	if (result->position_seq)
+		position_format(POSITION_JOURNAL, (struct position){result->position_epoch, result->position_seq},
+				position);
+	response.position = position;
+	response.accepted = result->accepted;
+	/* They are durable, whatever becomes of the report. */
+	if (write_rejections(task_arena(task), result, &response) != OK) response.n_rejected = 0;
+	grpc_reply(task->call, &response.base);
+}
+
+static void submit_many(struct many_task *many)
+{
+	struct task *task = many->task;
+	struct ingest_batch *batch = ingest_submit(task->worker->ingest, &many->request, on_set_many, task);
+	if (batch) task->batch = batch;
+}
+
+static void on_many_found(struct answer *answer)
+{
+	struct many_task *many = answer->asker;
+	struct task *task = many->task;
+	task->answer = NULL;
+	if (answer->is_failed)
+		task_fail(task, answer->problem, answer->message, answer->pointer);
+	else if (set_traits_many_take(answer, &many->what, task_arena(task)) != OK)
+		task_fail(task, PROBLEM_TOO_LARGE, STR_NONE, STR_NONE);
+	else
+		submit_many(many);
+}
+
+/* JSON is read a little past its end. */
+static bool copy_items(const Cdpd__V1__SetTraitsOfManyRequest *request, struct arena *arena,
+		       struct set_traits_many *out)
+{
+	out->items = arena_array(arena, struct ingest_traits_item, request->n_items + 1);
+	for (size_t i = 0; out->items && i < request->n_items; i++) {
+		const Cdpd__V1__SetTraitsOfManyRequest__Item *from = request->items[i];
+		const void *traits = from->traits.len ? (const void *)from->traits.data : "null";
+		size_t len = from->traits.len ? from->traits.len : 4;
+		char *copy = arena_zalloc(arena, len + BUF_SLACK);
+		if (!copy) return false;
+		memcpy(copy, traits, len);
+		out->items[out->count++] = (struct ingest_traits_item){.ref = str_from(from->ref),
+								       .message_id = str_from(from->message_id),
+								       .traits = str_of(copy, len),
+								       .time_us = from->timestamp_us};
+	}
+	return out->items != NULL;
+}
+
+static void go_set_many(struct task *task)
+{
+	const Cdpd__V1__SetTraitsOfManyRequest *request = (const void *)task->request;
+	const char *provenance = convert_provenance_name(request->provenance);
+	struct str authorization = grpc_metadata(task->call, STR("authorization"));
+	struct set_traits_refusal refusal = {STR_NONE, STR_NONE};
+	struct arena *arena = task_arena(task);
+	struct many_task *many = arena_new(arena, struct many_task);
+	if (!many || !copy_items(request, arena, &many->what)) {
+		task_fail(task, PROBLEM_TOO_LARGE, STR_NONE, STR_NONE);
+		return;
+	}
+	if (!request->n_items) {
+		task_fail(task, PROBLEM_SCHEMA_VIOLATION, STR("there are no items"), STR("/items"));
+		return;
+	}
+	many->task = task;
+	many->what.all = (struct set_traits){
+	    .provenance = str_from(provenance ? provenance : "unknown"),
+	    .source = str_from(request->source),
+	    .token = auth_token_name(task->worker, authorization, clock_wall_us(), arena),
+	    .time_us = request->timestamp_us,
+	    .model = str_from(request->model ? request->model->name : ""),
+	    .model_version = str_from(request->model ? request->model->version : ""),
+	    .has_model = request->model != NULL,
+	};
+	task_fill_ingest(task->call, &many->request);
+	many->request.body = STR_NONE;
+	enum problem problem = set_traits_many_prepare(&many->what, arena, &many->request, &refusal);
+	if (problem != PROBLEM_NONE) {
+		task_fail(task, problem, refusal.message, refusal.pointer);
+		return;
+	}
+	if (!set_traits_many_has_ids(&many->what)) {
+		submit_many(many);
+		return;
+	}
+	struct answer *answer = set_traits_many_lookup(&many->what, task->worker, many, on_many_found);
+	if (answer)
+		task_submit(task, answer);
+	else
+		task_fail(task, PROBLEM_INTERNAL, STR_NONE, STR_NONE);
+}
+
+static void set_traits_of_many(struct grpc_call *call, struct str bytes)
+{
+	task_start(call, bytes, &cdpd__v1__set_traits_of_many_request__descriptor,
+		   offsetof(Cdpd__V1__SetTraitsOfManyRequest, min_position), go_set_many);
+}
+
 /* ── the table ───────────────────────────────────────────────────────────── */
 
 static const struct grpc_method METHODS[] = {
@@ -288,6 +434,7 @@ static const struct grpc_method METHODS[] = {
     {.name = "LookupProfiles", .scope = "profiles:read", .message = lookup_profiles, .closed = task_closed},
     {.name = "ListEvents", .scope = "profiles:read", .message = list, .closed = task_closed},
     {.name = "SetTraits", .scope = "traits:write", .message = set_traits_call, .closed = task_closed},
+    {.name = "SetTraitsOfMany", .scope = "traits:write", .message = set_traits_of_many, .closed = task_closed},
     {.name = "MergeProfiles", .scope = "merge", .message = merge_profiles, .closed = task_closed},
     {.name = "UnmergeProfiles", .scope = "merge", .message = unmerge_profiles, .closed = task_closed},
     {.name = "EraseProfile", .scope = "erase", .message = erase_profile, .closed = task_closed},

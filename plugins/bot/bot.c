@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "../shared/setup.h"
 #include "cdpd_plugin.h"
 #include "rate.h"
 #include "words.h"
@@ -11,7 +12,7 @@
 #define AGENT_MAX    1024
 #define NAME_MAX_LEN 64
 #define NETWORKS_MAX 2000
-#define WARN_AFTER   1000 /* events with an address and without a network: geo is missing, or stands behind */
+#define WARN_AFTER   1000 /* events with an address and without a network: geo is missing */
 
 extern const char bot_words[], bot_datacentres[]; /* bots.txt, datacentres.txt */
 extern const size_t bot_words_len, bot_datacentres_len;
@@ -109,7 +110,7 @@ static bool is_declared(struct bot *self, const struct cdpd_event *event, struct
 			return true;
 		}
 	}
-	struct cdpd_value device = get(self, event, self->device); /* what useragent says, where it stands before */
+	struct cdpd_value device = get(self, event, self->device); /* what useragent says, where there is one */
 	return device.kind == CDPD_VALUE_STRING && device.text.len == 6 && memcmp(device.text.ptr, "Spider", 6) == 0;
 }
 
@@ -202,8 +203,7 @@ static int enrich(void *ctx, struct cdpd_event *event)
 
 static int refuse(struct bot *self, const char *option, struct cdpd_str text, const char *why)
 {
-	self->host->log(self->instance, CDPD_LOG_ERROR, "%s: '%.*s' %s", option, (int)text.len, text.ptr, why);
-	return CDPD_ERR_INVALID;
+	return setup_refuse((struct setup){self->host, self->instance}, option, text, why);
 }
 
 static bool add_network(struct bot *self, const char *text)
@@ -292,21 +292,23 @@ static int read_rate(struct bot *self, const struct cdpd_conf *conf)
 
 static int intern(struct bot *self)
 {
-	const struct cdpd_host *host = self->host;
-	int worst = 0;
-	worst |= self->agent = host->path(self->instance, "userAgent");
-	worst |= self->device = host->path(self->instance, "enrichment.userAgent.device.family");
-	worst |= self->ip = host->path(self->instance, "ip");
-	worst |= self->asn = host->path(self->instance, "enrichment.geo.asn");
-	worst |= self->is_bot = host->path(self->instance, "enrichment.bot.is_bot");
-	worst |= self->name = host->path(self->instance, "enrichment.bot.name");
-	worst |= self->reason = host->path(self->instance, "enrichment.bot.reason");
-	self->marked[DECLARED] =
-	    host->counter(self->instance, "bot_declared_total", "Events whose user agent names a bot.");
-	self->marked[DATACENTRE] =
-	    host->counter(self->instance, "bot_datacentre_total", "Events from networks of data centres.");
-	self->marked[RATE] = host->counter(self->instance, "bot_rate_total", "Events of keys that sent too many.");
-	return worst < 0 ? CDPD_ERR_NOMEM : CDPD_OK;
+	const struct setup setup = {self->host, self->instance};
+	const struct setup_path paths[] = {
+	    {&self->agent, "userAgent"},
+	    {&self->device, "enrichment.userAgent.device.family"},
+	    {&self->ip, "ip"},
+	    {&self->asn, "enrichment.geo.asn"},
+	    {&self->is_bot, "enrichment.bot.is_bot"},
+	    {&self->name, "enrichment.bot.name"},
+	    {&self->reason, "enrichment.bot.reason"},
+	};
+	const struct setup_counter counters[] = {
+	    {&self->marked[DECLARED], "bot_declared_total", "Events whose user agent names a bot."},
+	    {&self->marked[DATACENTRE], "bot_datacentre_total", "Events from networks of data centres."},
+	    {&self->marked[RATE], "bot_rate_total", "Events of keys that sent too many."},
+	};
+	setup_counters(setup, counters, sizeof counters / sizeof counters[0]);
+	return setup_paths(setup, paths, sizeof paths / sizeof paths[0]);
 }
 
 static void destroy(void *ctx)
@@ -345,6 +347,7 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 
 /* enrichment.geo.asn and enrichment.userAgent.device.family are read where they are there; named here they would be musts. */
 static const char *const needs[] = {"userAgent", "ip", "anonymousId", "userId"};
+static const char *const uses[] = {"enrichment.geo.asn", "enrichment.userAgent.device"};
 static const char *const provides[] = {"enrichment.bot"};
 static const struct cdpd_option options[] = {
     {
@@ -415,7 +418,7 @@ static const struct cdpd_option options[] = {
 CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
     .size = sizeof cdpd_plugin,
     .abi_major = CDPD_ABI_MAJOR,
-    .abi_minor = 0,
+    .abi_minor = 4, /* uses */
     .name = "bot",
     .version = "1.0.0",
     .summary = "marks events of bots: declared ones, data centres, too many events",
@@ -426,4 +429,5 @@ CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
     .create = create,
     .destroy = destroy,
     .enrich = enrich,
+    .uses = {sizeof uses / sizeof uses[0], uses},
 };

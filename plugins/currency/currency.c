@@ -3,14 +3,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../shared/watched_option.h"
 #include "cdpd_plugin.h"
+#include "items.h"
 #include "rates.h"
 
 #define FIELDS_MAX 16
+#define KEYS_MAX   4
+#define KEY_LEN    63
+#define ITEMS_MAX  100  /* of a list; a longer one is left out: this runs before every event is written */
+#define LIST_BYTES 4096 /* the host's own bound of a value */
 #define DAY_US     INT64_C(86400000000)
 
 struct field {
 	int in, out;
+};
+
+/* properties.products[].price and others of the same list: one array of objects, of which each stands where its item does. */
+struct list {
+	char path[200];
+	int in, out;
+	char keys[KEYS_MAX][KEY_LEN + 1];
+	size_t key_count;
 };
 
 struct currency {
@@ -19,12 +33,15 @@ struct currency {
 	struct watched_reader *reader;
 	struct field fields[FIELDS_MAX];
 	size_t field_count;
+	struct list lists[FIELDS_MAX];
+	size_t list_count;
 	int base, file_base, fallback; /* currencies; fallback -1: none */
 	char base_text[CURRENCY_LEN + 1];
 	int32_t max_age_days;
 	unsigned places;
 	int code, out_base, out_from, out_date;
-	int converted, unknown, stale, unreadable, reloads, failures;
+	int converted, unknown, stale, unreadable;
+	struct watched_option file; /* of rates */
 };
 
 static const struct decimal one = {1000000000000};
@@ -79,9 +96,87 @@ static int convert(struct currency *self, struct cdpd_event *event, const struct
 	return self->host->event_set_number(self->instance, event, field->out, strtod(text, NULL));
 }
 
+/* ── lists ───────────────────────────────────────────────────────────────── */
+
+struct output {
+	char text[LIST_BYTES];
+	size_t len;
+	bool is_full, has_any;
+};
+
+static void put(struct output *out, const char *text, size_t len)
+{
+	if (out->is_full || len > sizeof out->text - out->len) {
+		out->is_full = true;
+		return;
+	}
+	memcpy(out->text + out->len, text, len);
+	out->len += len;
+}
+
+static void put_amount(struct output *out, const char *key, const struct decimal *amount, bool is_first)
+{
+	char digits[48];
+	size_t len = decimal_write(amount, digits);
+	put(out, is_first ? "\"" : ",\"", is_first ? 1 : 2);
+	put(out, key, strlen(key));
+	put(out, "\":", 2);
+	put(out, digits, len);
+	out->has_any = true;
+}
+
+static void convert_item(struct currency *self, const struct list *list, const char *item, size_t len,
+			 const struct decimal *by, const struct decimal *per, struct output *out)
+{
+	bool is_first = true;
+	put(out, "{", 1);
+	for (size_t i = 0; i < list->key_count; i++) {
+		const char *text;
+		size_t text_len;
+		struct decimal amount, result;
+		if (!item_get(item, len, list->keys[i], &text, &text_len)) continue;
+		if (!decimal_read(text, text_len, &amount) || !decimal_scale(&amount, by, per, self->places, &result)) {
+			count(self, self->unreadable);
+			continue;
+		}
+		put_amount(out, list->keys[i], &result, is_first);
+		is_first = false;
+		count(self, self->converted);
+	}
+	put(out, "}", 1);
+}
+
+static int convert_list(struct currency *self, struct cdpd_event *event, const struct list *list,
+			const struct decimal *by, const struct decimal *per, bool *is_any)
+{
+	struct cdpd_value value;
+	struct output out = {.len = 0};
+	struct items items;
+	const char *item;
+	size_t len, number = 0;
+	int rc = self->host->event_get(self->instance, event, list->in, &value);
+	if (rc != CDPD_OK || value.kind != CDPD_VALUE_JSON || !items_begin(&items, value.text.ptr, value.text.len))
+		return rc;
+	put(&out, "[", 1);
+	while (!out.is_full && items_next(&items, &item, &len)) {
+		if (number > 0) put(&out, ",", 1);
+		out.is_full |= number++ == ITEMS_MAX;
+		if (!out.is_full) convert_item(self, list, item, len, by, per, &out);
+	}
+	put(&out, "]", 1);
+	if (out.is_full) count(self, self->unreadable);
+	if (out.is_full || !out.has_any) return CDPD_OK;
+	*is_any = true;
+	return self->host->event_set_json(self->instance, event, list->out, (struct cdpd_str){out.text, out.len});
+}
+
 static bool has_amount(struct currency *self, const struct cdpd_event *event)
 {
 	struct cdpd_value value;
+	for (size_t i = 0; i < self->list_count; i++) {
+		int rc = self->host->event_get(self->instance, event, self->lists[i].in, &value);
+		if (rc == CDPD_OK && value.kind == CDPD_VALUE_JSON) return true;
+	}
 	for (size_t i = 0; i < self->field_count; i++) {
 		int rc = self->host->event_get(self->instance, event, self->fields[i].in, &value);
 		if (rc == CDPD_OK && value.kind != CDPD_VALUE_NONE) return true;
@@ -148,27 +243,16 @@ static int enrich(void *ctx, struct cdpd_event *event)
 	bool is_any = false;
 	for (size_t i = 0; i < self->field_count && rc == CDPD_OK; i++)
 		rc = convert(self, event, &self->fields[i], by, per, &is_any);
+	for (size_t i = 0; i < self->list_count && rc == CDPD_OK; i++)
+		rc = convert_list(self, event, &self->lists[i], by, per, &is_any);
 	return rc == CDPD_OK && is_any ? describe(self, event, from, oldest, oldest != INT32_MAX) : rc;
 }
 
 /* ── life ────────────────────────────────────────────────────────────────── */
 
-static void on_news(void *ctx, enum watched_news news, const char *path, const char *why)
-{
-	struct currency *self = ctx;
-	bool is_fine = news == WATCHED_LOADED;
-	count(self, is_fine ? self->reloads : self->failures);
-	if (is_fine)
-		self->host->log(self->instance, CDPD_LOG_INFO, "%s has changed, the new one is used", path);
-	else
-		self->host->log(self->instance, CDPD_LOG_WARN,
-				"%s has changed and cannot be used, the old one stays (%s)", path, why);
-}
-
 static int refuse(struct currency *self, const char *option, struct cdpd_str text, const char *why)
 {
-	self->host->log(self->instance, CDPD_LOG_ERROR, "%s: '%.*s' %s", option, (int)text.len, text.ptr, why);
-	return CDPD_ERR_INVALID;
+	return setup_refuse(self->file.setup, option, text, why);
 }
 
 static int read_currency(struct currency *self, const struct cdpd_conf *conf, const char *option, int *out)
@@ -180,20 +264,53 @@ static int read_currency(struct currency *self, const struct cdpd_conf *conf, co
 }
 
 /* properties.total → enrichment.currency.total; anything else keeps its whole path. */
-static int add_field(struct currency *self, struct cdpd_str path)
+static int name_paths(struct currency *self, struct cdpd_str path, const char *in, int *from, int *to)
 {
-	char in[200], out[240];
-	if (path.len >= sizeof in) return refuse(self, "fields", path, "is too long");
-	memcpy(in, path.ptr, path.len);
-	in[path.len] = '\0';
+	char out[240];
 	const char *name = strncmp(in, "properties.", 11) == 0 ? in + 11 : in;
 	if (strcmp(name, "base") == 0 || strcmp(name, "from") == 0 || strcmp(name, "date") == 0)
 		return refuse(self, "fields", path, "has a name that currency sets itself");
 	snprintf(out, sizeof out, "enrichment.currency.%s", name);
+	*from = self->host->path(self->instance, in);
+	*to = self->host->path(self->instance, out);
+	return *from < 0 || *to < 0 ? refuse(self, "fields", path, "is no path of a field") : CDPD_OK;
+}
+
+static int find_list(struct currency *self, struct cdpd_str path, const char *in, struct list **out)
+{
+	for (size_t i = 0; i < self->list_count; i++) {
+		*out = &self->lists[i];
+		if (strcmp((*out)->path, in) == 0) return CDPD_OK;
+	}
+	*out = &self->lists[self->list_count++];
+	snprintf((*out)->path, sizeof(*out)->path, "%s", in);
+	return name_paths(self, path, in, &(*out)->in, &(*out)->out);
+}
+
+/* `in` is cut at the brackets. */
+static int add_list_field(struct currency *self, struct cdpd_str path, char *in, char *brackets)
+{
+	struct list *list;
+	const char *key = brackets + 3;
+	*brackets = '\0';
+	if (brackets[2] != '.' || !*key || strlen(key) > KEY_LEN || strpbrk(key, ".[]\"\\"))
+		return refuse(self, "fields", path, "is no 'list[].name'");
+	int rc = find_list(self, path, in, &list);
+	if (rc != CDPD_OK) return rc;
+	if (list->key_count == KEYS_MAX) return refuse(self, "fields", path, "is the fifth of its list");
+	snprintf(list->keys[list->key_count++], KEY_LEN + 1, "%s", key);
+	return CDPD_OK;
+}
+
+static int add_field(struct currency *self, struct cdpd_str path)
+{
+	char in[200];
+	int rc = setup_text(self->file.setup, "fields", path, in, sizeof in);
+	if (rc != CDPD_OK) return rc;
+	char *brackets = strstr(in, "[]");
+	if (brackets) return add_list_field(self, path, in, brackets);
 	struct field *field = &self->fields[self->field_count++];
-	field->in = self->host->path(self->instance, in);
-	field->out = self->host->path(self->instance, out);
-	return field->in < 0 || field->out < 0 ? refuse(self, "fields", path, "is no path of a field") : CDPD_OK;
+	return name_paths(self, path, in, &field->in, &field->out);
 }
 
 static int read_fields(struct currency *self, const struct cdpd_conf *conf)
@@ -209,9 +326,8 @@ static int read_code_path(struct currency *self, const struct cdpd_conf *conf)
 {
 	char path[200];
 	struct cdpd_str text = self->host->conf_text(conf, "currency_field");
-	if (text.len >= sizeof path) return refuse(self, "currency_field", text, "is too long");
-	memcpy(path, text.ptr, text.len);
-	path[text.len] = '\0';
+	int rc = setup_text(self->file.setup, "currency_field", text, path, sizeof path);
+	if (rc != CDPD_OK) return rc;
 	self->code = self->host->path(self->instance, path);
 	return self->code < 0 ? refuse(self, "currency_field", text, "is no path of a field") : CDPD_OK;
 }
@@ -234,15 +350,11 @@ static int read_options(struct currency *self, const struct cdpd_conf *conf)
 
 static int open_rates(struct currency *self, const struct cdpd_conf *conf)
 {
-	char path[4096], why[WATCHED_WHY_MAX];
 	const struct rate *rate;
 	int is_new;
-	struct cdpd_str name = self->host->conf_text(conf, "rates");
-	if (name.len >= sizeof path) return refuse(self, "rates", name, "is too long");
-	memcpy(path, name.ptr, name.len);
-	path[name.len] = '\0';
-	self->reader = watched_open(&rates_kind, path, self->host->conf_int(conf, "reload") / 1000, on_news, self, why);
-	if (!self->reader) return refuse(self, "rates", name, why);
+	self->reader = watched_option_open(&self->file, &rates_kind, "rates", self->host->conf_text(conf, "rates"),
+					   self->host->conf_int(conf, "reload"), "");
+	if (!self->reader) return CDPD_ERR_INVALID;
 	if (self->base == self->file_base) return CDPD_OK;
 	if (rates_find(watched_get(self->reader, &is_new), self->base, INT32_MAX, &rate) == RATE_FOUND) return CDPD_OK;
 	return refuse(self, "base", self->host->conf_text(conf, "base"), "is neither file_base nor among the rates");
@@ -250,24 +362,22 @@ static int open_rates(struct currency *self, const struct cdpd_conf *conf)
 
 static int intern(struct currency *self)
 {
-	const struct cdpd_host *host = self->host;
-	int worst = 0;
-	worst |= self->out_base = host->path(self->instance, "enrichment.currency.base");
-	worst |= self->out_from = host->path(self->instance, "enrichment.currency.from");
-	worst |= self->out_date = host->path(self->instance, "enrichment.currency.date");
-	self->converted =
-	    host->counter(self->instance, "currency_converted_total", "Amounts told in the base currency.");
-	self->unknown =
-	    host->counter(self->instance, "currency_unknown_total", "Events with amounts in no known currency.");
-	self->stale =
-	    host->counter(self->instance, "currency_stale_total", "Events without a rate that is young enough.");
-	self->unreadable =
-	    host->counter(self->instance, "currency_unreadable_total", "Amounts that are no numbers, or too large.");
-	self->reloads =
-	    host->counter(self->instance, "currency_reloads_total", "Rate files that changed and were taken.");
-	self->failures = host->counter(self->instance, "currency_reload_failures_total",
-				       "Rate files that changed and could not be used; the old ones stay.");
-	return worst < 0 ? CDPD_ERR_NOMEM : CDPD_OK;
+	const struct setup_path paths[] = {
+	    {&self->out_base, "enrichment.currency.base"},
+	    {&self->out_from, "enrichment.currency.from"},
+	    {&self->out_date, "enrichment.currency.date"},
+	};
+	const struct setup_counter counters[] = {
+	    {&self->converted, "currency_converted_total", "Amounts told in the base currency."},
+	    {&self->unknown, "currency_unknown_total", "Events with amounts in no known currency."},
+	    {&self->stale, "currency_stale_total", "Events without a rate that is young enough."},
+	    {&self->unreadable, "currency_unreadable_total", "Amounts that are no numbers, or too large."},
+	    {&self->file.reloads, "currency_reloads_total", "Rate files that changed and were taken."},
+	    {&self->file.failures, "currency_reload_failures_total",
+	     "Rate files that changed and could not be used; the old ones stay."},
+	};
+	setup_counters(self->file.setup, counters, sizeof counters / sizeof counters[0]);
+	return setup_paths(self->file.setup, paths, sizeof paths / sizeof paths[0]);
 }
 
 static void destroy(void *ctx)
@@ -284,6 +394,7 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 	if (!self) return CDPD_ERR_NOMEM;
 	self->host = host;
 	self->instance = instance;
+	self->file.setup = (struct setup){host, instance};
 	int rc = intern(self);
 	if (rc == CDPD_OK) rc = read_options(self, conf);
 	if (rc == CDPD_OK) rc = open_rates(self, conf);
@@ -325,10 +436,11 @@ static const struct cdpd_option options[] = {
     {
 	.name = "fields",
 	.type = CDPD_OPTION_LIST,
-	.default_text = "properties.revenue, properties.total, properties.price, properties.value",
+	.default_text =
+	    "properties.revenue, properties.total, properties.price, properties.value, properties.products[].price",
 	.min = 1,
 	.max = FIELDS_MAX,
-	.help = "the fields with amounts",
+	.help = "the fields with amounts; list[].name: of each item of a list",
     },
     {
 	.name = "currency_field",

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../shared/watched_option.h"
 #include "cdpd_plugin.h"
 #include "places.h"
 
@@ -50,7 +51,8 @@ struct geo {
 	size_t cache_sets; /* a power of two */
 	uint32_t era;      /* +1 with each new file */
 	int ip, event_ip, out[PLACE_FIELDS];
-	int found, private, unknown, lookups, reloads, failures;
+	int found, private, unknown, lookups;
+	struct watched_option files; /* the databases */
 };
 
 /* ── which address ───────────────────────────────────────────────────────── */
@@ -205,35 +207,16 @@ static int enrich(void *ctx, struct cdpd_event *event)
 
 /* ── life ────────────────────────────────────────────────────────────────── */
 
-static void on_news(void *ctx, enum watched_news news, const char *path, const char *why)
-{
-	struct geo *self = ctx;
-	if (news == WATCHED_LOADED) {
-		self->host->count(self->instance, self->reloads, 1);
-		self->host->log(self->instance, CDPD_LOG_INFO, "%s has changed, the new one is used", path);
-		return;
-	}
-	self->host->count(self->instance, self->failures, 1);
-	self->host->log(self->instance, CDPD_LOG_WARN, "%s has changed and cannot be used, the old one stays (%s)",
-			path, why);
-}
-
 static int open_databases(struct geo *self, const struct cdpd_conf *conf)
 {
 	const struct cdpd_host *host = self->host;
 	const struct watched_kind *kind = host->conf_bool(conf, "map") ? &places_mapped : &places_copied;
 	size_t count = host->conf_count(conf, "databases");
 	for (size_t i = 0; i < count && i < DATABASES_MAX; i++) {
-		char path[4096], why[WATCHED_WHY_MAX];
-		struct cdpd_str name = host->conf_item(conf, "databases", i);
-		if (name.len >= sizeof path) return CDPD_ERR_TOO_LARGE;
-		memcpy(path, name.ptr, name.len);
-		path[name.len] = '\0';
-		self->readers[i] = watched_open(kind, path, host->conf_int(conf, "reload") / 1000, on_news, self, why);
-		if (!self->readers[i]) {
-			host->log(self->instance, CDPD_LOG_ERROR, "databases: %s cannot be used (%s)", path, why);
-			return CDPD_ERR_IO;
-		}
+		self->readers[i] =
+		    watched_option_open(&self->files, kind, "databases", host->conf_item(conf, "databases", i),
+					host->conf_int(conf, "reload"), "");
+		if (!self->readers[i]) return CDPD_ERR_IO;
 		self->reader_count++;
 	}
 	return CDPD_OK;
@@ -252,9 +235,10 @@ static int intern(struct geo *self)
 	self->unknown = host->counter(self->instance, "geo_unknown_total", "Addresses that no database knows.");
 	self->lookups =
 	    host->counter(self->instance, "geo_lookups_total", "Addresses that were not remembered and looked up.");
-	self->reloads = host->counter(self->instance, "geo_reloads_total", "Databases that changed and were taken.");
-	self->failures = host->counter(self->instance, "geo_reload_failures_total",
-				       "Databases that changed and could not be used; the old ones stay.");
+	self->files.reloads =
+	    host->counter(self->instance, "geo_reloads_total", "Databases that changed and were taken.");
+	self->files.failures = host->counter(self->instance, "geo_reload_failures_total",
+					     "Databases that changed and could not be used; the old ones stay.");
 	return worst < 0 ? CDPD_ERR_NOMEM : CDPD_OK;
 }
 
@@ -294,6 +278,7 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 	if (!self) return CDPD_ERR_NOMEM;
 	self->host = host;
 	self->instance = instance;
+	self->files.setup = (struct setup){host, instance};
 	int rc = intern(self);
 	if (rc == CDPD_OK) rc = read_options(self, conf);
 	if (rc == CDPD_OK) rc = open_databases(self, conf);

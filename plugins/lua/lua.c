@@ -115,9 +115,27 @@ static int event_index(lua_State *lua)
 	return 1;
 }
 
+/* event.event = "Order Completed": the one thing of an event that a script may change. */
 static int event_newindex(lua_State *lua)
 {
-	return luaL_error(lua, "an event is never changed: return a table of what to add");
+	struct lua *self = self_of(lua);
+	size_t len;
+	const char *key = luaL_checkstring(lua, 2);
+	if (strcmp(key, "event") != 0)
+		return luaL_error(
+		    lua, "only the name of an event is ever changed (event.event): return a table of what to add");
+	const char *name = luaL_checklstring(lua, 3, &len);
+	if (!self->event) return luaL_error(lua, "an event lives only while enrich runs");
+	if (!CDPD_HAS(self->host, event_rename)) return luaL_error(lua, "this cdpd cannot give events another name");
+	switch (self->host->event_rename(self->instance, self->event, (struct cdpd_str){name, len})) {
+	case CDPD_OK: return 0;
+	case CDPD_ERR_UNSUPPORTED:
+		return luaL_error(lua, "an isolated script comes too late to give an event another name");
+	case CDPD_ERR_TOO_LARGE:
+		return luaL_error(lua, "a name has at most 200 bytes, and an event only so many fields");
+	case CDPD_ERR_DENIED: return luaL_error(lua, "an event of cdpd's own keeps its name");
+	default: return luaL_error(lua, "'%s' cannot be the name of this event: only tracks have one, as text", name);
+	}
 }
 
 /* path("context.page.url") */
@@ -198,7 +216,8 @@ static int add_globals(lua_State *lua)
 	}
 	lua_pushcclosure(lua, event_index, 2);
 	lua_setfield(lua, -2, "__index");
-	lua_pushcfunction(lua, event_newindex);
+	lua_pushlightuserdata(lua, self);
+	lua_pushcclosure(lua, event_newindex, 1);
 	lua_setfield(lua, -2, "__newindex");
 	lua_pushboolean(lua, 0);
 	lua_setfield(lua, -2, "__metatable");
@@ -375,7 +394,7 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 }
 
 static const char *const needs[] = {"type", "event", "properties", "traits", "context"};
-static const char *const provides[] = {"enrichment.lua"};
+static const char *const provides[] = {"enrichment.lua", "enrichment.renamed_from"};
 static const struct cdpd_option options[] = {
     {
 	.name = "script",
@@ -415,10 +434,10 @@ CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
     .abi_minor = 0,
     .name = "lua",
     .version = "1.0.0",
-    .summary = "a Lua script: an event in, fields to add out; or the event is refused",
+    .summary = "a Lua script: an event in, fields to add out; or it is renamed, or refused",
     .caps = CDPD_CAP_ENRICH,
     .needs = {sizeof needs / sizeof needs[0], needs},
-    .provides = {1, provides},
+    .provides = {sizeof provides / sizeof provides[0], provides},
     .options = {sizeof options[0], sizeof options / sizeof options[0], options},
     .create = create,
     .destroy = destroy,

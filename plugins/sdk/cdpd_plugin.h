@@ -29,7 +29,8 @@
  *      they answer CDPD_ERR_UNSUPPORTED. Nothing was appended.
  * 1.3  runs source: request_info to reply_body are there, and timer, http, the cache and the key-values for sources too. Nothing was appended.
  * 1.4  exporters are handed profile and change records where the configuration asks for them; struct cdpd_record: flags, other_id;
- *      struct cdpd_http_response: why; struct cdpd_http_request: flags. */
+ *      struct cdpd_http_response: why; struct cdpd_http_request: flags; struct cdpd_plugin: uses. event_rename; publish: exporters hand events back to
+ *      ingest. */
 
 #if defined(__GNUC__)
 #define CDPD_EXPORT            __attribute__((visibility("default")))
@@ -306,6 +307,21 @@ struct cdpd_cache_request {
 
 typedef void (*cdpd_timer_fn)(void *ctx);
 
+/* ── publishing ──────────────────────────────────────────────────────────── */
+
+/* One event that the plugin states: what a model infers of a person, what another system answered. */
+struct cdpd_publication {
+	uint32_t size;
+	struct cdpd_str json; /* in the native JSON form, as POST /v1/events takes it; at most 1 MB */
+	/* Of whom, as a record has it: 32 hex digits. The event then names nobody itself, the host puts in the person's identifier. Empty: the
+	 * event has userId, anonymousId … of its own. */
+	struct cdpd_str profile_id;
+};
+/* On the instance's own thread, once for each accepted publication, never before publish returns. CDPD_OK: it is durable; CDPD_ERR_BUSY: not taken,
+ * later; CDPD_ERR_INVALID: refused for ever, it is among the rejects with the reason; CDPD_ERR_NOT_FOUND: there is no such person (any more);
+ * CDPD_ERR_IO: the daemon or the instance ends, it may be durable or not: publish it again, with the same messageId. */
+typedef void (*cdpd_publish_fn)(void *ctx, int error);
+
 /* ── the host ────────────────────────────────────────────────────────────── */
 
 enum cdpd_log_level { CDPD_LOG_ERROR, CDPD_LOG_WARN, CDPD_LOG_INFO, CDPD_LOG_DEBUG };
@@ -420,6 +436,21 @@ struct cdpd_host {
 	 * an empty value deletes. */
 	int (*kv_get)(struct cdpd_instance *instance, struct cdpd_str key, void *value, size_t size, size_t *len);
 	int (*kv_put)(struct cdpd_instance *instance, struct cdpd_str key, struct cdpd_str value, int64_t ttl_ms);
+
+	/* From 1.4 on: own thread, inside a sync enricher's enrich. Gives a track another name, before it is written: everybody behind sees it under that
+	 * name, the name that was sent is kept as enrichment.renamed_from, which `provides` must name. The tracking plan and the hash for duplicates were at the
+	 * name as sent. CDPD_ERR_INVALID: no track, or not 1 byte of UTF-8 at least without NUL; CDPD_ERR_TOO_LARGE: over 200 bytes;
+	 * CDPD_ERR_DENIED: not in `provides`, or an event that cdpd wrote itself (answers of a form); CDPD_ERR_UNSUPPORTED: isolated or asynchronous, it is
+	 * written already. */
+	int (*event_rename)(struct cdpd_instance *instance, struct cdpd_event *event, struct cdpd_str name);
+
+	/* From 1.4 on: own thread; export (others: CDPD_ERR_UNSUPPORTED; isolated: NULL, ask with CDPD_HAS). The event goes through ingest as one of a source that is called like the instance: validated,
+	 * counted, deduplicated by messageId (give it one that is the same every time), folded like any other. What it says are inferred traits, and it
+	 * is nothing the person did: it does not touch when they were last seen. Enrichers before the journal do not see it. `done` is called exactly once
+	 * if and only if CDPD_OK is returned. CDPD_ERR_BUSY: 1,024 of this instance or 8 MB wait already; CDPD_ERR_TOO_LARGE. An instance is
+	 * not handed as an event what it published itself; two that publish upon each other's events go round in circles: leave them out by `sourceId`. */
+	int (*publish)(struct cdpd_instance *instance, const struct cdpd_publication *publication, cdpd_publish_fn done,
+		       void *ctx);
 };
 
 /* ── the plugin ──────────────────────────────────────────────────────────── */
@@ -471,6 +502,10 @@ struct cdpd_plugin {
 	/* Export: on the destination's own thread; may block. At most 500 records and about 1 MB, in order. The returned verdict is for
 	 * every record not named through the receipt. */
 	enum cdpd_verdict (*export_batch)(void *self, const struct cdpd_batch *batch, struct cdpd_receipt *receipt);
+
+	/* Since 1.4. A table of 1.0 ends here: the host looks at `size`. Enrichers: enrichment.… fields it reads where somebody sets them, and does
+	 * without else. It is sorted behind whoever provides them; in a circle these give way. */
+	struct cdpd_paths uses;
 };
 
 /* The one symbol that the host looks for. */

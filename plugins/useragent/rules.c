@@ -3,7 +3,6 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <errno.h>
 #include <pcre2.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,9 +31,6 @@ struct list {
 enum { BROWSERS, SYSTEMS, DEVICES, LISTS };
 
 struct rules {
-	struct rules *next;
-	char *path;
-	unsigned refs;
 	struct list lists[LISTS];
 };
 
@@ -97,7 +93,7 @@ static bool compile(struct reading *r, unsigned long line)
 	PCRE2_SIZE at;
 	struct list *list = &r->rules->lists[r->list];
 	if (!r->regex || list->count == RULES_MAX) {
-		snprintf(r->why, RULES_WHY_MAX, "line %lu: a rule without a regex, or too many rules", line);
+		snprintf(r->why, WATCHED_WHY_MAX, "line %lu: a rule without a regex, or too many rules", line);
 		return false;
 	}
 	struct rule *rules = realloc(list->rules, (list->count + 1) * sizeof *rules);
@@ -108,7 +104,7 @@ static bool compile(struct reading *r, unsigned long line)
 	if (!r->rule.code) {
 		char text[120];
 		pcre2_get_error_message(error, (PCRE2_UCHAR *)text, sizeof text);
-		snprintf(r->why, RULES_WHY_MAX, "line %lu: %s in '%.100s'", line, text, r->regex);
+		snprintf(r->why, WATCHED_WHY_MAX, "line %lu: %s in '%.100s'", line, text, r->regex);
 		return false;
 	}
 	(void)pcre2_jit_compile(r->rule.code, PCRE2_JIT_COMPLETE); /* where there is none it is interpreted */
@@ -181,7 +177,7 @@ static bool read_events(struct reading *r, yaml_parser_t *parser)
 	for (bool is_end = false; !is_end;) {
 		yaml_event_t event;
 		if (!yaml_parser_parse(parser, &event)) {
-			snprintf(r->why, RULES_WHY_MAX, "line %zu: %s", parser->problem_mark.line + 1,
+			snprintf(r->why, WATCHED_WHY_MAX, "line %zu: %s", parser->problem_mark.line + 1,
 				 parser->problem ? parser->problem : "not YAML");
 			return false;
 		}
@@ -191,17 +187,17 @@ static bool read_events(struct reading *r, yaml_parser_t *parser)
 		if (!is_fine) return false;
 	}
 	if (r->rules->lists[BROWSERS].count) return true;
-	snprintf(r->why, RULES_WHY_MAX, "there are no user_agent_parsers in it");
+	snprintf(r->why, WATCHED_WHY_MAX, "there are no user_agent_parsers in it");
 	return false;
 }
 
-static bool read_file(struct rules *rules, const char *path, char why[RULES_WHY_MAX])
+static bool read_file(struct rules *rules, const char *path, char why[WATCHED_WHY_MAX])
 {
 	struct reading reading = {.rules = rules, .list = -1, .why = why};
 	yaml_parser_t parser;
 	FILE *in = fopen(path, "r");
 	if (!in) {
-		snprintf(why, RULES_WHY_MAX, "%s", strerror(errno));
+		snprintf(why, WATCHED_WHY_MAX, "%s", strerror(errno));
 		return false;
 	}
 	bool is_fine = yaml_parser_initialize(&parser) == 1;
@@ -217,59 +213,28 @@ static bool read_file(struct rules *rules, const char *path, char why[RULES_WHY_
 	return is_fine;
 }
 
-/* ── sharing ─────────────────────────────────────────────────────────────── */
+/* ── life ────────────────────────────────────────────────────────────────── */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct rules *open_rules;
-
-static void free_rules(struct rules *rules)
+static void unload(void *object)
 {
+	struct rules *rules = object;
 	for (size_t i = 0; i < LISTS; i++) {
 		for (size_t k = 0; k < rules->lists[i].count; k++) free_rule(&rules->lists[i].rules[k]);
 		free(rules->lists[i].rules);
 	}
-	free(rules->path);
 	free(rules);
 }
 
-static struct rules *make(const char *path, char why[RULES_WHY_MAX])
+static void *load(const char *path, char why[WATCHED_WHY_MAX])
 {
-	snprintf(why, RULES_WHY_MAX, "out of memory");
+	snprintf(why, WATCHED_WHY_MAX, "out of memory");
 	struct rules *rules = calloc(1, sizeof *rules);
-	if (!rules) return NULL;
-	rules->path = strdup(path);
-	if (!rules->path || !read_file(rules, path, why)) {
-		free_rules(rules);
-		return NULL;
-	}
-	rules->next = open_rules;
-	open_rules = rules;
-	return rules;
+	if (rules && read_file(rules, path, why)) return rules;
+	if (rules) unload(rules);
+	return NULL;
 }
 
-struct rules *rules_open(const char *path, char why[RULES_WHY_MAX])
-{
-	pthread_mutex_lock(&lock);
-	struct rules *rules = open_rules;
-	while (rules && strcmp(rules->path, path) != 0) rules = rules->next;
-	if (!rules) rules = make(path, why);
-	if (rules) rules->refs++;
-	pthread_mutex_unlock(&lock);
-	return rules;
-}
-
-void rules_close(struct rules *rules)
-{
-	if (!rules) return;
-	pthread_mutex_lock(&lock);
-	if (--rules->refs == 0) {
-		struct rules **at = &open_rules;
-		while (*at != rules) at = &(*at)->next;
-		*at = rules->next;
-		free_rules(rules);
-	}
-	pthread_mutex_unlock(&lock);
-}
+const struct watched_kind rules_kind = {load, unload};
 
 size_t rules_count(const struct rules *rules)
 {

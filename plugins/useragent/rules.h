@@ -4,8 +4,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define RULES_WHY_MAX 400
-#define RULES_TEXT    200 /* bytes of a part that are kept */
+#include "../shared/watched.h"
+
+#define RULES_TEXT 200 /* bytes of a part that are kept */
 
 enum ua_part {
 	UA_BROWSER,
@@ -35,9 +36,7 @@ struct ua_result {
 struct rules;
 struct rules_scratch; /* of one thread */
 
-/* Shared by all who open the same path; a file that changes later is not read again. NULL: why. Any thread. */
-struct rules *rules_open(const char *path, char why[RULES_WHY_MAX]);
-void rules_close(struct rules *rules); /* NULL is fine */
+extern const struct watched_kind rules_kind; /* of struct rules; one for all threads */
 size_t rules_count(const struct rules *rules);
 
 struct rules_scratch *rules_scratch_new(void);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "../shared/watched_option.h"
 #include "cdpd_plugin.h"
 #include "rules.h"
 
@@ -45,7 +46,8 @@ struct entry {
 struct useragent {
 	const struct cdpd_host *host;
 	struct cdpd_instance *instance;
-	struct rules *rules;
+	struct watched_reader *rules;
+	struct watched_option file;
 	struct rules_scratch *scratch;
 	struct entry **buckets;
 	size_t bucket_count, count, max; /* bucket_count: a power of two */
@@ -181,12 +183,13 @@ static void forget_oldest(struct useragent *self)
 	self->count--;
 }
 
-static struct entry *add(struct useragent *self, uint64_t hash, const char *agent, size_t len)
+static struct entry *add(struct useragent *self, const struct rules *rules, uint64_t hash, const char *agent,
+			 size_t len)
 {
 	struct ua_result result;
 	struct description description;
 	size_t total = len;
-	rules_match(self->rules, self->scratch, agent, len, &result);
+	rules_match(rules, self->scratch, agent, len, &result);
 	if (result.is_limited) self->host->count(self->instance, self->limited, 1);
 	describe(&result, agent, len, &description);
 	for (size_t i = 0; i < OUTS; i++) total += description.len[i];
@@ -229,11 +232,14 @@ static int enrich(void *ctx, struct cdpd_event *event)
 	struct cdpd_value value;
 	int rc = self->host->event_get(self->instance, event, self->agent, &value);
 	if (rc != CDPD_OK || value.kind != CDPD_VALUE_STRING) return rc;
+	int is_new;
+	const struct rules *rules = watched_get(self->rules, &is_new);
+	while (is_new && self->oldest) forget_oldest(self); /* what other rules said */
 	size_t len = value.text.len < AGENT_MAX ? value.text.len : AGENT_MAX;
 	uint64_t hash = hash_of(self->seed, value.text.ptr, len);
 	struct entry *entry = find(self, hash, value.text.ptr, len);
 	self->host->count(self->instance, entry ? self->hits : self->misses, 1);
-	if (!entry) entry = add(self, hash, value.text.ptr, len);
+	if (!entry) entry = add(self, rules, hash, value.text.ptr, len);
 	return entry ? set(self, event, entry) : CDPD_ERR_NOMEM;
 }
 
@@ -244,26 +250,24 @@ static int intern(struct useragent *self)
 	const struct cdpd_host *host = self->host;
 	int worst = self->agent = host->path(self->instance, "userAgent");
 	for (size_t i = 0; i < OUTS; i++) worst |= self->out[i] = host->path(self->instance, paths[i]);
-	self->hits = host->counter(self->instance, "useragent_hits_total", "User agents that were remembered.");
-	self->misses =
-	    host->counter(self->instance, "useragent_misses_total", "User agents that the rules were asked about.");
-	self->limited = host->counter(self->instance, "useragent_limited_total",
-				      "User agents for which a rule gave up at its limit.");
+	const struct setup_counter counters[] = {
+	    {&self->hits, "useragent_hits_total", "User agents that were remembered."},
+	    {&self->misses, "useragent_misses_total", "User agents that the rules were asked about."},
+	    {&self->limited, "useragent_limited_total", "User agents for which a rule gave up at its limit."},
+	    {&self->file.reloads, "useragent_reloads_total", "Rule files that changed and were taken."},
+	    {&self->file.failures, "useragent_reload_failures_total",
+	     "Rule files that changed and could not be used; the old ones stay."},
+	};
+	setup_counters(self->file.setup, counters, sizeof counters / sizeof counters[0]);
 	return worst < 0 ? CDPD_ERR_NOMEM : CDPD_OK;
 }
 
 static int open_rules(struct useragent *self, const struct cdpd_conf *conf)
 {
-	char path[4096], why[RULES_WHY_MAX];
-	struct cdpd_str name = self->host->conf_text(conf, "rules");
-	if (name.len >= sizeof path) return CDPD_ERR_TOO_LARGE;
-	memcpy(path, name.ptr, name.len);
-	path[name.len] = '\0';
-	self->rules = rules_open(path, why);
-	if (self->rules) return CDPD_OK;
-	self->host->log(self->instance, CDPD_LOG_ERROR,
-			"rules: %s cannot be used (%s); the Debian package uap-core has them", path, why);
-	return CDPD_ERR_IO;
+	self->rules =
+	    watched_option_open(&self->file, &rules_kind, "rules", self->host->conf_text(conf, "rules"),
+				self->host->conf_int(conf, "reload"), "; the Debian package uap-core has them");
+	return self->rules ? CDPD_OK : CDPD_ERR_IO;
 }
 
 static int prepare(struct useragent *self, const struct cdpd_conf *conf)
@@ -283,7 +287,7 @@ static void destroy(void *ctx)
 	while (self->oldest) forget_oldest(self);
 	free(self->buckets);
 	rules_scratch_free(self->scratch);
-	rules_close(self->rules);
+	watched_close(self->rules);
 	free(self);
 }
 
@@ -294,6 +298,7 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 	if (!self) return CDPD_ERR_NOMEM;
 	self->host = host;
 	self->instance = instance;
+	self->file.setup = (struct setup){host, instance};
 	int rc = intern(self);
 	if (rc == CDPD_OK) rc = open_rules(self, conf);
 	if (rc == CDPD_OK) rc = prepare(self, conf);
@@ -321,6 +326,14 @@ static const struct cdpd_option options[] = {
 	.min = 16,
 	.max = 1e6,
 	.help = "user agents remembered by each io thread, about 400 bytes each, 3,000 at most",
+    },
+    {
+	.name = "reload",
+	.type = CDPD_OPTION_DURATION,
+	.default_text = "10s",
+	.min = 10e3,
+	.max = 86400e6,
+	.help = "how often the file is looked at; a changed one is used without a restart",
     },
 };
 

@@ -163,6 +163,8 @@ static const struct line offsets[] = {
     AT(cdpd_host, cache_fill, 304),
     AT(cdpd_host, kv_get, 312),
     AT(cdpd_host, kv_put, 320),
+    AT(cdpd_host, event_rename, 328),
+    AT(cdpd_host, publish, 336),
     AT(cdpd_plugin, size, 0),
     AT(cdpd_plugin, abi_major, 4),
     AT(cdpd_plugin, abi_minor, 6),
@@ -181,6 +183,7 @@ static const struct line offsets[] = {
     AT(cdpd_plugin, enrich_async, 128),
     AT(cdpd_plugin, feature, 136),
     AT(cdpd_plugin, export_batch, 144),
+    AT(cdpd_plugin, uses, 152),
 };
 
 static const struct line frozen[] = {
@@ -194,7 +197,8 @@ static const struct line growing[] = {
     SIZE(cdpd_http_request, 80),  SIZE(cdpd_http_response, 56), SIZE(cdpd_cache_request, 56),
     SIZE(cdpd_host, 328),         SIZE(cdpd_plugin, 152),       SIZE(cdpd_params, 16),
     SIZE(cdpd_feature_type, 128), SIZE(cdpd_http_response, 72), SIZE(cdpd_http_request, 88),
-    SIZE(cdpd_record, 120),
+    SIZE(cdpd_record, 120),       SIZE(cdpd_publication, 40),   SIZE(cdpd_host, 344),
+    SIZE(cdpd_plugin, 168),
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

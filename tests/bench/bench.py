@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import statistics
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -228,6 +227,84 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {fo
             process.wait()
             shutil.rmtree(folder, ignore_errors=True)
 
+    def isolated(self):
+        """The same plugin in a process of its own, beside the chain in the daemon's."""
+        us = self.program("bench_isolated", self.build / "plugins")
+        self.row("isolated enricher, µs an event in batches of 64", "1.5 ×", f"{us['batches_of_64_us']:.2f}", f"{us['sync_in_process_us']:.2f} in process", f"{us['ratio_to_sync']:.2f} ×",
+                 us["ratio_to_sync"] <= 1.5)
+        self.row("… one event at a time", "10 µs", f"{us['alone_us']:.1f} µs", "", "", us["alone_us"] <= 10)
+
+    # ── a provider behind an asynchronous enricher ──
+
+    @contextlib.contextmanager
+    def providers(self):
+        """Ports of Open-Meteo as it should be (it rains every hour around now), of one that answers 500, and of one that takes connections and never answers."""
+        folder = self.folder / "providers"
+        folder.mkdir(exist_ok=True)
+        os.chmod(self.folder, 0o755)
+        start = int(time.time()) // 86400 * 86400 - 2 * 86400
+        times = list(range(start, start + 5 * 86400, 3600))
+        hourly = {"time": times, "temperature_2m": [7.5] * len(times), "precipitation": [0.6] * len(times), "weather_code": [61] * len(times), "is_day": [1] * len(times)}
+        (folder / "nginx.conf").write_text(f"""
+daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  server {{ listen 127.0.0.1:18993; default_type application/json;
+    location / {{ return 200 '{{"latitude":$arg_latitude,"longitude":$arg_longitude,"hourly":{json.dumps(hourly, separators=(",", ":"))}}}'; }} }}
+  server {{ listen 127.0.0.1:18994; location / {{ return 500 ''; }} }} }}
+""")
+        process = subprocess.Popen(["nginx", "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"], stderr=subprocess.DEVNULL)
+        with socket.create_server(("127.0.0.1", 0), backlog=1000) as silent:
+            time.sleep(0.7)
+            try:
+                yield 18993, 18994, silent.getsockname()[1]
+            finally:
+                process.terminate()
+                process.wait()
+
+    def weather(self, port):
+        options = f"provider: open-meteo, url: 'http://127.0.0.1:{port}', archive_url: 'http://127.0.0.1:{port}', requests_per_minute: 100000, requests_per_day: 10000000"
+        return f"  - {{{{plugin: weather, options: {{{{{options}}}}}, http: {{{{allow: [127.0.0.1]}}}}}}}}\n"
+
+    def provider(self):
+        """What those who send events notice of a provider that hangs or fails: in turns, the medians."""
+        rounds, seconds, rate = (1, 3, 1000) if self.quick else (5, 5, 2000)
+        with self.providers() as (_, failing, silent), self.cdpd("without") as none, self.cdpd("failing", self.weather(failing)) as errs, self.cdpd("silent", self.weather(silent)) as hangs:
+            daemons = {"none": none, "failing": errs, "silent": hangs}
+            p99 = {name: [] for name in daemons}
+            for _ in range(rounds):
+                for name, daemon in daemons.items():
+                    run = self.load(daemon.port, "--rate", rate, "--seconds", seconds, "--users", self.users, "--places")
+                    p99[name].append(run["p99_ms"])
+                    daemon.wait_folded()
+            asked = {name: daemons[name].metric('cdpd_enricher_events_total{enricher="weather"}') for name in ("failing", "silent")}
+        if not all(asked.values()):
+            sys.exit(f"nobody was asked: {asked}")
+        limit = statistics.median(p99["none"])
+        for name, what in (("failing", "answers 500"), ("silent", "never answers")):
+            value = statistics.median(p99[name])
+            self.row(f"ack p99 at {rate:,} events/s while the weather's provider {what}", "1.2 ×", f"{value:.2f} ms ({min(p99[name]):.2f} to {max(p99[name]):.2f})", f"{limit:.2f} ms without", f"{value / limit:.2f} ×",
+                     value <= 1.2 * limit)
+
+    def weathered(self):
+        """Weather for every event, a new place with every 500th: what it costs whoever sends them. In turns, the medians."""
+        rounds, seconds = (1, 2) if self.quick else (5, 4)
+        with self.providers() as (port, _, _), self.cdpd("without") as none, self.cdpd("weather", self.weather(port)) as with_weather:
+            rates = {none: [], with_weather: []}
+            for _ in range(rounds):
+                for daemon, found in rates.items():
+                    run = self.load(daemon.port, "--mode", "batch", "--batch", 100, "--path", "/v1/batch", "--connections", 16, "--seconds", seconds, "--users", self.users, "--places", allow_refusals=True)
+                    found.append(run["events_per_s"])
+                    daemon.wait_folded()
+                    while daemon.metric("cdpd_awaits"):
+                        time.sleep(0.2)
+            hits, misses = (with_weather.metric(f'cdpd_plugin_cache_{what}_total{{instance="weather"}}') for what in ("hits", "misses"))
+            answers = with_weather.metric('cdpd_enricher_answers_total{enricher="weather"}')
+        if not answers:
+            sys.exit("nothing was enriched")
+        limit, rate = statistics.median(rates[none]), statistics.median(rates[with_weather])
+        self.row(f"events/s acknowledged with weather, {100 * hits / (hits + misses):.1f} % of {answers:,.0f} from the cache", "0.95 ×", f"{rate:,.0f}", f"{limit:,.0f} without", f"{rate / limit:.2f} ×", rate >= 0.95 * limit)
+
     def get(self):
         seconds = 3 if self.quick else 10
         with self.cdpd("get") as daemon:
@@ -414,6 +491,9 @@ class Daemon:
         while self.pending():
             time.sleep(0.2)
 
+    def metric(self, name):
+        return sum(float(line.rsplit(" ", 1)[1]) for line in self.get("/metrics").decode().splitlines() if line.startswith(name + " "))
+
     def cpu(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -498,7 +578,7 @@ def main():
     parser.add_argument("figures", nargs="*")
     parser.add_argument("--quick", action="store_true", help="small and short: shows that the benches run, not how fast cdpd is")
     options = parser.parse_intermixed_args()
-    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "grpc", "subscribe", "export", "webhook"]
+    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "isolated", "provider", "weathered", "grpc", "subscribe", "export", "webhook"]
     base = os.environ.get("CDPD_BENCH_DIR")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=base or ROOT / "build") as folder:
         bench = Bench(options.build, folder, options.quick)

@@ -31,12 +31,12 @@ struct options {
 	double seconds, rate;
 	uint64_t users, requests; /* requests: stop after that many, 0: after `seconds` */
 	enum mode mode;
-	bool is_sequential, is_anonymous;
+	bool is_sequential, is_anonymous, has_places; /* places: a new one with every 500th event */
 	uint64_t seed;
 };
 
 struct slot { /* where one event's ids lie in the request */
-	size_t user, visitor, id;
+	size_t user, visitor, id, place;
 };
 
 struct client {
@@ -111,10 +111,14 @@ static size_t append_event(char *out, size_t at, struct slot *slot)
 	at += (size_t)sprintf(out + at,
 			      "%0*d\",\"properties\":{\"total\":27.5,\"currency\":\"EUR\",\"order_id\":\"o-17\","
 			      "\"products\":[{\"sku\":\"G-32\",\"price\":19,\"quantity\":1}]},"
-			      "\"context\":{\"locale\":\"en-US\",\"page\":{\"path\":\"/"
-			      "checkout\",\"title\":\"Checkout\",\"url\":\"https://shop.example/checkout\"},"
-			      "\"library\":{\"name\":\"bench\",\"version\":\"1\"}},\"note\":\"",
+			      "\"context\":{\"locale\":\"en-US\",",
 			      ID_DIGITS, 0);
+	if (opt.has_places) at += (size_t)sprintf(out + at, "\"location\":{\"latitude\":10.5,\"longitude\":1");
+	slot->place = opt.has_places ? at : 0;
+	if (opt.has_places) at += (size_t)sprintf(out + at, "00.0},");
+	at += (size_t)sprintf(out + at, "\"page\":{\"path\":\"/"
+					"checkout\",\"title\":\"Checkout\",\"url\":\"https://shop.example/checkout\"},"
+					"\"library\":{\"name\":\"bench\",\"version\":\"1\"}},\"note\":\"");
 	while (at - start < EVENT_BYTES - 2) out[at++] = 'x';
 	memcpy(out + at, "\"}", 2);
 	return at + 2;
@@ -168,6 +172,11 @@ static void refresh(struct client *c)
 		uint64_t user = pick_user();
 		put_digits(c->request + c->slots[i].user, USER_DIGITS, user);
 		if (c->slots[i].visitor) put_digits(c->request + c->slots[i].visitor, USER_DIGITS, user);
+		if (c->slots[i].place) {
+			uint64_t place = next_id / 500 % 800;
+			put_digits(c->request + c->slots[i].place, 2, place / 10);
+			put_digits(c->request + c->slots[i].place + 3, 1, place % 10);
+		}
 		put_digits(c->request + c->slots[i].id, ID_DIGITS, next_id++);
 	}
 }
@@ -328,7 +337,7 @@ static void parse_options(int argc, char **argv)
 	    {"rate", 1, NULL, 'r'},       {"users", 1, NULL, 'u'}, {"path", 1, NULL, 'P'},
 	    {"key", 1, NULL, 'k'},        {"token", 1, NULL, 't'}, {"requests", 1, NULL, 'n'},
 	    {"sequential", 0, NULL, 'q'}, {"seed", 1, NULL, 'S'},  {"anonymous", 0, NULL, 'a'},
-	    {NULL, 0, NULL, 0},
+	    {"places", 0, NULL, 'l'},     {NULL, 0, NULL, 0},
 	};
 	for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		switch (o) {
@@ -350,6 +359,7 @@ static void parse_options(int argc, char **argv)
 		case 'n': opt.requests = strtoull(optarg, NULL, 10); break;
 		case 'q': opt.is_sequential = true; break;
 		case 'a': opt.is_anonymous = true; break;
+		case 'l': opt.has_places = true; break;
 		case 'S': opt.seed = strtoull(optarg, NULL, 10); break;
 		default: exit(2);
 		}

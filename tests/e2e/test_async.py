@@ -548,7 +548,7 @@ def with_poster(daemon, provider, instance=", http: {{allow: [127.0.0.1]}}"):
         shutil.copy(TEST_PLUGINS / "poster.so", daemon.folder / "plugins")
         os.chmod(daemon.folder / "plugins" / "poster.so", 0o755)
     text = daemon.config_file.read_text().replace("{", "{{").replace("}", "}}")
-    daemon.write_config(text + f"destinations:\n  - {{{{plugin: poster, options: {{{{url: '{provider.url}/in'}}}}{instance}}}}}\n")
+    daemon.write_config(text + f"destinations:\n  - {{{{plugin: poster, options: {{{{url: '{provider.url}/in'}}}}{instance}{ISOLATED}}}}}\n")
     return daemon
 
 

@@ -7,7 +7,7 @@ import pytest
 from cdpd import READ_TOKEN, SERVER_KEY, WRITE_KEY, running
 
 grpc = pytest.importorskip("grpc", reason="python3-grpcio is not installed: tests/run.sh does it")
-from rpc import M, bearer, client, details, enum, event, key  # noqa: E402
+from rpc import M, bearer, client, details, enum, event, key, message  # noqa: E402
 
 
 @pytest.fixture
@@ -192,6 +192,33 @@ def test_set_traits_refuses_what_http_refuses(rpc):
     assert failure(rpc.SetTraits, ref="user_id:u", traits=b'{"a":1}', timestamp_us=-5) == (INVALID, "bad_timestamp", ["/timestamp"])
 
 
+def test_scores_of_many(rpc):
+    known = rpc.GetProfile(ref="user_id:a", min_position=rpc.Publish(events=[event("a", "A")]).position).profile.id
+    Item, model = message("SetTraitsOfManyRequest.Item"), M.Model(name="churn", version="7")
+    items = [Item(ref="user_id:b", traits=b'{"churn":0.5}'), Item(ref=f"id:{known}", traits=b'{"churn":0.75}', timestamp_us=10**15)]
+    wrong = [Item(ref="id:" + "0" * 32, traits=b'{"a":1}'), Item(ref="user_id:x"), Item(ref="user_id:x", traits=b"{"), Item(traits=b'{"a":1}')]
+    inferred = enum("Provenance", "PROVENANCE_INFERRED")
+    answer = rpc.SetTraitsOfMany(items=items + wrong, provenance=inferred, model=model, source="nightly")
+    assert answer.accepted == 2
+    assert [(row.index, row.code, row.pointer) for row in answer.rejected] == [
+        (2, "not_found", "/ref"),
+        (3, "schema_violation", "/traits"),
+        (4, "invalid_json", "/traits"),
+        (5, "invalid_identifier", "/ref"),
+    ]
+    for ref, value in (("user_id:b", b"0.5"), (f"id:{known}", b"0.75")):
+        (score,) = rpc.GetProfile(ref=ref, min_position=answer.position).profile.traits
+        assert (score.winner.value, score.winner.source, score.winner.provenance) == (value, "nightly", inferred)
+        assert (score.winner.model.name, score.winner.model.version) == ("churn", "7")
+    assert score.winner.model.scored_at_us == 10**15
+    assert not rpc.GetProfile(ref="user_id:a").profile.traits[0].winner.HasField("origin")
+    one = rpc.SetTraits(ref="user_id:b", traits=b'{"churn":1}', provenance=inferred, model=M.Model(name="other")).position
+    assert rpc.GetProfile(ref="user_id:b", min_position=one).profile.traits[0].winner.model.name == "other"
+    assert failure(rpc.SetTraitsOfMany) == (INVALID, "schema_violation", ["/items"])
+    assert failure(rpc.SetTraitsOfMany, items=items, model=model) == (INVALID, "schema_violation", ["/model"])
+    assert failure(rpc.SetTraits, ref="user_id:b", traits=b'{"a":1}', provenance=inferred, model=M.Model()) == (INVALID, "schema_violation", ["/model/name"])
+
+
 # ── joining ──────────────────────────────────────────────────────────────────
 
 
@@ -265,6 +292,7 @@ NEEDS = {
     "LookupProfiles": "profiles:read",
     "ListEvents": "profiles:read",
     "SetTraits": "traits:write",
+    "SetTraitsOfMany": "traits:write",
     "MergeProfiles": "merge",
     "UnmergeProfiles": "merge",
     "EraseProfile": "erase",

@@ -5,7 +5,6 @@ import os
 import pathlib
 import shutil
 import signal
-import subprocess
 import time
 
 import pytest
@@ -205,14 +204,6 @@ def test_a_flood_of_lines_is_cut(stopped):
     stopped.track("u1", "A", "m2")
     wait_for(stopped, lambda: features(stopped).get("fine") == 1)
     assert 1 <= stopped.log_text().count("msg=\"line ") < 2000
-
-
-def test_what_cannot_be_isolated_is_refused(stopped):
-    with_villain(stopped, "crash")
-    text = stopped.config_file.read_text().replace("{", "{{").replace("}", "}}")
-    stopped.write_config(text + "destinations:\n  - {{plugin: ndjson, isolated: true, options: {{path: /tmp}}}}\n")
-    checked = subprocess.run(stopped.command("-n"), capture_output=True, text=True, check=False)
-    assert checked.returncode != 0 and "isolated" in checked.stdout + checked.stderr
 
 
 def test_ctl_shows_the_process(stopped):

@@ -1,5 +1,7 @@
 """What plugin authors use: the installed header and template, `cdpctl plugin check`, and its findings, each with its fault proven."""
 
+import hashlib
+import hmac
 import json
 import os
 import pathlib
@@ -109,6 +111,76 @@ def test_findings(name, finding, events):
     assert finding in ran.stderr, ran.stderr
     if name == "trial_crash":
         assert "events.ndjson:8" in ran.stderr, "the line is named"
+
+
+# ── what waits: asynchronous enrichers and sources ──
+
+
+def lines(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_an_asynchronous_enricher_against_canned_answers(events, tmp_path):
+    answers = lines(tmp_path / "answers.ndjson", {"url": "https://api.example/Order*", "status": 200, "headers": {"x-test": "yes"}, "body": "fine"},
+                    {"url": "*", "error": "timeout"})
+    ran = check("--input", events, "--answers", answers, "--print", "--passes", "3", "--options", "{url: 'https://api.example'}", SO / "fetcher.so")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert '1: {"fetcher":{"body":"fine","header":"yes","status":200}}' in ran.stdout
+    assert "300 with fields, 0 without, 0 later, 0 failed" in ran.stdout
+    assert "web: 900 requests, 900 answered" in ran.stdout and "us an event" in ran.stdout and "memory:" in ran.stdout
+    assert "900 x GET https://api.example/Order Completed" in ran.stdout
+
+
+def test_its_cache_is_the_daemons(events, tmp_path):
+    answers = lines(tmp_path / "answers.ndjson", {"url": "*", "body": {"so": True}})
+    ran = check("--input", events, "--answers", answers, "--options", "{url: 'https://api.example', cached: true}", SO / "fetcher.so")
+    assert ran.returncode == 0 and "web: 1 requests, 1 answered" in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_without_answers_there_is_no_network(events):
+    ran = check("--input", events, "--options", "{url: 'https://api.example'}", SO / "fetcher.so")
+    assert ran.returncode == 0, "nobody can answer: no finding. " + ran.stderr
+    assert "300 failed" in ran.stdout and "there is no network here" in ran.stdout and "(no answer)" in ran.stdout
+
+
+@pytest.mark.parametrize("mode, finding", [("error", "it failed on 10 of 10 events"), ("never", "a ticket was not answered within 10 s, at "), ("twice", "it answered what was answered")])
+def test_findings_of_asynchronous_ones(tmp_path, mode, finding):
+    events = lines(tmp_path / "events", *({"type": "track", "event": "A", "userId": "u1", "messageId": f"m{n}"} for n in range(10)))
+    ran = check("--input", events, "--answers", lines(tmp_path / "none"), "--passes", "2", "--options", f"{{mode: {mode}}}", SO / "asker.so")
+    assert ran.returncode == 1 and finding in ran.stderr, ran.stdout + ran.stderr
+    for fine, told in (("now", "10 with fields"), ("later", "10 with fields"), ("thread", "10 without")):
+        ran = check("--input", events, "--passes", "2", "--options", f"{{mode: {fine}, delay: 5ms}}", SO / "asker.so")
+        assert ran.returncode == 0 and told in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_a_source_over_requests(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret")
+    secret.chmod(0o600)
+    body = {"id": "m1", "event": "Order Completed", "userId": "u1", "total": 5}
+    text = json.dumps(body, separators=(",", ":"))
+    good = {"headers": {"X-Signature": hmac.new(b"s3cret", text.encode(), hashlib.sha256).hexdigest()}, "body": body, "expect": {"status": 200, "events": 1}}
+    bad = {"headers": {"X-Signature": "00"}, "body": body, "expect": {"status": 401, "events": 0}}
+    options = f"{{secret: 'file:{secret}'}}"
+    ran = check("--requests", lines(tmp_path / "requests", good, bad), "--print", "--options", options, BUILD / "plugins" / "inbound.so")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert '1: 200 ' in ran.stdout and '"messageId":"m1"' in ran.stdout and "2: 401 " in ran.stdout
+    assert "replies: 1 events, 0 rejects, 0 failed" in ran.stdout and "decode: " in ran.stdout and "memory:" in ran.stdout
+    good["expect"]["events"] = 2
+    ran = check("--requests", lines(tmp_path / "requests", good), "--options", options, BUILD / "plugins" / "inbound.so")
+    assert ran.returncode == 1 and "requests:1: events 1, 2 expected" in ran.stderr, ran.stderr
+
+
+@pytest.mark.parametrize("body, finding", [
+    ('{"type":"track","event":"A","userId":"u1"}', "1 events have no messageId"),
+    ("fail", "requests:1: it failed (-7)"),
+    ("rogue crash", "it crashed (Segmentation fault) in decode, at "),
+])
+def test_findings_of_sources(tmp_path, body, finding):
+    plugin = "rogue" if body.startswith("rogue") else "hooked"
+    ran = check("--requests", lines(tmp_path / "requests", {"body": body}), SO / f"{plugin}.so")
+    assert ran.returncode == 1 and finding in ran.stderr, ran.stdout + ran.stderr
 
 
 def test_wrong_usage():

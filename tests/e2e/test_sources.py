@@ -16,6 +16,7 @@ from cdpd import BUILD, CONFIG
 
 TEST_PLUGINS = BUILD / "tests" / "plugins" / "so"
 SECRET = "s3cret-of-the-shop"
+ISOLATED = ""  # test_isolated_errands runs these in processes of their own
 
 
 def with_source(daemon, *sources):
@@ -36,11 +37,11 @@ def with_source(daemon, *sources):
 
 
 def inbound(options="", keys=""):
-    return f"{{{{id: shop, kind: webhook, plugin: inbound, options: {{{{secret: 'file:{{folder}}/secret'{options}}}}}{keys}}}}}"
+    return f"{{{{id: shop, kind: webhook, plugin: inbound, options: {{{{secret: 'file:{{folder}}/secret'{options}}}}}{keys}{ISOLATED}}}}}"
 
 
 def hooked(keys="", options="refuse: false", name="hook"):
-    return f"{{{{id: {name}, kind: webhook, plugin: hooked, options: {{{{{options}}}}}{keys}}}}}"
+    return f"{{{{id: {name}, kind: webhook, plugin: hooked, options: {{{{{options}}}}}{keys}{ISOLATED}}}}}"
 
 
 def sign(body, timestamp=None, secret=SECRET):

@@ -101,3 +101,132 @@ def test_privacy_rules_hold_here_too(tmp_path):
         answer = state(cdpd, "user_id:p", traits={"ssn": "123-45-6789", "tier": 1})
         assert answer.status == 200, answer
         assert set(traits(cdpd, "user_id:p", answer.headers["x-cdpd-position"])) == {"tier"}
+
+
+# ── models ───────────────────────────────────────────────────────────────────
+
+MODEL = {"provenance": "inferred", "model": {"name": "churn", "version": "2026-11"}}
+
+
+def state_many(cdpd, token=ADMIN_TOKEN, **body):
+    import json
+
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return cdpd.request("POST", "/v1/traits", json.dumps(body).encode(), headers)
+
+
+def test_a_score_says_which_model_and_when(cdpd):
+    answer = state(cdpd, "user_id:m", traits={"churn": 0.25}, timestamp="2026-02-03T04:05:06Z", **MODEL)
+    assert answer.status == 200, answer
+    score = traits(cdpd, "user_id:m", answer.headers["x-cdpd-position"])["churn"]
+    assert score["model"] == {"name": "churn", "version": "2026-11", "scoredAt": "2026-02-03T04:05:06Z"}, score
+    assert (score["value"], score["provenance"], score["source"]) == (0.25, "inferred", "admin")
+    assert cdpd.profile("user_id:m").json["traits"]["churn"] == score
+    # An older score of another model loses, a newer one wins; what was observed wins over both and has no model.
+    state(cdpd, "user_id:m", traits={"churn": 0.9}, provenance="inferred", model={"name": "old"}, timestamp="2026-01-01T00:00:00Z")
+    answer = state(cdpd, "user_id:m", traits={"churn": 0.3}, provenance="inferred", model={"name": "new"}, timestamp="2026-03-01T00:00:00Z")
+    score = traits(cdpd, "user_id:m", answer.headers["x-cdpd-position"])["churn"]
+    assert score["value"] == 0.3 and score["model"]["name"] == "new" and "version" not in score["model"]
+    answer = state(cdpd, "user_id:m", traits={"churn": 1})
+    found = traits(cdpd, "user_id:m", answer.headers["x-cdpd-position"])["churn"]
+    assert found["value"] == 1 and "model" not in found and found["others"][0]["model"]["name"] == "new"
+    cdpd.settled()
+    cdpd.kill()
+    cdpd.start()
+    assert traits(cdpd, "user_id:m", answer.headers["x-cdpd-position"])["churn"] == found
+
+
+def test_a_payload_never_chooses_its_class(cdpd):
+    """What an ordinary source says of a model is an observed trait like any other."""
+    answer = cdpd.post("/v1/identify", {"userId": "c", "traits": {"churn": 0.5}, "properties": {"model": {"name": "churn"}}, "provenance": "declared"}, key=SERVER_KEY)
+    found = traits(cdpd, "user_id:c", answer.headers["x-cdpd-position"])["churn"]
+    assert found["provenance"] == "observed" and "model" not in found
+
+
+def test_scores_of_many_in_one_request(cdpd):
+    position = cdpd.post("/v1/identify", {"userId": "known", "traits": {"churn": 0}}, key=SERVER_KEY).headers["x-cdpd-position"]
+    known = cdpd.profile("user_id:known", position).json["id"]
+    before = cdpd.settled()["events"]
+    items = [{"ref": f"user_id:u{i}", "traits": {"churn": i / 10}} for i in range(5)]
+    items += [{"ref": f"id:{known}", "traits": {"churn": 0.5, "tier": 1}, "messageId": "one", "timestamp": "2026-05-01T00:00:00Z"}]
+    wrong = [
+        {"ref": "id:" + "0" * 32, "traits": {"churn": 1}},
+        {"ref": "shoe:1", "traits": {"churn": 1}},
+        {"ref": "user_id:x"},
+        {"traits": {"churn": 1}},
+        {"ref": "user_id:x", "traits": {}},
+        {"ref": "user_id:x", "traits": {"churn": 1}, "timestamp": "soon"},
+        {"ref": "id:rubbish", "traits": {"churn": 1}},
+        7,
+    ]
+    answer = state_many(cdpd, items=items + wrong, source="nightly", **MODEL)
+    assert answer.status == 200 and answer.json["accepted"] == 6, answer
+    told = [(row["index"], row["code"], row["pointer"]) for row in answer.json["rejected"]]
+    assert told == [
+        (6, "not_found", "/ref"),
+        (7, "invalid_identifier", "/ref"),
+        (8, "schema_violation", "/traits"),
+        (9, "schema_violation", "/ref"),
+        (10, "schema_violation", "/traits"),
+        (11, "bad_timestamp", "/timestamp"),
+        (12, "invalid_parameter", "/ref"),
+        (13, "schema_violation", "/ref"),
+    ]
+    position = answer.headers["x-cdpd-position"]
+    for i in range(5):
+        score = traits(cdpd, f"user_id:u{i}", position)["churn"]
+        assert (score["value"], score["source"], score["model"]["name"], score["model"]["version"]) == (i / 10, "nightly", "churn", "2026-11")
+    found = traits(cdpd, "user_id:known", position)
+    assert found["churn"]["value"] == 0 and found["churn"]["others"][0]["model"]["scoredAt"] == "2026-05-01T00:00:00Z"
+    assert found["tier"]["value"] == 1
+    after = cdpd.settled()["events"]
+    assert after["received"] - before["received"] == 14 and after["applied"] - before["applied"] == 6, (before, after)
+    # A resend with message ids is idempotent.
+    assert state_many(cdpd, items=[items[5]], source="nightly", **MODEL).status == 200
+    assert cdpd.settled()["events"]["applied"] == after["applied"]
+
+
+@pytest.mark.parametrize(
+    "body, pointer",
+    [
+        ({"items": []}, "/items"),
+        ({"items": {}}, "/items"),
+        ({}, "/items"),
+        ({"items": [{"ref": "user_id:x", "traits": {"a": 1}}], "provenance": "guessed"}, "/provenance"),
+        ({"items": [{"ref": "user_id:x", "traits": {"a": 1}}], "model": {"name": "m"}}, "/model"),
+        ({"items": [{"ref": "user_id:x", "traits": {"a": 1}}], "provenance": "inferred", "model": "m"}, "/model"),
+        ({"items": [{"ref": "user_id:x", "traits": {"a": 1}}], "provenance": "inferred", "model": {}}, "/model/name"),
+        ({"items": [{"ref": "user_id:x", "traits": {"a": 1}}], "provenance": "inferred", "model": {"name": "m" * 65}}, "/model/name"),
+        ({"items": [{"ref": "user_id:x", "traits": {"a": 1}}], "provenance": "inferred", "model": {"name": "m", "version": "v" * 65}}, "/model/version"),
+        ({"items": [{"ref": "user_id:x", "traits": {"a": 1}}], "timestamp": "soon"}, "/timestamp"),
+    ],
+)
+def test_what_is_refused_of_many(cdpd, body, pointer):
+    answer = state_many(cdpd, **body)
+    assert answer.status == 400 and answer.json["pointer"] == pointer, answer
+    assert cdpd.settled()["events"]["applied"] == 0
+
+
+def test_a_request_of_many_is_one_transaction_up_to_the_limit(tmp_path):
+    with running(extra="limits:\n  batch_events: 10\n") as cdpd:
+        items = [{"ref": f"user_id:{i}", "traits": {"a": 1}} for i in range(21)]
+        assert state_many(cdpd, items=items).status == 413
+        answer = state_many(cdpd, items=items[:12])
+        assert answer.json["accepted"] == 10 and [row["index"] for row in answer.json["rejected"]] == [10, 11]
+
+
+def test_who_may_state_of_many(cdpd):
+    body = {"items": [{"ref": "user_id:x", "traits": {"a": 1}}]}
+    assert state_many(cdpd, token=None, **body).status == 401
+    assert state_many(cdpd, token=READ_TOKEN, **body).status == 403
+
+
+def test_a_segment_on_a_score():
+    extra = "segments:\n  - name: at_risk\n    when:\n      trait: churn\n      at_least: 0.5\n"
+    with running(extra=extra) as cdpd:
+        answer = state_many(cdpd, items=[{"ref": f"user_id:{i}", "traits": {"churn": i / 10}} for i in range(10)], **MODEL)
+        cdpd.profile("user_id:9", answer.headers["x-cdpd-position"])
+        members = cdpd.get("/v1/segments/at_risk/members").json
+        assert len(members["members"]) == 5, members
+        answer = state(cdpd, "user_id:9", traits={"churn": 0.1}, **MODEL)
+        assert cdpd.profile("user_id:9", answer.headers["x-cdpd-position"]).json["segments"] == []

@@ -204,6 +204,14 @@ static int fake_drop(struct cdpd_instance *fake, struct cdpd_event *event, const
 	return CDPD_ENRICH_DROP;
 }
 
+static int fake_rename(struct cdpd_instance *fake, struct cdpd_event *event, struct cdpd_str name)
+{
+	(void)event;
+	if (name.len == 0 || name.len > 200) return name.len ? CDPD_ERR_TOO_LARGE : CDPD_ERR_INVALID;
+	(void)snprintf(fake->renamed, sizeof fake->renamed, "%.*s", (int)name.len, name.ptr);
+	return CDPD_OK;
+}
+
 /* ── export ──────────────────────────────────────────────────────────────── */
 
 static size_t fake_batch_count(const struct cdpd_batch *batch)
@@ -351,6 +359,7 @@ const struct cdpd_host fake_host_table = {
     .event_set_bool = fake_set_bool,
     .event_set_json = fake_set_text,
     .event_drop = fake_drop,
+    .event_rename = fake_rename,
     .batch_count = fake_batch_count,
     .batch_record = fake_batch_record,
     .receipt_set = fake_receipt_set,

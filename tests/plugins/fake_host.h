@@ -83,6 +83,7 @@ struct cdpd_instance { /* the fake itself */
 	int64_t timer_ms;
 	char log[2048]; /* the last line */
 	unsigned log_count;
+	char renamed[256]; /* what event_rename said last */
 	struct cdpd_receipt receipt;
 };
 

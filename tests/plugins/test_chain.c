@@ -3,7 +3,7 @@
 #include "base/clock.h"
 
 static struct arena arena;
-static struct conf_instance enrichers[4];
+static struct conf_instance enrichers[5];
 static struct config config;
 
 static int setup(void **state)
@@ -11,7 +11,7 @@ static int setup(void **state)
 	(void)state;
 	make_folder();
 	arena_init(&arena, 4096, 1 << 20);
-	static const char *const names[] = {"erring", "chain_a", "chain_b", "after_campaign"};
+	static const char *const names[] = {"erring", "chain_a", "chain_b", "after_campaign", "renamer"};
 	for (size_t i = 0; i < COUNT_OF(names); i++) put_so(SO, names[i]);
 	put_so(PLUGINS, "campaign");
 	return 0;
@@ -147,6 +147,62 @@ static void test_circles_and_missing_inputs_are_refused(void **state)
 	assert_non_null(strstr(
 	    errors, "'after_campaign' needs 'enrichment.campaign.source', which no configured enricher provides"));
 	free(errors);
+}
+
+static void test_uses_sort_where_somebody_provides(void **state)
+{
+	(void)state;
+	const char *const both[] = {"renamer", "erring", "campaign"}, *const alone[] = {"renamer"};
+	struct enrich_outcome out;
+	struct enrich_chain *chain = chain_of(both, 3);
+	assert_true(str_eq(chain->items[2].name, STR("renamer")));
+	struct cdpd_event event = event_with("", url_context);
+	enrich_chain_run(chain, &event, NULL, &arena, &out);
+	assert_has(event.enrichment, "\"renamer\":{\"seen\":\"news\"}");
+	enrich_chain_free(chain);
+	chain = chain_of(alone, 1);
+	event = event_with("", url_context);
+	enrich_chain_run(chain, &event, NULL, &arena, &out);
+	assert_enrichment(&event, "");
+	enrich_chain_free(chain);
+}
+
+static struct cdpd_event renamed(struct enrich_chain *chain, const char *properties, enum event_type type)
+{
+	struct enrich_outcome out;
+	struct cdpd_event event = event_with(properties, "{}");
+	event.type = type;
+	enrich_chain_run(chain, &event, NULL, &arena, &out);
+	assert_false(out.is_dropped);
+	return event;
+}
+
+static void test_an_event_gets_another_name(void **state)
+{
+	(void)state;
+	const char *const plugins[] = {"renamer"};
+	static char longest[300];
+	struct enrich_chain *chain = chain_of(plugins, 1);
+	struct cdpd_event event = renamed(chain, "{\"as\":\"B\"}", EVENT_TRACK);
+	assert_true(str_eq(event.event, STR("B")));
+	assert_enrichment(&event, "{\"renamed_from\":\"A\",\"renamer\":{\"rc\":0}}");
+	event = renamed(chain, "{\"as\":\"A\"}", EVENT_TRACK); /* the same one */
+	assert_enrichment(&event, "{\"renamer\":{\"rc\":0}}");
+	/* What is taken back is taken back whole. */
+	event = renamed(chain, "{\"as\":\"B\",\"fail\":true}", EVENT_TRACK);
+	assert_true(str_eq(event.event, STR("A")));
+	assert_enrichment(&event, "");
+	event = renamed(chain, "{\"as\":\"B\"}", EVENT_PAGE);
+	assert_true(str_eq(event.event, STR("A")));
+	assert_enrichment(&event, "{\"renamer\":{\"rc\":-2}}");
+	assert_int_equal(snprintf(longest, sizeof longest, "{\"as\":\"%0201d\"}", 7), 210);
+	event = renamed(chain, longest, EVENT_TRACK);
+	assert_enrichment(&event, "{\"renamer\":{\"rc\":-3}}");
+	event = renamed(chain, "{\"as\":\"B\\u0000\"}", EVENT_TRACK);
+	assert_enrichment(&event, "{\"renamer\":{\"rc\":-2}}");
+	event = renamed(chain, "{\"as\":\"\"}", EVENT_TRACK);
+	assert_true(str_eq(event.event, STR("A")));
+	enrich_chain_free(chain);
 }
 
 static int64_t errors_of(const struct enrich_chain *chain, size_t i)
@@ -339,6 +395,8 @@ int main(void)
 	    TEST(test_campaign_from_the_parsed_message),
 	    TEST(test_order_follows_needs),
 	    TEST(test_circles_and_missing_inputs_are_refused),
+	    TEST(test_uses_sort_where_somebody_provides),
+	    TEST(test_an_event_gets_another_name),
 	    TEST(test_an_error_costs_only_its_own_output),
 	    TEST(test_a_drop_carries_its_reason),
 	    TEST(test_the_breaker_pauses_and_comes_back),

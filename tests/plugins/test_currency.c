@@ -184,6 +184,45 @@ static void test_texts_and_fields_of_ones_own(void **state)
 	fake_expect(&fake, "enrichment.currency.traits.balance", "100");
 }
 
+static void enrich_products(const char *products)
+{
+	struct cdpd_event event = {.time_us = JANUARY_1 + DAY(4)};
+	fake_json(&event, "properties.products", products);
+	fake_text(&event, "properties.currency", "USD");
+	assert_int_equal(fake_enrich(&fake, &event), CDPD_OK);
+}
+
+static void test_items_of_lists(void **state)
+{
+	(void)state;
+	static char long_list[20000] = "[";
+	create_with(NULL, NULL, NULL, NULL);
+	enrich_products(
+	    "[{\"price\":108.23},{\"name\":\"a \\\"]}\\\" b\",\"price\":\"10.823\",\"more\":{\"price\":[1,{\"x\":2}]}},"
+	    "{\"sku\":7},[1,2],null,{\"price\":\"much\"},{\"price\":null},{\"prices\":1,\"price\":-1.0823}]");
+	fake_expect(&fake, "enrichment.currency.products",
+		    "[{\"price\":100},{\"price\":10},{},{},{},{},{},{\"price\":-1}]");
+	fake_expect(&fake, "enrichment.currency.from", "USD");
+	fake_expect(&fake, "enrichment.currency.date", "2026-01-05");
+	assert_int_equal(fake_counted(&fake, "currency_unreadable_total"), 1);
+	enrich_products("[{\"sku\":7}]");
+	fake_expect(&fake, "enrichment.currency.products", NULL);
+	enrich_products("{\"price\":1}");
+	fake_expect(&fake, "enrichment.currency.products", NULL);
+	enrich_products("[]");
+	fake_expect(&fake, "enrichment.currency.products", NULL);
+	for (int i = 0; i < 101; i++) strcat(long_list, i ? ",{\"price\":1}" : "{\"price\":1}");
+	strcat(long_list, "]");
+	enrich_products(long_list);
+	fake_expect(&fake, "enrichment.currency.products", NULL);
+	assert_int_equal(fake_counted(&fake, "currency_unreadable_total"), 2);
+	fake_destroy(&fake);
+	create_with("fields", "properties.products[].price,properties.products[].tax", NULL, NULL);
+	enrich_products("[{\"tax\":2.1646,\"price\":108.23},{\"tax\":1.0823}]");
+	fake_expect(&fake, "enrichment.currency.products", "[{\"price\":100,\"tax\":2},{\"tax\":1}]");
+	fake_destroy(&fake);
+}
+
 static void test_the_banks_own_form(void **state)
 {
 	(void)state;
@@ -219,6 +258,8 @@ static void test_what_is_refused(void **state)
 	refused(rates, "base", "CHF", "'CHF' is neither file_base nor among the rates");
 	refused(rates, "default", "1", "is no currency");
 	refused(rates, "fields", "properties.date", "sets itself");
+	refused(rates, "fields", "properties.products[]", "list[].name");
+	refused(rates, "fields", "properties.products[].a.b", "list[].name");
 	unlink(file);
 	struct fake_option options[] = {{"rates", file}};
 	assert_true(fake_create(&fake, options, 1) < 0);
@@ -247,13 +288,10 @@ static void test_a_changed_file_is_used(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_the_rate_of_the_day),
-	    TEST(test_what_is_not_known_is_counted),
-	    TEST(test_a_base_that_is_not_the_files),
-	    TEST(test_exact_rounding),
-	    TEST(test_texts_and_fields_of_ones_own),
-	    TEST(test_the_banks_own_form),
-	    TEST(test_what_is_refused),
+	    TEST(test_the_rate_of_the_day),          TEST(test_what_is_not_known_is_counted),
+	    TEST(test_a_base_that_is_not_the_files), TEST(test_exact_rounding),
+	    TEST(test_texts_and_fields_of_ones_own), TEST(test_items_of_lists),
+	    TEST(test_the_banks_own_form),           TEST(test_what_is_refused),
 	    TEST(test_a_changed_file_is_used),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -414,7 +414,7 @@ static void test_a_constructor_hurts_nobody(void **state)
 static void test_what_is_no_enricher_cannot_be_isolated(void **state)
 {
 	(void)state;
-	refused_to_load("crasher", "only those can be isolated");
+	refused_to_load("crasher", "it is a feature");
 	refused_to_load("nothing", "there is no such file");
 }
 

@@ -157,6 +157,11 @@ static void test_table_identity(void **state)
 	assert_int_equal(plugin_table_check(&arena, &t, STR("x"), &error), OK);
 	t.size--;
 	bad_table(&t, "bytes");
+	t.size = offsetof(struct cdpd_plugin, uses); /* one of 1.0 */
+	assert_int_equal(plugin_table_check(&arena, &t, STR("x"), &error), OK);
+	assert_int_equal(plugin_uses(&t).count, 0);
+	t.size--;
+	bad_table(&t, "bytes");
 	t = sound(), t.name = NULL;
 	bad_table(&t, "name");
 	t = sound(), t.name = long_text;

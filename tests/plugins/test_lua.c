@@ -152,7 +152,10 @@ static void test_runaways_are_stopped(void **state)
 	    {"local t = {} t.t = t return t", "levels"},
 	    {"return {[true] = 1}", "no text"},
 	    {"return {s = string.rep('x', 5000)}", "more than 4096 bytes"},
-	    {"event.event = 'x'", "never changed"},
+	    {"event.userId = 'x'", "only the name"},
+	    {"event.event = {}", "string expected"},
+	    {"event.event = ''", "cannot be the name"},
+	    {"event.event = string.rep('x', 201)", "at most 200 bytes"},
 	    {"return event.nonsense", "no 'nonsense'"},
 	    {"return {x = event[99]}", "cannot be read"},
 	    {"return {x = path('event')}", "outside enrich"},
@@ -197,6 +200,16 @@ static void test_a_kept_event_is_dead(void **state)
 	assert_int_equal(run(), CDPD_OK);
 	assert_int_equal(run(), CDPD_OK);
 	expect("{\"x\":true}");
+	fake_destroy(&fake);
+}
+
+static void test_a_script_gives_another_name(void **state)
+{
+	(void)state;
+	load("function enrich(e) e.event = e.event .. ' 2' return {n = 1} end");
+	assert_int_equal(run(), CDPD_OK);
+	assert_string_equal(fake.renamed, "Order Completed 2");
+	expect("{\"n\":1}");
 	fake_destroy(&fake);
 }
 
@@ -245,6 +258,7 @@ int main(void)
 	    cmocka_unit_test(test_runaways_are_stopped),
 	    cmocka_unit_test(test_nothing_dangerous_is_there),
 	    cmocka_unit_test(test_a_kept_event_is_dead),
+	    cmocka_unit_test(test_a_script_gives_another_name),
 	    cmocka_unit_test(test_what_is_refused_at_the_start),
 	    cmocka_unit_test(test_a_talking_script_is_held_back),
 	};

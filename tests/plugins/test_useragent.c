@@ -242,6 +242,32 @@ static void write_rules(const char *path, const char *text)
 	fclose(out);
 }
 
+static void test_changed_rules_are_used(void **state)
+{
+	(void)state;
+	char path[300], next[310];
+	const char *tmp = getenv("TMPDIR");
+	snprintf(path, sizeof path, "%s/cdpd-rules-%d.yaml", tmp ? tmp : "/tmp", getpid());
+	snprintf(next, sizeof next, "%s.new", path);
+	write_rules(path, "user_agent_parsers:\n  - regex: '(Old)'\nos_parsers: []\ndevice_parsers: []\n");
+	struct fake_option options[] = {{"rules", path}, {"reload", "10ms"}};
+	fake_destroy(&fake);
+	assert_int_equal(fake_create(&fake, options, 2), CDPD_OK);
+	enrich("Old New/1");
+	EXPECT("browser.family", "Old");
+	write_rules(next, "user_agent_parsers:\n  - regex: '(New)'\nos_parsers: []\ndevice_parsers: []\n");
+	assert_int_equal(rename(next, path), 0);
+	while (fake_counted(&fake, "useragent_reloads_total") < 1) usleep(1000);
+	enrich("Old New/1"); /* remembered, but of other rules */
+	EXPECT("browser.family", "New");
+	write_rules(next, "user_agent_parsers: rubbish\n");
+	assert_int_equal(rename(next, path), 0);
+	while (fake_counted(&fake, "useragent_reload_failures_total") < 1) usleep(1000);
+	enrich("Old New/1");
+	EXPECT("browser.family", "New");
+	assert_int_equal(unlink(path), 0);
+}
+
 /* A rule that backtracks for ever on this agent gives up, is counted, and the next one has its turn. */
 static void test_a_rule_that_backtracks_gives_up(void **state)
 {
@@ -291,6 +317,7 @@ int main(void)
 	    cmocka_unit_test(test_more_agents_than_are_remembered),
 	    cmocka_unit_test(test_hostile_agents),
 	    cmocka_unit_test(test_a_rule_that_backtracks_gives_up),
+	    cmocka_unit_test(test_changed_rules_are_used),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

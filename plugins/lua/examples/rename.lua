@@ -1,5 +1,5 @@
--- Old app versions call things differently. The event as sent stays as it is; features and segments read the new name at
--- enrichment.lua.rename.event (a feature's `where`), and the SKU that one of them hides in a list.
+-- Old app versions call things differently. From here on the event has its new name: enrichers behind this script, features, segments, destinations and
+-- whoever reads it later see that; enrichment.renamed_from keeps the name as sent. The SKU that one of them hides in a list is added.
 local names = {
   ["order_done"] = "Order Completed",
   ["Purchase"] = "Order Completed",
@@ -9,6 +9,7 @@ local names = {
 function enrich(event)
   local name = names[event.event]
   if not name then return end
+  event.event = name
   local products = event.properties and event.properties.items
-  return { event = name, sku = products and products[1] and products[1].id }
+  return { sku = products and products[1] and products[1].id }
 end

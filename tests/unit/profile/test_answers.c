@@ -146,7 +146,11 @@ static void test_joined_people_read_the_same(void **state)
 static void test_origins_round_trip(void **state)
 {
 	(void)state;
-	struct trait_origin in = {STR("fit"), STR("q"), 70000, INT64_C(1) << 60}, out;
+	struct trait_origin in = {.form = STR("fit"),
+				  .question = STR("q"),
+				  .version = 70000,
+				  .expires_at = INT64_C(1) << 60},
+			    out;
 	uint8_t bytes[ORIGIN_MAX];
 	size_t len = origin_encode(&in, bytes);
 	assert_int_equal(origin_decode(str_of(bytes, len), &out), OK);
@@ -154,6 +158,23 @@ static void test_origins_round_trip(void **state)
 	assert_true(out.version == 70000 && out.expires_at == in.expires_at);
 	for (size_t cut = 0; cut < len; cut++) assert_int_equal(origin_decode(str_of(bytes, cut), &out), ERR_CORRUPT);
 	assert_true(origin_is_expired(str_of(bytes, len), INT64_MAX) && !origin_is_expired(STR_NONE, INT64_MAX));
+}
+
+static void test_origins_of_models_round_trip(void **state)
+{
+	(void)state;
+	struct trait_origin out;
+	uint8_t bytes[ORIGIN_MAX];
+	size_t len = origin_encode_model(STR("churn"), STR("2026-11"), bytes);
+	assert_int_equal(origin_decode_model(str_of(bytes, len), &out), OK);
+	assert_true(str_eq(out.model, STR("churn")) && str_eq(out.model_version, STR("2026-11")));
+	assert_true(out.form.len == 0 && out.question.len == 0 && out.expires_at == 0);
+	assert_false(origin_is_expired(str_of(bytes, len), INT64_MAX));
+	for (size_t cut = 0; cut < len; cut++)
+		assert_int_equal(origin_decode_model(str_of(bytes, cut), &out), ERR_CORRUPT);
+	len = origin_encode_model(STR("churn"), STR_NONE, bytes);
+	assert_int_equal(origin_decode_model(str_of(bytes, len), &out), OK);
+	assert_true(str_eq(out.model, STR("churn")) && out.model_version.len == 0);
 }
 
 /* Without an origin a trait's bytes are as they always were; with one they come back whole. */
@@ -176,7 +197,7 @@ static void test_rows_keep_origins(void **state)
 	static const uint8_t expected[] = {0, 1, 5, 0, 0, 0, 0, 0, 0, 0, 1, 's', 1, 'm', 1, 1, 'a', 0, 0, 1, '1'};
 	assert_int_equal(plain_len, sizeof expected);
 	assert_memory_equal(plain, expected, sizeof expected);
-	struct trait_origin from = {STR("fit"), STR("q"), 2, 99};
+	struct trait_origin from = {.form = STR("fit"), .question = STR("q"), .version = 2, .expires_at = 99};
 	trait.name = STR("b");
 	trait.origin = str_of(origin, origin_encode(&from, origin));
 	assert_int_equal(trait_put(&row, &trait, true, &arena, &put), OK);
@@ -201,6 +222,7 @@ int main(void)
 	    cmocka_unit_test(test_joined_people_read_the_same),
 	    cmocka_unit_test(test_changes_look_past_expired_answers),
 	    cmocka_unit_test(test_origins_round_trip),
+	    cmocka_unit_test(test_origins_of_models_round_trip),
 	    cmocka_unit_test(test_rows_keep_origins),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
