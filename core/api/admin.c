@@ -122,6 +122,22 @@ static void write_fold(struct json_out *out, struct api *api)
 	jo_end_object(out);
 }
 
+static void write_records(struct json_out *out, struct api *api, const struct destination_status *row)
+{
+	jo_key(out, STR("records"));
+	jo_array(out);
+	if (row->records & CONF_RECORD_EVENTS) jo_str(out, STR("events"));
+	if (row->records & CONF_RECORD_PROFILES) jo_str(out, STR("profiles"));
+	if (row->records & CONF_RECORD_CHANGES) jo_str(out, STR("changes"));
+	jo_end_array(out);
+	if (row->cursor) event_json_position(out, api, STR("position"), row->cursor - 1);
+	jo_key(out, STR("snapshot"));
+	if (row->snapshot < 0)
+		jo_null(out);
+	else
+		jo_double(out, row->snapshot);
+}
+
 static void write_when(struct json_out *out, struct str key, int64_t us)
 {
 	jo_key(out, key);
@@ -150,7 +166,7 @@ static int write_destinations(struct json_out *out, struct api *api, struct aren
 		jo_object(out);
 		write_str(out, STR("name"), rows[i].name);
 		write_str(out, STR("plugin"), rows[i].plugin);
-		event_json_position(out, api, STR("position"), rows[i].cursor ? rows[i].cursor - 1 : 0);
+		write_records(out, api, &rows[i]);
 		write_uint(out, STR("lag"), rows[i].lag);
 		jo_key(out, STR("lagSeconds"));
 		jo_double(out, (double)rows[i].lag_us / (double)US_PER_SECOND);

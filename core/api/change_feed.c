@@ -1,7 +1,6 @@
 #include "api/change_feed.h"
 
-#include "api/event_json.h"
-#include "api/profile_json.h"
+#include "profile/change_json.h"
 #include "profile/erase.h"
 
 #define CHANGES_STEP  128 /* in one read transaction */
@@ -12,16 +11,7 @@ int change_write_json(struct buf *buf, const struct api *api, const struct chang
 	struct json_out out;
 	json_out_init(&out, buf);
 	jo_object(&out);
-	jo_key(&out, STR("kind"));
-	jo_str(&out, str_from(change_kind_name(change->kind)));
-	jo_key(&out, STR("profile"));
-	profile_write_id(&out, change->profile);
-	event_json_position(&out, api, STR("position"), change->cause_seq);
-	jo_key(&out, STR("at"));
-	jo_time(&out, change->t);
-	/* The body's own members: its text without the braces. */
-	body = str_trim(body);
-	if (body.len > 2) jo_raw(&out, str_trim(str_of(body.ptr + 1, body.len - 2)));
+	change_write_members(&out, journal_epoch(api->journal), change, body);
 	jo_end_object(&out);
 	return out.status;
 }

@@ -1,8 +1,8 @@
 /* change_feed: the change feed as a source for feeds, whatever dress they go out in. */
 #pragma once
 
-#include "api/change_filter.h"
 #include "api/feed.h"
+#include "profile/change_filter.h"
 
 /* How one change is written: a message whole or not at all. `body`: what the filter shows of it. On a pool thread. */
 typedef int (*change_write_fn)(struct buf *out, const struct api *api, const struct change *change, struct str body);

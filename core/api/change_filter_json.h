@@ -2,7 +2,7 @@
  * {"kinds":["trait"],"traits":["plan"],"features":[],"segments":[]}, all of it optional. */
 #pragma once
 
-#include "api/change_filter.h"
+#include "profile/change_filter.h"
 
 /* Copies into the arena; members it does not know are left alone. PROBLEM-like: ERR_INVALID with *pointer (static) at what is wrong and *why;
  * ERR_NOMEM. */

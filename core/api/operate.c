@@ -76,6 +76,9 @@ static int fail_order(struct answer *answer, int rc)
 	case ERR_INVALID:
 		return answer_fail(answer, PROBLEM_INVALID_PARAMETER,
 				   STR("the destination is not that far yet: a replay only goes back"));
+	case ERR_REFUSED:
+		return answer_fail(answer, PROBLEM_INVALID_PARAMETER,
+				   STR("it takes no events: only those are replayed"));
 	case ERR_GONE: return answer_fail(answer, PROBLEM_GONE, STR("retention has trimmed that record"));
 	case ERR_FULL:
 	case ERR_PANIC: return answer_fail(answer, PROBLEM_NOT_DURABLE, STR_NONE);
@@ -225,6 +228,7 @@ static void post_test(struct api_worker *worker, struct http_request *req)
 struct preview_query {
 	struct str name, ref, record; /* record: JSON of an event that never was; empty: of the one at seq */
 	uint64_t seq;
+	bool has_seq;            /* else, without a record: the person's profile */
 	struct cdpd_event event; /* type and name */
 };
 
@@ -267,12 +271,15 @@ static int preview(struct answer *answer, struct read_thread *thread)
 	if (conf && query->record.len)
 		rc = preview_event(conf, thread->people, thread->json, &query->event, query->record, query->ref,
 				   &answer->arena, &found);
+	else if (conf && !query->has_seq)
+		rc = preview_profile(answer->api->deliver, conf, thread->people, thread->json, query->ref,
+				     &answer->arena, &found);
 	else if (conf)
 		rc = preview_position(answer->api->deliver, config, conf, thread->people, query->seq, &answer->arena,
 				      &found);
 	config_unref(config);
 	if (!conf) return fail_order(answer, ERR_NOT_FOUND);
-	if (rc == ERR_INVALID || (rc == ERR_NOT_FOUND && query->record.len)) return answer_fail_ref(answer, rc);
+	if (rc == ERR_INVALID || (rc == ERR_NOT_FOUND && !query->has_seq)) return answer_fail_ref(answer, rc);
 	if (rc == ERR_NOT_FOUND)
 		return answer_fail(answer, PROBLEM_NOT_FOUND, STR("there is no event at that position"));
 	return rc ? fail_order(answer, rc) : write_preview(answer, query, &found);
@@ -303,16 +310,15 @@ static bool read_preview(struct api_worker *worker, struct http_request *req, st
 {
 	struct preview_query *query = answer->params;
 	struct json root, event;
-	bool has_seq;
 	if (!read_body(worker, req, &root) ||
-	    !take_position(worker, req, root, &answer->arena, &has_seq, &query->seq) ||
+	    !take_position(worker, req, root, &answer->arena, &query->has_seq, &query->seq) ||
 	    !take_text(req, root, "profile", REF_MAX, &answer->arena, &query->ref))
 		return false;
 	bool has_event = root.doc && json_get(root, STR("event"), &event);
-	if (has_seq == has_event)
-		return refuse(req, PROBLEM_SCHEMA_VIOLATION, "expected either {\"position\": …} or {\"event\": {…}}",
-			      "");
-	return has_seq || take_event(req, event, &answer->arena, query);
+	if (query->has_seq ? has_event : !has_event && !query->ref.len)
+		return refuse(req, PROBLEM_SCHEMA_VIOLATION,
+			      "expected one of {\"position\": …}, {\"event\": {…}} and {\"profile\": …}", "");
+	return !has_event || take_event(req, event, &answer->arena, query);
 }
 
 static void post_preview(struct api_worker *worker, struct http_request *req)

@@ -189,6 +189,7 @@ static int write_deliveries(struct trace *trace, const struct found_event *found
 	jo_key(out, STR("destinations"));
 	jo_array(out);
 	for (size_t i = 0; i < count; i++) {
+		if (!(rows[i].records & CONF_RECORD_EVENTS)) continue;
 		jo_object(out);
 		jo_key(out, STR("name"));
 		jo_str(out, rows[i].name);

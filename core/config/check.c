@@ -24,6 +24,15 @@ int line_of_item(const struct node *root, const char *path, size_t index)
 	return item ? item->line : line_of(root, path);
 }
 
+int line_of_item_key(const struct node *root, const char *path, size_t index, const char *key)
+{
+	const struct node *list = node_at(root, str_from(path));
+	const struct node *item = list && list->kind == NODE_LIST ? list->children : NULL;
+	while (item && index--) item = item->next;
+	const struct node *node = item && item->kind == NODE_MAP ? node_child(item, str_from(key)) : NULL;
+	return node ? node->line : item ? item->line : line_of(root, path);
+}
+
 /* ── listeners ─────────────────────────────────────────────────────────────── */
 
 static struct conf_listener *find_listener(struct config *config, const struct conf_listener *wanted)
@@ -245,5 +254,6 @@ void check_draft(struct reading *reading, const struct node *root, struct draft 
 		complain(reading->complaints, line_of(root, "features"), "features: at most 256");
 	segments_check(reading, root, draft);
 	check_destinations(reading, root, config);
+	check_records(reading, root, config);
 	forms_check(reading, root, draft);
 }

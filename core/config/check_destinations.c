@@ -5,15 +5,6 @@
 
 #define WHERE_MAX 64
 
-static int line_of_key(const struct node *root, size_t index, const char *key)
-{
-	const struct node *list = node_at(root, STR("destinations"));
-	const struct node *item = list && list->kind == NODE_LIST ? list->children : NULL;
-	for (size_t i = 0; item && i < index; i++) item = item->next;
-	const struct node *node = item && item->kind == NODE_MAP ? node_child(item, str_from(key)) : NULL;
-	return node ? node->line : line_of_item(root, "destinations", index);
-}
-
 static bool has_segment(const struct config *config, struct str name)
 {
 	for (size_t i = 0; i < config->segment_count; i++)
@@ -34,7 +25,7 @@ static void check_segments(struct reading *r, const struct node *root, const str
 	for (size_t i = 0; i < destination->segment_count; i++) {
 		struct str name = destination->segments[i];
 		if (has_segment(config, name)) continue;
-		complain(r->complaints, line_of_key(root, index, "segments"),
+		complain(r->complaints, line_of_item_key(root, "destinations", index, "segments"),
 			 "destinations[%zu].segments: unknown segment '%.*s'%s", index, STR_ARG(name),
 			 suggest(name, names, config->segment_count, suggestion));
 	}

@@ -133,6 +133,15 @@ struct conf_isolation { /* of an enricher in a process of its own */
 	uint32_t deadline_ms; /* as in conf_async */
 };
 
+/* What a destination is handed; bits. */
+enum conf_record { CONF_RECORD_EVENTS = 1, CONF_RECORD_PROFILES = 2, CONF_RECORD_CHANGES = 4 };
+/* Where a new one begins. AUTO: with everybody as they are now for profiles, with the oldest record for the rest. */
+enum conf_start { CONF_START_AUTO, CONF_START_OLDEST, CONF_START_NOW, CONF_START_SNAPSHOT };
+
+#define CONF_CHANGES_MAX 100                  /* of one destination */
+extern const char *const conf_change_kinds[]; /* ends with NULL */
+/* "trait:plan" is a kind and a name; false: a kind alone. */
+bool conf_change_split(struct str text, struct str *kind, struct str *name);
 #define CONF_BATCH_RECORDS   500
 #define CONF_BATCH_BYTES     1000000
 #define CONF_CONCURRENCY_MAX 64
@@ -155,6 +164,10 @@ struct conf_instance {   /* an enricher or a destination: one instance of a plug
 	struct str *segments;       /* destinations: only people who are in one of them; none: all */
 	size_t segment_count;
 	const struct node *where, *mapping; /* destinations: checked by check_destinations; NULL: none */
+	uint32_t records;                   /* destinations: enum conf_record; 0: events */
+	struct str *changes;                /* destinations: kinds of changes, or "kind:name"; none: all */
+	size_t change_count;
+	enum conf_start start; /* destinations */
 	struct conf_async async;
 	struct conf_isolation isolation;
 	struct conf_flow flow; /* of destinations */

@@ -285,6 +285,9 @@ static const struct table instance_table = {
     .check = name_instance,
 };
 
+static const char *const records[] = {"events", "profiles", "changes", NULL}; /* bits: enum conf_record */
+static const char *const starts[] = {"auto", "oldest", "now", "snapshot", NULL};
+
 static const struct key destination_keys[] = {
     {"name", KEY_TEXT, INSTANCE(name), .flags = KEY_UNIQUE, .check = name_check_id},
     {"plugin", KEY_TEXT, INSTANCE(plugin), .flags = KEY_REQUIRED, .check = name_check_id},
@@ -292,6 +295,9 @@ static const struct key destination_keys[] = {
     {"purpose", KEY_TEXT, INSTANCE(purpose), .check = name_check_word},
     {"events", KEY_TEXTS, FIELDS(struct conf_instance, async.events, async.event_count), .check = name_check_event},
     {"segments", KEY_TEXTS, FIELDS(struct conf_instance, segments, segment_count)},
+    {"records", KEY_FLAGS, INSTANCE(records), .choices = records},
+    {"changes", KEY_TEXTS, FIELDS(struct conf_instance, changes, change_count)},
+    {"start", KEY_CHOICE, INSTANCE(start), .fallback = "auto", .choices = starts},
     {"where", KEY_ANY, INSTANCE(where)},
     {"mapping", KEY_ANY, INSTANCE(mapping)},
     {"batch.records", KEY_INT, INSTANCE(flow.batch_records), RANGE("500", "1", "5000")},

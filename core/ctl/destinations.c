@@ -163,7 +163,9 @@ static enum ctl_exit write_question(const struct asking *a, struct buf *order)
 	const char *why;
 	const struct destinations_options *options = a->options;
 	buf_init(&text, FILE_MAX);
-	enum ctl_exit result = options->file ? read_file(a, &text) : find_message(a, &text);
+	enum ctl_exit result = options->file         ? read_file(a, &text)
+			       : options->message_id ? find_message(a, &text)
+						     : CTL_OK;
 	if (result == CTL_OK && options->file && json_parse(a->reader, buf_str(&text), &event, &why) != OK) {
 		(void)fprintf(stderr, "cdpctl: %s is not JSON (%s)\n", options->file, why);
 		result = CTL_USAGE;
@@ -173,7 +175,7 @@ static enum ctl_exit write_question(const struct asking *a, struct buf *order)
 	if (result == CTL_OK && options->file) {
 		jo_key(&out, STR("event"));
 		jo_raw(&out, str_trim(buf_str(&text)));
-	} else {
+	} else if (options->message_id) {
 		member(&out, "position", buf_str(&text));
 	}
 	if (options->person) member(&out, "profile", str_from(options->person));
@@ -205,8 +207,9 @@ static enum ctl_exit preview(const struct asking *a)
 	struct json root;
 	struct buf order;
 	const struct destinations_options *options = a->options;
-	if (!options->file == !options->message_id)
-		return wrong("preview NAME takes either --message-id ID or --file EVENT.json (with --profile REF)");
+	if ((options->file && options->message_id) || (!options->file && !options->message_id && !options->person))
+		return wrong(
+		    "preview NAME takes --message-id ID, or --file EVENT.json (with --profile REF), or --profile REF");
 	buf_init(&order, ORDER_MAX);
 	enum ctl_exit result = write_question(a, &order);
 	if (result == CTL_OK)

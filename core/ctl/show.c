@@ -168,6 +168,18 @@ static struct str state_of(struct json row)
 	return json_bool_at(row, "failing") ? STR("failing") : STR("ok");
 }
 
+static void cell_state(struct table *table, struct json row)
+{
+	struct json value;
+	struct str state = state_of(row);
+	double done = -1;
+	if (json_get(row, STR("snapshot"), &value)) (void)json_double(value, &done);
+	if (done >= 0 && str_eq(state, STR("ok")))
+		table_cell_f(table, "snapshot %d%%", (int)(100 * done));
+	else
+		table_cell(table, state);
+}
+
 void show_destinations(struct json root)
 {
 	static const char *const TITLES[] = {
@@ -183,7 +195,7 @@ void show_destinations(struct json root)
 	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
 		table_cell(table, json_text_at(row, "name"));
 		table_cell(table, json_text_at(row, "plugin"));
-		table_cell(table, state_of(row));
+		cell_state(table, row);
 		table_cell_f(table, "%" PRId64, json_int_at(row, "lag"));
 		cell_behind(table, row);
 		table_cell_f(table, "%" PRId64, json_int_at(row, "delivered"));

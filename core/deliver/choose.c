@@ -34,16 +34,27 @@ void chooser_end(struct chooser *c)
 	people_read_end(c->people);
 }
 
-int chooser_is_withheld(struct chooser *c, const struct stream_record *record, bool *out)
+int record_is_withheld(struct people_reader *people, const struct stream_record *record, bool *out)
 {
 	struct fragment_id id;
 	struct erased_row erased;
 	*out = false;
 	if (record->is_notice) return OK;
+	if (record->kind != CDPD_RECORD_EVENT) { /* says something of all that were one person then */
+		struct change told = {.kind = record->change ? record->change->kind : CHANGE_TRAIT,
+				      .cause_seq = record->seq, .body = record->json};
+		memcpy(told.profile, record->fragment, sizeof told.profile);
+		return people_change_is_erased(people, &told, out);
+	}
 	memcpy(id.bytes, record->fragment, sizeof id.bytes);
-	int rc = people_erased(c->people, &id, &erased);
+	int rc = people_erased(people, &id, &erased);
 	*out = rc == OK && record->seq < erased.seq;
 	return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+int chooser_is_withheld(struct chooser *c, const struct stream_record *record, bool *out)
+{
+	return record_is_withheld(c->people, record, out);
 }
 
 /* The person as she is now. ERR_NOT_FOUND: she is no more. */
@@ -93,26 +104,53 @@ static int select_record(struct chooser *c, const struct stream_record *record, 
 	int rc = OK;
 	if (!selection->where && !selection->mapping) return OK;
 	if (!c->json) rc = json_reader_new(&c->json);
-	if (rc == OK) rc = selection_run(selection, c->json, record->json, buf_str(&c->person), &c->scratch, &result);
+	if (rc == OK)
+		rc = selection_run(selection, c->json, record->kind, *json, buf_str(&c->person), &c->scratch, &result);
 	if (rc) return rc;
 	*choice = choices[result.verdict];
 	if (*choice == CHOICE_TAKEN) return selection->mapping ? arena_str(arena, result.json, json) : OK;
 	return arena_str(arena, result.why, why);
 }
 
+/* A withdrawal concerns whom its purpose gates. */
+static bool is_told(const struct chooser *c, const struct stream_record *record)
+{
+	if (!selection_takes_notice(c->gate->selection, record->stream, record->notice)) return false;
+	return !record->purpose.len || people_purpose_gates(c->people, record->purpose, c->gate->name);
+}
+
+/* FILTERED: it is none of those that are asked for. */
+static int show_change(struct chooser *c, const struct stream_record *record, struct arena *arena, enum choice *choice,
+		       struct str *json)
+{
+	enum selection_verdict verdict;
+	int rc = c->json ? OK : json_reader_new(&c->json);
+	if (rc == OK)
+		rc = selection_show_change(c->gate->selection, c->json, record, c->gate->epoch, arena, json, &verdict);
+	if (rc == OK && verdict != SELECTION_TAKEN) *choice = CHOICE_FILTERED;
+	return rc;
+}
+
 int choose(struct chooser *c, const struct stream_record *record, struct arena *arena, enum choice *choice,
 	   struct str *json, struct str *why)
 {
+	int rc = OK;
 	*choice = CHOICE_TAKEN;
 	*json = record->json;
 	*why = STR_NONE;
-	if (record->is_notice) return OK;
-	if (!selection_takes(c->gate->selection, record->type, record->name)) {
-		*choice = CHOICE_FILTERED;
-		*why = SELECTION_NOT_IN_EVENTS;
+	if (record->is_notice) {
+		if (!is_told(c, record)) *choice = CHOICE_GONE;
 		return OK;
 	}
 	arena_reset(&c->scratch);
-	int rc = look_at_person(c, record, choice, why);
+	if (!selection_may_take(c->gate->selection, record))
+		*choice = CHOICE_FILTERED;
+	else if (record->kind == CDPD_RECORD_CHANGE)
+		rc = show_change(c, record, arena, choice, json);
+	if (*choice == CHOICE_FILTERED) {
+		*why = record->kind == CDPD_RECORD_CHANGE ? SELECTION_NOT_IN_CHANGES : SELECTION_NOT_IN_EVENTS;
+		return rc;
+	}
+	if (rc == OK) rc = look_at_person(c, record, choice, why);
 	return rc || *choice != CHOICE_TAKEN ? rc : select_record(c, record, arena, choice, json, why);
 }

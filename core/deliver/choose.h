@@ -18,6 +18,7 @@ struct gate { /* whom they are for */
 	struct str name;
 	bool is_gated; /* by the config: until the fold knows of it, nothing is handed over */
 	const struct selection *selection;
+	uint64_t epoch; /* of the journal */
 };
 
 struct chooser {
@@ -35,7 +36,8 @@ void chooser_fini(struct chooser *chooser);
  * wakes whoever waits for it. Short: see people_read_begin. */
 MUST_USE int chooser_begin(struct chooser *chooser, const struct gate *gate, uint64_t *applied);
 void chooser_end(struct chooser *chooser);
-/* Is the record an erased person's? */
+/* Is the record an erased person's? Inside people_read_begin/end. */
+MUST_USE int record_is_withheld(struct people_reader *people, const struct stream_record *record, bool *out);
 MUST_USE int chooser_is_withheld(struct chooser *chooser, const struct stream_record *record, bool *out);
 /* *json: what is handed over, the record's own text or in the arena; *why: of the others, in the arena. */
 MUST_USE int choose(struct chooser *chooser, const struct stream_record *record, struct arena *arena,

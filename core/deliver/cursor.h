@@ -8,7 +8,14 @@
 #define CURSOR_NAME_MAX 80 /* bytes of a destination's name */
 
 /* What a cursor is a position of (stream.h). */
-enum stream_id { STREAM_OF_EVENTS, STREAM_OF_PROFILES, STREAM_OF_CHANGES, STREAM_COUNT }; /* numbers are stored */
+enum stream_id {
+	STREAM_OF_EVENTS,
+	STREAM_OF_PROFILES,
+	STREAM_OF_CHANGES,
+	STREAM_OF_SNAPSHOT, /* everybody, before profiles */
+	STREAM_OF_NOTICES,  /* withdrawals, for who is told of them by neither profiles nor changes */
+	STREAM_COUNT
+}; /* numbers are stored */
 
 struct cursor_row {
 	uint64_t next_seq; /* to hand over */

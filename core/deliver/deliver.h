@@ -25,7 +25,7 @@ MUST_USE int deliver_reload(struct deliver *deliver,
 /* What operators tell a destination: durable when they return OK; carried out soon after by its thread. ERR_NOT_FOUND: no such destination. May wait
  * for a reload. */
 MUST_USE int deliver_pause(struct deliver *deliver, struct str name, bool is_paused);
-/* Hands over again from `seq` on. ERR_INVALID: it is not that far yet. *from: where that is in what is retained. */
+/* Hands over again from `seq` on. ERR_INVALID: it is not that far yet; ERR_REFUSED: it takes no events. *from: where that is in what is retained. */
 MUST_USE int deliver_replay(struct deliver *deliver, struct str name, uint64_t seq, uint64_t *from);
 /* The first record that is not older than `t`. */
 MUST_USE int deliver_seq_at(struct deliver *deliver, int64_t t, uint64_t *seq);
@@ -71,9 +71,11 @@ struct destination_state {
 
 struct destination_status {
 	struct str name, plugin;
-	uint64_t cursor; /* next seq to hand over */
-	uint64_t lag;    /* records behind the fold */
-	int64_t lag_us;  /* age of the oldest of them */
+	uint32_t records; /* enum conf_record */
+	double snapshot;  /* how much of it is done; below 0: none is running */
+	uint64_t cursor;  /* next seq of the journal to hand over; 0: it takes no events */
+	uint64_t lag;     /* records behind the fold */
+	int64_t lag_us;   /* age of the oldest of them */
 	bool is_paused;
 	uint64_t delivered, dropped, retries, expired_records;
 	uint64_t denied; /* kept back because the person does not consent */

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "deliver/lanes.h"
 
 const struct deliver_tuning deliver_tuning_default = {
     .answer_us = 30 * US_PER_SECOND,
@@ -55,8 +56,9 @@ static int read_lane(struct destination *d, struct lane *lane)
 	uint64_t letters;
 	enum stream_id stream = lane->stream->id;
 	int rc = cursors_get(d->shared->cursors, d->name, stream, &row);
-	if (rc == ERR_NOT_FOUND) {
-		row.next_seq = lane->stream->first(d->shared);
+	lane->is_new = rc == ERR_NOT_FOUND;
+	if (lane->is_new) {
+		row.next_seq = lanes_start(d->shared, &d->selection, lane->stream);
 		rc = OK;
 	}
 	if (rc == OK) rc = letters_last(d->shared->cursors, d->name, stream, &letters);
@@ -98,10 +100,13 @@ static struct conf_flow read_flow(const struct conf_instance *conf)
 	return flow;
 }
 
-static void add_lane(struct destination *d, const struct stream *stream)
+static void add_lanes(struct destination *d)
 {
+	enum stream_id streams[STREAM_COUNT];
 	size_t windows = (d->flow.batch_records + WINDOW_RECORDS_MAX - 1) / WINDOW_RECORDS_MAX;
-	lane_init(&d->lanes[d->lane_count++], stream, 2 + windows * d->flow.concurrency);
+	d->lane_count = lanes_choose(&d->selection, d->is_gated, streams);
+	for (size_t i = 0; i < d->lane_count; i++)
+		lane_init(&d->lanes[i], stream_get(streams[i]), 2 + windows * d->flow.concurrency);
 }
 
 /* Everything that destination_free takes apart. */
@@ -111,12 +116,12 @@ static int make(struct deliver_shared *shared, const struct config *config, cons
 	int rc = read_conf(d, config, conf);
 	if (rc == OK) rc = people_reader_new(shared->people, &d->reader);
 	if (rc) return rc;
-	d->gate = (struct gate){d->name, d->is_gated, &d->selection};
+	d->gate = (struct gate){d->name, d->is_gated, &d->selection, shared->epoch};
 	d->flow = read_flow(conf);
 	stream_reader_init(&d->streams, shared, d->reader);
 	chooser_init(&d->chooser, d->reader);
 	destination_make_metrics(d);
-	add_lane(d, &stream_events);
+	add_lanes(d);
 	return destination_read_cursor(d);
 }
 
@@ -128,6 +133,7 @@ int destination_new(struct deliver_shared *shared, const struct config *config, 
 	struct destination *d = calloc(1, sizeof *d);
 	if (!d) return ERR_NOMEM;
 	d->shared = shared;
+	d->lease = -1;
 	arena_init(&d->arena, 1024, 0);
 	atomic_init(&d->wants_records, true);
 	CHECK(pthread_mutex_init(&d->lock, NULL) == 0);
@@ -207,6 +213,7 @@ static void *run(void *ctx)
 		destination_note_failure(
 		    d, STR("its cursor cannot be made durable: stopped until the daemon is restarted"));
 	destination_finish(d, goes_on);
+	lanes_let_go(d);
 	rehearsal_end(d);
 	destination_destroy(d);
 	pthread_mutex_lock(&d->lock);

@@ -48,6 +48,7 @@ struct destination {
 	struct stream_reader streams;
 	struct chooser chooser;
 	size_t turn; /* lane that is asked first */
+	int lease;   /* of changes that follow a snapshot; -1: none */
 	struct flight *flights;
 	size_t flight_count;
 	struct person_set airborne, skipped; /* while a flight is filled: who is on their way, who must wait */

@@ -1,7 +1,7 @@
 /* Which records go out next, in one flight: dead letters that were queued again, parked ones that are due, then whatever comes next in the
  * lanes. Persons of whom something is on its way or parked are passed over, so that nothing overtakes. */
 #include "base/clock.h"
-#include "deliver/destination.h"
+#include "deliver/lanes.h"
 
 #define PULLS_MAX 8 /* windows that are read for one flight before the cursor is looked at again */
 
@@ -93,7 +93,7 @@ static int consider(struct destination *d, struct flight *flight, struct lane_wi
 	const struct fragment_id *person = &w->people->persons[i];
 	enum choice choice;
 	struct str json, why;
-	if (parked_has(&d->parked, stream, person) && selection_takes(&d->selection, record->type, record->name)) {
+	if (parked_has(&d->parked, stream, person) && selection_may_take(&d->selection, record)) {
 		int rc = park_behind(d, record, stream, person);
 		*state = rc == OK ? LANE_PARKED : LANE_WAITING;
 		return rc == ERR_FULL ? person_set_add(&d->skipped, person) : rc;
@@ -419,7 +419,7 @@ int destination_fill(struct destination *d, struct flight **out, int64_t *wait_u
 	if (rc == OK && !*out && !is_probe) rc = fill_parked(d, most, out, wait_until_us);
 	for (size_t i = 0; i < d->lane_count && rc == OK && !*out; i++) {
 		struct lane *lane = &d->lanes[(d->turn + i) % d->lane_count];
-		if (!is_ripe(d, lane, wait_until_us)) continue;
+		if (lane_is_held(d, lane) || !is_ripe(d, lane, wait_until_us)) continue;
 		rc = fill(d, FLIGHT_LANE, lane, most, out);
 		if (*out) lane->waits_since_us = 0;
 	}

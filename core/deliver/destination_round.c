@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "deliver/destination.h"
+#include "deliver/lanes.h"
 
 #define IDLE_US US_PER_SECOND
 
@@ -166,19 +166,29 @@ static void look_at_head(struct destination *d, struct lane *lane)
 	pthread_mutex_unlock(&d->lock);
 }
 
-/* The records in between are given up, visibly. Nothing of the lane is on its way. */
+/* The records in between are given up, visibly. Nothing of the lane is on its way. Profiles come all of them anew: their last state is what
+ * counts. */
 static bool skip_to(struct destination *d, struct lane *lane, uint64_t position, const char *why)
 {
-	uint64_t from = lane->row.next_seq, gap = position - from;
+	uint64_t from = lane->row.next_seq, gap = position > from ? lane_records(lane, position - from) : 0;
 	log_error(LOG_DELIVER, "destination %.*s has expired: %llu records of its stream %s from position %llu on %s",
 		  STR_ARG(d->name), (unsigned long long)gap, lane->stream->name, (unsigned long long)from, why);
-	lane_seek(lane, position);
 	pthread_mutex_lock(&d->lock);
 	lane->row.expired_records += gap;
 	lane->row.next_seq = position;
 	lane->head_t = 0;
 	pthread_mutex_unlock(&d->lock);
+	if (lane->stream->id == STREAM_OF_PROFILES)
+		lanes_repair(d, lane->stream->end(d->shared));
+	else
+		lane_seek(lane, position);
 	return destination_write(d);
+}
+
+/* May records of the lane be too old? Who withdrew must be told however late. */
+static bool has_max_hold(const struct destination *d, const struct lane *lane)
+{
+	return d->flow.max_hold_us && lane->head_t && lane->stream->id != STREAM_OF_NOTICES && !lane_is_held(d, lane);
 }
 
 /* Retention went past the cursor, or its oldest record has waited for longer than the destination may hold any. */
@@ -187,7 +197,10 @@ static bool expire(struct destination *d, struct lane *lane)
 	uint64_t first = lane->stream->first(d->shared), position;
 	int64_t now = clock_wall_us();
 	if (lane->row.next_seq < first) return skip_to(d, lane, first, "were trimmed before it took them");
-	if (!d->flow.max_hold_us || !lane->head_t || now - lane->head_t <= d->flow.max_hold_us) return true;
+	/* The start refuses a cursor ahead of the journal; the feed may be of an older backup. */
+	if (lane->stream->id != STREAM_OF_EVENTS && lane->row.next_seq > lane->stream->end(d->shared))
+		return skip_to(d, lane, first, "are not there: the profiles are older than its cursor");
+	if (!has_max_hold(d, lane) || now - lane->head_t <= d->flow.max_hold_us) return true;
 	int rc = stream_position_at(lane->stream, d->shared, now - d->flow.max_hold_us, &position);
 	if (rc || position <= lane->row.next_seq) return true;
 	return skip_to(d, lane, position, "waited for longer than max_hold");
@@ -257,7 +270,7 @@ static bool read_ahead(struct destination *d)
 {
 	bool did = false;
 	struct lane *lane = &d->lanes[d->turn];
-	if (d->flow.batch_age_us || lane_has_waiting(lane)) return false;
+	if (d->flow.batch_age_us || lane_is_held(d, lane) || lane_has_waiting(lane)) return false;
 	return lane_pull(lane, d->shared->windows, &d->streams, &did) == OK && did;
 }
 
@@ -304,10 +317,19 @@ static uint64_t progress_of(const struct destination *d)
 	return sum;
 }
 
+/* Where new lanes begin is durable before anything is handed over: a snapshot is followed by all that changed since its beginning. */
+static bool write_new(struct destination *d)
+{
+	bool is_new = false;
+	for (size_t i = 0; i < d->lane_count; i++) is_new |= d->lanes[i].is_new;
+	return !is_new || destination_write(d);
+}
+
 static bool expire_all(struct destination *d)
 {
-	bool goes_on = true;
-	if (d->flight_count) return true;
+	bool goes_on = write_new(d);
+	lanes_keep(d);
+	if (d->flight_count) return goes_on;
 	for (size_t i = 0; i < d->lane_count && goes_on; i++) goes_on = expire(d, &d->lanes[i]);
 	return goes_on;
 }

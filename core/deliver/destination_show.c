@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "deliver/destination.h"
+#include "deliver/lanes.h"
 
 static struct metric *metric_of(const struct destination *d, enum metric_type type, const char *name, const char *help)
 {
@@ -128,7 +128,7 @@ static struct lag lag_of(const struct destination *d)
 		const struct lane *lane = &d->lanes[i];
 		uint64_t end = lane->stream->end(d->shared);
 		if (end <= lane->row.next_seq) continue;
-		lag.records += end - lane->row.next_seq;
+		lag.records += lane_records(lane, end - lane->row.next_seq);
 		if (lane->head_t && now - lane->head_t > lag.us) lag.us = now - lane->head_t;
 	}
 	return lag;
@@ -148,12 +148,14 @@ int destination_status(struct destination *d, struct arena *arena, struct destin
 	pthread_mutex_lock(&d->lock);
 	const struct cursor_row row = sum_of(d);
 	const struct lag lag = lag_of(d);
-	out->cursor = d->lanes[0].row.next_seq;
+	out->cursor = d->lanes[0].stream->id == STREAM_OF_EVENTS ? d->lanes[0].row.next_seq : 0;
+	out->snapshot = lanes_walked(d);
 	out->is_failing = d->is_failing;
 	out->is_paused = d->order.is_paused;
 	out->state = d->shown;
 	int rc = arena_str(arena, str_from(d->last_error), &out->last_error);
 	pthread_mutex_unlock(&d->lock);
+	out->records = d->selection.records;
 	out->lag = lag.records;
 	out->lag_us = lag.us;
 	out->delivered = row.delivered;

@@ -98,6 +98,7 @@ static void note_written(struct destination *d, uint64_t lost)
 		d->lanes[i].committed = d->lanes[i].row.next_seq;
 		d->lanes[i].committed_at_us = now;
 		d->lanes[i].loose = 0;
+		d->lanes[i].is_new = false;
 	}
 }
 

@@ -85,7 +85,12 @@ int flight_add(struct flight *flight, struct stream_window *window, const struct
 				    .json = json,
 				    .time_us = record->time_us,
 				    .attempt = cargo->attempts + 1};
+	out.flags = record->flags;
+	out.other_id = record->other_id;
 	int rc = freight_keep(freight_of(flight), window);
+	if (rc == OK && record->stream == STREAM_OF_SNAPSHOT) /* a person may come with several of them */
+		rc = arena_printf(flight->arena, &out.delivery_id, "%.*s-%llx", STR_ARG(record->place),
+				  (unsigned long long)flight->lane->series);
 	if (rc == OK && !record->profile_id.len) {
 		fragment_id_format(&cargo->person, id);
 		rc = arena_str(flight->arena, str_of(id, sizeof id - 1), &out.profile_id);

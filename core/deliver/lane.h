@@ -36,8 +36,10 @@ struct lane {
 	uint64_t end;              /* everything below is in the windows, or settled */
 	int64_t waits_since_us;    /* clock_mono_us: since when something waits; 0: nothing does */
 
+	uint64_t series;         /* of a snapshot: which one it is */
 	uint64_t looked_at_head; /* the position that head_t is of */
 	uint64_t committed;      /* the durable cursor */
+	bool is_new;             /* there is none yet */
 	int64_t committed_at_us;
 	uint64_t loose;        /* records handed over that are settled behind it, or about as many */
 	struct cursor_row row; /* changed under the destination's lock */

@@ -39,6 +39,7 @@ int deliver_replay(struct deliver *deliver, struct str name, uint64_t seq, uint6
 	pthread_mutex_lock(&deliver->admin);
 	struct destination *d = find(deliver, name);
 	int rc = d ? OK : ERR_NOT_FOUND;
+	if (rc == OK && d->lanes[0].stream->id != STREAM_OF_EVENTS) rc = ERR_REFUSED;
 	if (rc == OK && *from > next_seq_of(d)) rc = ERR_INVALID;
 	if (rc == OK) rc = order_seek(deliver->shared.cursors, name, *from, &order);
 	if (rc == OK) destination_set_order(d, &order);

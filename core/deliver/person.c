@@ -74,23 +74,29 @@ static int write_consents(struct json_out *out, const struct profile *profile)
 	return rc;
 }
 
+int selection_write_members(struct json_out *out, const struct profile *profile)
+{
+	char id[FRAGMENT_ID_TEXT_SIZE];
+	fragment_id_format(&profile->id, id);
+	jo_key(out, STR("id"));
+	jo_str(out, str_from(id));
+	write_identifiers(out, profile);
+	write_traits(out, profile);
+	write_features(out, profile);
+	jo_key(out, STR("segments"));
+	jo_array(out);
+	for (size_t i = 0; i < profile->segment_count; i++) jo_str(out, profile->segments[i]);
+	jo_end_array(out);
+	int rc = write_consents(out, profile);
+	return rc ? rc : out->status;
+}
+
 int selection_write_person(struct buf *buf, const struct profile *profile)
 {
 	struct json_out out;
-	char id[FRAGMENT_ID_TEXT_SIZE];
 	json_out_init(&out, buf);
-	fragment_id_format(&profile->id, id);
 	jo_object(&out);
-	jo_key(&out, STR("id"));
-	jo_str(&out, str_from(id));
-	write_identifiers(&out, profile);
-	write_traits(&out, profile);
-	write_features(&out, profile);
-	jo_key(&out, STR("segments"));
-	jo_array(&out);
-	for (size_t i = 0; i < profile->segment_count; i++) jo_str(&out, profile->segments[i]);
-	jo_end_array(&out);
-	int rc = write_consents(&out, profile);
+	int rc = selection_write_members(&out, profile);
 	jo_end_object(&out);
 	return rc ? rc : out.status;
 }

@@ -1,4 +1,4 @@
-/* preview: what a destination would be handed of one event, and if nothing, why not. Nothing is handed over. */
+/* preview: what a destination would be handed of one event or person, and if nothing, why not. Nothing is handed over. */
 #pragma once
 
 #include "deliver/deliver.h"
@@ -26,3 +26,6 @@ MUST_USE int preview_position(struct deliver *deliver, const struct config *conf
 MUST_USE int preview_event(const struct conf_instance *conf, struct people_reader *reader, struct json_reader *json,
 			   const struct cdpd_event *event, struct str record, struct str ref, struct arena *arena,
 			   struct preview *out);
+/* Of a person's profile. ERR_NOT_FOUND, ERR_INVALID: the reference. */
+MUST_USE int preview_profile(struct deliver *deliver, const struct conf_instance *conf, struct people_reader *reader,
+			     struct json_reader *json, struct str ref, struct arena *arena, struct preview *out);

@@ -137,7 +137,7 @@ static int map(struct destination *d, struct str json, struct arena *arena, stru
 		int rc = json_reader_new(&d->chooser.json);
 		if (rc) return rc;
 	}
-	return selection_run(&selection, d->chooser.json, json, STR_NONE, arena, out);
+	return selection_run(&selection, d->chooser.json, CDPD_RECORD_EVENT, json, STR_NONE, arena, out);
 }
 
 static int make_record(struct destination *d, struct rehearsal *r, struct handover *handover, struct str *why)

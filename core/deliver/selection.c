@@ -2,7 +2,9 @@
 
 #include "base/log.h"
 #include "config/tree_set.h"
+#include "deliver/record_json.h"
 #include "deliver/transform.h"
+#include "plugin/instance.h"
 
 /* ── making ──────────────────────────────────────────────────────────────── */
 
@@ -39,10 +41,52 @@ static int compile(struct arena *arena, struct selection *s)
 	return rc;
 }
 
+/* ── changes ─────────────────────────────────────────────────────────────── */
+
+static struct name_list *names_of(struct change_filter *filter, enum change_kind kind)
+{
+	return kind == CHANGE_TRAIT ? &filter->traits : kind == CHANGE_FEATURE ? &filter->features : &filter->segments;
+}
+
+/* "trait" besides "trait:plan" asks for all of them. */
+static void forget_names(struct change_filter *filter, unsigned whole)
+{
+	for (int kind = 1; kind < CHANGE_KIND_COUNT; kind++)
+		if (whole & 1u << kind) names_of(filter, (enum change_kind)kind)->count = 0;
+}
+
+static int make_filter(struct arena *arena, const struct conf_instance *conf, struct change_filter *filter)
+{
+	unsigned whole = 0;
+	int rc = OK;
+	*filter = (struct change_filter){0};
+	for (size_t i = 0; i < conf->change_count && rc == OK; i++) {
+		struct str word, name;
+		enum change_kind kind;
+		bool has_name = conf_change_split(conf->changes[i], &word, &name);
+		if (!change_kind_from_name(word, &kind)) return ERR_INVALID;
+		filter->kinds |= 1u << kind;
+		if (!has_name && (kind == CHANGE_TRAIT || kind == CHANGE_FEATURE || kind == CHANGE_SEGMENT))
+			whole |= 1u << kind;
+		if (!has_name) continue;
+		struct name_list *list = names_of(filter, kind);
+		if (!list->names) list->names = arena_array(arena, struct str, conf->change_count);
+		rc = list->names ? arena_str(arena, name, &list->names[list->count++]) : ERR_NOMEM;
+	}
+	forget_names(filter, whole);
+	change_filter_settle(filter);
+	return rc;
+}
+
 int selection_make(struct arena *arena, const struct conf_instance *conf, struct selection *out)
 {
-	*out = (struct selection){.event_count = conf->async.event_count, .segment_count = conf->segment_count};
-	int rc = copy_texts(arena, conf->async.events, conf->async.event_count, &out->events);
+	*out = (struct selection){.event_count = conf->async.event_count,
+				  .segment_count = conf->segment_count,
+				  .records = conf->records ? conf->records : CONF_RECORD_EVENTS,
+				  .start = conf->start};
+	int rc = make_filter(arena, conf, &out->changes);
+	if (rc) return rc;
+	rc = copy_texts(arena, conf->async.events, conf->async.event_count, &out->events);
 	if (rc == OK) rc = copy_texts(arena, conf->segments, conf->segment_count, &out->segments);
 	if (rc == OK) rc = copy_node(arena, conf->where, &out->where_text);
 	if (rc == OK) rc = copy_node(arena, conf->mapping, &out->mapping_text);
@@ -59,7 +103,8 @@ static bool is_same_list(const struct str *a, size_t count, const struct str *b,
 
 bool selection_is_same(const struct selection *a, const struct selection *b)
 {
-	return is_same_list(a->events, a->event_count, b->events, b->event_count) &&
+	return a->records == b->records && change_filter_eq(&a->changes, &b->changes) &&
+	       is_same_list(a->events, a->event_count, b->events, b->event_count) &&
 	       is_same_list(a->segments, a->segment_count, b->segments, b->segment_count) &&
 	       node_equal(a->where_text, b->where_text) && node_equal(a->mapping_text, b->mapping_text);
 }
@@ -80,6 +125,24 @@ bool selection_takes(const struct selection *s, struct str type, struct str name
 	return is_in(type, s->events, s->event_count);
 }
 
+bool selection_may_take(const struct selection *s, const struct stream_record *record)
+{
+	if (record->is_notice) return selection_takes_notice(s, record->stream, record->notice);
+	if (record->kind == CDPD_RECORD_CHANGE) return change_filter_wants(&s->changes, record->change->kind);
+	return record->kind == CDPD_RECORD_PROFILE || selection_takes(s, record->type, record->name);
+}
+
+bool selection_takes_notice(const struct selection *s, enum stream_id stream, enum stream_notice notice)
+{
+	enum stream_id by = s->records & CONF_RECORD_PROFILES  ? STREAM_OF_PROFILES
+			    : s->records & CONF_RECORD_CHANGES ? STREAM_OF_CHANGES
+							       : STREAM_OF_NOTICES;
+	if (notice == NOTICE_ERASED && (s->records & CONF_RECORD_EVENTS)) by = STREAM_OF_EVENTS;
+	/* Who takes everybody anew may have missed it. */
+	if (notice == NOTICE_WITHDRAWN && stream == STREAM_OF_SNAPSHOT) stream = STREAM_OF_PROFILES;
+	return notice == NOTICE_NONE || stream == by;
+}
+
 bool selection_takes_person(const struct selection *s, const struct str *segments, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -87,13 +150,16 @@ bool selection_takes_person(const struct selection *s, const struct str *segment
 	return s->segment_count == 0;
 }
 
-/* The record with the member `profile`. */
-static int join(struct str record, struct str person, struct buf *out)
+/* What templates see: the record with the person as `profile`; a change as `change`, for it has members of these names of its own. */
+static int join(uint32_t kind, struct str record, struct str person, struct buf *out)
 {
-	if (!person.len) return buf_append_str(out, record);
-	int rc = buf_append_str(out, str_of(record.ptr, record.len - 1));
-	if (rc == OK) rc = buf_append_str(out, STR(",\"profile\":"));
-	if (rc == OK) rc = buf_append_str(out, person);
+	int rc = OK;
+	if (kind == CDPD_RECORD_CHANGE) rc = buf_append_str(out, STR("{\"type\":\"change\",\"change\":"));
+	if (rc == OK && !person.len && kind != CDPD_RECORD_CHANGE) return buf_append_str(out, record);
+	if (rc == OK)
+		rc = buf_append_str(out, str_of(record.ptr, kind == CDPD_RECORD_CHANGE ? record.len : record.len - 1));
+	if (rc == OK && person.len) rc = buf_append_str(out, STR(",\"profile\":"));
+	if (rc == OK && person.len) rc = buf_append_str(out, person);
 	return rc == OK ? buf_putc(out, '}') : rc;
 }
 
@@ -131,8 +197,35 @@ static int run(const struct selection *s, struct json root, struct str record, s
 	return s->mapping ? run_mapping(s, root, arena, out) : OK;
 }
 
-int selection_run(const struct selection *s, struct json_reader *reader, struct str record, struct str person,
-		  struct arena *arena, struct selection_result *out)
+static int write_shown(const struct change *change, struct str body, uint64_t epoch, struct arena *arena,
+		       struct str *json)
+{
+	struct buf buf;
+	buf_init(&buf, (size_t)8 << 20);
+	int rc = record_write_change(&buf, change, body, epoch);
+	if (rc == OK) rc = arena_str(arena, buf_str(&buf), json);
+	buf_fini(&buf);
+	return rc;
+}
+
+int selection_show_change(const struct selection *s, struct json_reader *reader, const struct stream_record *record,
+			  uint64_t epoch, struct arena *arena, struct str *json, enum selection_verdict *verdict)
+{
+	struct buf text;
+	struct str body;
+	bool passes = false;
+	buf_init(&text, (size_t)8 << 20);
+	struct change_look look = {.change = record->change, .json = reader, .text = &text, .arena = arena};
+	int rc = change_filter_look(&s->changes, &look, &passes, &body);
+	*verdict = passes ? SELECTION_TAKEN : SELECTION_FILTERED;
+	if (rc == OK && passes && body.ptr != record->change->body.ptr)
+		rc = write_shown(record->change, body, epoch, arena, json);
+	buf_fini(&text);
+	return rc;
+}
+
+int selection_run(const struct selection *s, struct json_reader *reader, uint32_t kind, struct str record,
+		  struct str person, struct arena *arena, struct selection_result *out)
 {
 	struct json root;
 	const char *why = "";
@@ -140,7 +233,7 @@ int selection_run(const struct selection *s, struct json_reader *reader, struct 
 	*out = (struct selection_result){.verdict = SELECTION_TAKEN, .json = record, .why = STR_NONE};
 	if (!s->where && !s->mapping) return OK;
 	buf_init(&buf, (size_t)16 << 20);
-	int rc = join(record, person, &buf);
+	int rc = join(kind, record, person, &buf);
 	if (rc == OK) rc = json_parse(reader, buf_str(&buf), &root, &why);
 	if (rc == OK) rc = run(s, root, record, arena, out);
 	if (rc == ERR_INVALID || rc == ERR_TOO_LARGE) { /* a number that no JSON reader takes: it can never be mapped */

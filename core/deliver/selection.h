@@ -1,10 +1,11 @@
-/* selection: which records a destination is handed, and as what: the keys `events`, `segments`, `where` and `mapping` of its
+/* selection: which records a destination is handed, and as what: the keys `records`, `events`, `changes`, `segments`, `where` and `mapping` of its
  * configuration, compiled. Immutable once made. What is said about erased people passes by all of it: whoever had a person must hear. */
 #pragma once
 
 #include "config/config.h"
 #include "config/mapping.h"
-#include "event/event.h"
+#include "deliver/stream.h"
+#include "profile/change_filter.h"
 #include "profile/people.h"
 
 struct selection {
@@ -13,6 +14,9 @@ struct selection {
 	const struct node *where_text, *mapping_text; /* as written, to compare */
 	const struct mapping *where, *mapping;        /* NULL: none */
 	bool needs_profile;                           /* where or mapping look at the person */
+	uint32_t records;                             /* enum conf_record */
+	enum conf_start start;
+	struct change_filter changes;
 };
 
 /* Copies and compiles into the arena; the config has checked it. ERR_INVALID; ERR_NOMEM. */
@@ -21,10 +25,15 @@ bool selection_is_same(const struct selection *a, const struct selection *b);
 
 /* By type ("page") or name, which is empty for what has none. */
 bool selection_takes(const struct selection *selection, struct str type, struct str name);
+/* False: it certainly is not for the destination, whoever she is. */
+bool selection_may_take(const struct selection *selection, const struct stream_record *record);
+/* Whose stream tells of erasures and withdrawals: one tells each of them. */
+bool selection_takes_notice(const struct selection *selection, enum stream_id stream, enum stream_notice notice);
 bool selection_takes_person(const struct selection *selection, const struct str *segments, size_t count);
 
 /* Why, in words of the configuration. */
 #define SELECTION_NOT_IN_EVENTS   STR("its event is none of `events`")
+#define SELECTION_NOT_IN_CHANGES  STR("the change is none of `changes`")
 #define SELECTION_NOT_IN_SEGMENTS STR("the person is in none of `segments`")
 
 enum selection_verdict { SELECTION_TAKEN, SELECTION_FILTERED, SELECTION_UNMAPPED };
@@ -33,10 +42,16 @@ struct selection_result {
 	struct str json; /* TAKEN: of the mapping, in the arena; the record itself when there is none */
 	struct str why;  /* of the others */
 };
-/* `record`: the event's JSON; `person`: of selection_write_person, empty when it is not needed. ERR_NOMEM. */
-MUST_USE int selection_run(const struct selection *selection, struct json_reader *reader, struct str record,
-			   struct str person, struct arena *arena, struct selection_result *out);
+/* Of a change the filter shows only what was asked for: *json is then its record with that, in the arena; else it stays. FILTERED when nothing of it is.
+ * `record` is a change's. */
+MUST_USE int selection_show_change(const struct selection *selection, struct json_reader *reader,
+				   const struct stream_record *record, uint64_t epoch, struct arena *arena,
+				   struct str *json, enum selection_verdict *verdict);
+/* `record`: of enum cdpd_record_kind `kind`, its JSON; `person`: of selection_write_person, empty when it is not needed. ERR_NOMEM. */
+MUST_USE int selection_run(const struct selection *selection, struct json_reader *reader, uint32_t kind,
+			   struct str record, struct str person, struct arena *arena, struct selection_result *out);
 
 /* The member `profile` of what templates see (docs/mapping.md): one object. */
 #define SELECTION_PERSON_PARTS (PROFILE_IDENTIFIERS | PROFILE_TRAITS | PROFILE_FEATURES | PROFILE_CONSENTS)
 MUST_USE int selection_write_person(struct buf *out, const struct profile *profile);
+MUST_USE int selection_write_members(struct json_out *out, const struct profile *profile); /* its members */

@@ -2,10 +2,14 @@
 
 #include <stdlib.h>
 
+#include "deliver/choose.h"
 #include "deliver/person_set.h"
-#include "profile/erase.h"
 
-static const struct stream *const STREAMS[STREAM_COUNT] = {[STREAM_OF_EVENTS] = &stream_events};
+static const struct stream *const STREAMS[STREAM_COUNT] = {
+    [STREAM_OF_EVENTS] = &stream_events,   [STREAM_OF_PROFILES] = &stream_profiles,
+    [STREAM_OF_CHANGES] = &stream_changes, [STREAM_OF_SNAPSHOT] = &stream_snapshot,
+    [STREAM_OF_NOTICES] = &stream_notices,
+};
 
 const struct stream *stream_get(enum stream_id id)
 {
@@ -90,17 +94,14 @@ static int name_person(const struct stream_record *record, struct people_reader 
 		       struct fragment_id *person, bool *is_withheld)
 {
 	struct fragment_id id;
-	struct erased_row erased;
 	memcpy(id.bytes, record->fragment, sizeof id.bytes);
 	*person = id;
 	*is_withheld = false;
 	if (person_is_nobody(&id)) return OK;
 	int rc = people_person_of(reader, &id, scratch, person);
 	if (rc == ERR_NOT_FOUND) *person = id;
-	if ((rc && rc != ERR_NOT_FOUND) || record->is_notice) return rc == ERR_NOT_FOUND ? OK : rc;
-	rc = people_erased(reader, &id, &erased);
-	*is_withheld = rc == OK && record->seq < erased.seq;
-	return rc == ERR_NOT_FOUND ? OK : rc;
+	if (rc && rc != ERR_NOT_FOUND) return rc;
+	return record_is_withheld(reader, record, is_withheld);
 }
 
 static int look_up(const struct stream_window *window, struct people_reader *reader, uint64_t applied,
@@ -151,6 +152,8 @@ void stream_reader_init(struct stream_reader *reader, struct deliver_shared *sha
 	reader->people = people;
 	arena_init(&reader->scratch, 65536, (size_t)32 << 20);
 	buf_init(&reader->json, (size_t)8 << 20);
+	buf_init(&reader->text, (size_t)8 << 20);
+	reader->parser = NULL;
 	journal_batch_init(&reader->journal);
 }
 
@@ -158,6 +161,8 @@ void stream_reader_fini(struct stream_reader *reader)
 {
 	arena_fini(&reader->scratch);
 	buf_fini(&reader->json);
+	buf_fini(&reader->text);
+	json_reader_free(reader->parser);
 	journal_batch_fini(&reader->journal);
 }
 

@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "base/buf.h"
+#include "base/json.h"
 #include "deliver/shared.h"
 #include "event/event.h"
 #include "event/position.h"
@@ -17,16 +17,24 @@
 #define WINDOW_RECORDS_MAX 1000
 #define WINDOW_BYTES_MAX   ((size_t)1 << 20)
 
-struct stream_record {     /* all text in the window's arena */
+/* A notice that several streams tell: a destination is told by one of them (batch.c). NONE: it is the stream's own affair. */
+enum stream_notice { NOTICE_NONE, NOTICE_ERASED, NOTICE_WITHDRAWN };
+
+struct stream_record { /* all text in the window's arena */
+	enum stream_id stream;
 	uint64_t position; /* in its stream */
 	uint64_t seq; /* of the journal's record that caused it: who was erased after it gets nothing of it any more */
 	uint8_t fragment[16]; /* whose it is: the person is looked up when it is handed over */
 	bool is_notice; /* somebody is gone: consent, `events`, `segments`, `where` and `mapping` do not hold it back */
-	uint32_t kind;  /* enum cdpd_record_kind */
-	struct str type, name; /* what `events` chooses by: a type ("page"), and a name, empty when it has none */
+	enum stream_notice notice;
+	uint32_t kind, flags;        /* enum cdpd_record_kind, cdpd_record_flag */
+	struct str purpose;          /* of a withdrawal; else empty */
+	struct str other_id;         /* of somebody gone; maybe empty */
+	const struct change *change; /* of change records; else NULL */
+	struct str type, name;       /* what `events` chooses by: a type ("page"), and a name, empty when it has none */
 	struct str json, message_id;
 	struct str place;      /* the position as outsiders see it; also its delivery id */
-	struct str profile_id; /* of notices, which nobody can be looked up for; of others empty */
+	struct str profile_id; /* of notices, which nobody can be looked up for, and of profiles; of others empty */
 	int64_t time_us;
 };
 
@@ -63,7 +71,8 @@ struct stream_reader {
 	struct deliver_shared *shared;
 	struct people_reader *people; /* borrowed; not open between calls */
 	struct arena scratch;
-	struct buf json;
+	struct buf json, text;
+	struct json_reader *parser; /* NULL: nothing had to be parsed yet */
 	struct journal_batch journal;
 };
 void stream_reader_init(struct stream_reader *reader, struct deliver_shared *shared, struct people_reader *people);
@@ -73,6 +82,7 @@ struct stream {
 	enum stream_id id;
 	const char *name; /* in the configuration (`records`), in listings */
 	enum position_feed feed;
+	bool is_private; /* what it says is as it was when somebody began to ask: windows of it are nobody else's */
 	/* Any thread. The oldest position that is retained, where a new destination begins, and the one behind the newest that may be
 	 * handed over. */
 	uint64_t (*first)(const struct deliver_shared *shared);
@@ -87,7 +97,7 @@ struct stream {
 	int (*find)(struct stream_reader *reader, const uint64_t *positions, size_t count,
 		    struct stream_window *window);
 };
-extern const struct stream stream_events;
+extern const struct stream stream_events, stream_profiles, stream_changes, stream_snapshot, stream_notices;
 
 const struct stream *stream_get(enum stream_id id); /* NULL: there is none */
 /* A position as outsiders see it, and back. ERR_INVALID, ERR_FOREIGN as position_parse. */

@@ -68,6 +68,7 @@ static int write_erasure(struct stream_reader *r, struct arena *arena, const str
 	out->type = STR("erased");
 	out->time_us = record->t;
 	out->is_notice = true;
+	out->notice = NOTICE_ERASED;
 	rc = json.status;
 	if (!rc) rc = arena_str(arena, buf_str(&r->json), &out->json);
 	return rc ? rc : arena_str(arena, str_from(text), &out->message_id);
@@ -110,7 +111,8 @@ static int write_record(struct stream_reader *r, struct stream_window *window, c
 	char place[POSITION_TEXT_SIZE];
 	struct stream_record *out = &window->records[window->count];
 	int rc = ERR_NOT_FOUND;
-	*out = (struct stream_record){.position = picked->seq,
+	*out = (struct stream_record){.stream = STREAM_OF_EVENTS,
+				      .position = picked->seq,
 				      .seq = picked->seq,
 				      .kind = CDPD_RECORD_EVENT,
 				      .type = STR_NONE,

@@ -116,6 +116,7 @@ int windows_get(struct windows *w, struct stream_reader *reader, const struct st
 {
 	struct entry *entry;
 	*out = NULL;
+	if (stream->is_private) return read_window(reader, stream, position, out);
 	pthread_mutex_lock(&w->lock);
 	while ((entry = find(w, stream, position, clock_mono_us())) && !entry->window)
 		pthread_cond_wait(&w->changed, &w->lock);
@@ -218,6 +219,7 @@ void windows_stop(struct windows *w)
 
 void windows_ahead(struct windows *w, const struct stream *stream, uint64_t position)
 {
+	if (stream->is_private) return;
 	pthread_mutex_lock(&w->lock);
 	if (w->wish_count < WISHES_MAX && !find(w, stream, position, clock_mono_us())) {
 		w->wishes[w->wish_count].stream = stream;

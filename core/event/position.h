@@ -5,7 +5,16 @@
 
 #include "base/str.h"
 
-enum position_feed { POSITION_JOURNAL = 1, POSITION_CHANGES = 2, POSITION_EVENTS = 3 };
+enum position_feed {
+	POSITION_JOURNAL = 1,
+	POSITION_CHANGES = 2,
+	POSITION_EVENTS = 3,
+	/* Of records that destinations are handed, by stream. */
+	POSITION_PROFILE_RECORDS = 4,
+	POSITION_CHANGE_RECORDS = 5,
+	POSITION_SNAPSHOT_RECORDS = 6,
+	POSITION_NOTICES = 7
+};
 #define POSITION_TEXT_SIZE 40
 
 struct position {

@@ -10,6 +10,7 @@
 #define HANDOVER_ARENA_MAX ((size_t)64 << 20)
 #define REASON_MAX         200
 #define RETRY_AFTER_MAX_MS INT64_C(86400000)
+#define RECORD_SIZE_1_0    104 /* of struct cdpd_record: plugins of that time have room for no more */
 
 struct cdpd_batch {
 	struct handover *owner;
@@ -129,12 +130,13 @@ size_t handover_sdk_count(const struct cdpd_batch *batch)
 int handover_sdk_record(const struct cdpd_batch *batch, size_t index, struct cdpd_record *out)
 {
 	const struct handover *h = batch->owner;
-	if (out->size < sizeof *out) return CDPD_ERR_INVALID;
+	uint32_t size = out->size;
+	if (size < RECORD_SIZE_1_0) return CDPD_ERR_INVALID;
 	if (index >= h->count) return CDPD_ERR_NOT_FOUND;
 	const struct export_record *record = &h->records[index];
-	*out = (struct cdpd_record){
-	    .size = sizeof *out,
-	    .kind = record->kind,
+	const struct cdpd_record all = {
+	    .size = size,
+	    .kind = record->kind ? record->kind : CDPD_RECORD_EVENT,
 	    .position = sdk_str(record->position),
 	    .delivery_id = sdk_str(record->delivery_id),
 	    .message_id = sdk_str(record->message_id),
@@ -142,7 +144,10 @@ int handover_sdk_record(const struct cdpd_batch *batch, size_t index, struct cdp
 	    .json = sdk_str(record->json),
 	    .time_us = record->time_us,
 	    .attempt = record->attempt,
+	    .flags = record->flags,
+	    .other_id = sdk_str(record->other_id.len ? record->other_id : STR_NONE),
 	};
+	memcpy(out, &all, size < sizeof all ? size : sizeof all);
 	return CDPD_OK;
 }
 

@@ -15,7 +15,10 @@ struct handover;
 struct export_record { /* text of the handover's arena, or of what handover_on_free gives back */
 	struct str position, delivery_id, message_id, profile_id, json;
 	int64_t time_us;
-	uint32_t attempt, kind; /* kind: enum cdpd_record_kind */
+	uint32_t attempt;
+	uint32_t kind;  /* enum cdpd_record_kind; 0: an event */
+	uint32_t flags; /* enum cdpd_record_flag */
+	struct str other_id;
 };
 
 struct export_verdict {

@@ -56,6 +56,19 @@ bool people_gates_destination(const struct people_reader *reader, struct str des
 	return false;
 }
 
+bool people_purpose_gates(const struct people_reader *reader, struct str purpose, struct str destination)
+{
+	const struct purpose_rule *rule = purpose_rule_find(rules_of(reader), purpose);
+	return rule && purpose_rule_gates(rule, destination);
+}
+
+bool people_consent_lost(const struct people_reader *reader, struct str purpose, enum consent_state before,
+			 enum consent_state after)
+{
+	const struct purpose_rule *rule = purpose_rule_find(rules_of(reader), purpose);
+	return rule && consent_allows(rule, before) && !consent_allows(rule, after);
+}
+
 int people_consent_gate(struct people_reader *reader, const uint8_t fragment[16], struct str destination, int64_t now,
 			struct arena *arena, bool *is_allowed)
 {

@@ -8,6 +8,7 @@
 #include "profile/link.h"
 #include "profile/link_row.h"
 #include "profile/outcome_row.h"
+#include "profile/reader.h"
 #include "profile/segments.h"
 
 #define COMPACT_SPARE ((uint64_t)64 << 20) /* bytes that stay free */
@@ -294,8 +295,8 @@ int people_outcomes_erase(struct people *people, const uint64_t *seqs, size_t co
 	return OK;
 }
 
-/* Does the change tell values of somebody erased? Identity transitions hold nothing but ids. */
-static int is_telling(struct people *people, const struct change *change, bool *out)
+/* Identity transitions hold nothing but ids. */
+static int is_telling(struct store_txn *txn, store_db erased, const struct change *change, bool *out)
 {
 	struct fragment_id id;
 	struct erased_row row;
@@ -304,13 +305,19 @@ static int is_telling(struct people *people, const struct change *change, bool *
 	if (change->kind == CHANGE_MERGED || change->kind == CHANGE_SPLIT || change->kind == CHANGE_ERASED) return OK;
 	if (str_eq(change->body, STR("{}"))) return OK;
 	memcpy(id.bytes, change->profile, sizeof id.bytes);
-	int rc = erased_get(people->txn, people->tables.erased, &id, &row);
+	int rc = erased_get(txn, erased, &id, &row);
 	if (!rc && change->cause_seq < row.seq) *out = true;
 	if (rc == ERR_NOT_FOUND) rc = OK;
 	if (rc || *out) return rc;
-	rc = erased_head_get(people->txn, people->tables.erased, &id, &seq);
+	rc = erased_head_get(txn, erased, &id, &seq);
 	*out = !rc && change->cause_seq < seq;
 	return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+int people_change_is_erased(struct people_reader *reader, const struct change *change, bool *out)
+{
+	CHECK(reader->is_open);
+	return is_telling(reader->txn, reader->people->tables.erased, change, out);
 }
 
 static int blank(struct people *people, struct store_cursor *cursor, size_t max, uint64_t *seqs, size_t *count,
@@ -321,7 +328,7 @@ static int blank(struct people *people, struct store_cursor *cursor, size_t max,
 		struct change change;
 		bool is_hit;
 		rc = change_decode(*key, *value, &change);
-		if (!rc) rc = is_telling(people, &change, &is_hit);
+		if (!rc) rc = is_telling(people->txn, people->tables.erased, &change, &is_hit);
 		if (rc) return rc;
 		*next = change.seq;
 		if (is_hit) seqs[(*count)++] = change.seq;

@@ -59,6 +59,8 @@ MUST_USE int people_each_erased(struct people_reader *reader,
 				void *ctx);
 uint64_t people_changes_floor(
     const struct people_reader *reader); /* changes up to here are gone; inside begin and end */
+/* Does the change tell values of somebody who was erased after it? It may not be blanked yet. */
+MUST_USE int people_change_is_erased(struct people_reader *reader, const struct change *change, bool *out);
 /* What is to be done about one event of the journal: *hit says that it is an erased person's, `row` whose; then *stub is what may stay.
  * `outcome`: the fold's, NULL when it is not known any more. */
 struct erasure_view; /* parses events; one a thread */

@@ -104,6 +104,7 @@ static void publish(struct people *people)
 	atomic_store(&people->epoch, now->epoch);
 	atomic_store(&people->applied_t, now->applied_t);
 	atomic_store(&people->last_change, now->last_change);
+	atomic_store(&people->changes_floor, now->changes_floor);
 	atomic_store(&people->applied, now->applied);
 }
 
@@ -228,6 +229,11 @@ uint64_t people_epoch(const struct people *people)
 uint64_t people_last_change(const struct people *people)
 {
 	return atomic_load(&people->last_change);
+}
+
+uint64_t people_trimmed_change(const struct people *people)
+{
+	return atomic_load(&people->changes_floor);
 }
 
 void people_verdicts(const struct people *people, uint64_t counts[OUTCOME_VERDICT_COUNT])

@@ -219,6 +219,11 @@ MUST_USE int people_consent_check(struct people_reader *reader, struct str ref, 
 MUST_USE int people_consent_gate(struct people_reader *reader, const uint8_t fragment[16], struct str destination,
 				 int64_t now, struct arena *arena, bool *is_allowed);
 bool people_gates_destination(const struct people_reader *reader, struct str destination); /* any purpose does */
+bool people_purpose_gates(const struct people_reader *reader, struct str purpose, struct str destination);
+/* Was one allowed to act on the purpose as long as its consent was `before`, and is no longer now that it is `after`? False too when there is no
+ * such purpose any more. Inside read_begin/end. */
+bool people_consent_lost(const struct people_reader *reader, struct str purpose, enum consent_state before,
+			 enum consent_state after);
 /* What the log keeps of an act (JSON text, in the arena): who said what, where, and the proof. ERR_NOT_FOUND: erased. */
 MUST_USE int people_consent_proof(struct people_reader *reader, uint64_t log, struct arena *arena, struct str *out);
 /* Was this single-use token used? ERR_NOT_FOUND: no. */
@@ -318,6 +323,8 @@ MUST_USE int people_outcomes(struct people_reader *reader, uint64_t seq, size_t 
 MUST_USE int people_changes(struct people_reader *reader, uint64_t after, size_t max, struct arena *arena,
 			    struct change **changes, size_t *count);
 uint64_t people_last_change(const struct people *people); /* newest committed */
+uint64_t people_trimmed_change(
+    const struct people *people); /* newest committed of those that retention took; 0: none */
 
 /* The profile that a fragment is in. ERR_NOT_FOUND: it is no more. Inside read_begin/end. */
 MUST_USE int people_person_of(struct people_reader *reader, const struct fragment_id *fragment, struct arena *arena,

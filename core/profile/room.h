@@ -42,7 +42,7 @@ struct people {
 	bool has_erased, has_suppressed; /* something is blocked, as of the open transaction */
 
 	/* Newest committed, for any thread. */
-	_Atomic uint64_t applied, last_change, epoch, renamed;
+	_Atomic uint64_t applied, last_change, changes_floor, epoch, renamed;
 	_Atomic int64_t applied_t;
 	_Atomic uint64_t verdicts[OUTCOME_VERDICT_COUNT];
 	_Atomic uint64_t leases[PEOPLE_LEASES]; /* scan.h */

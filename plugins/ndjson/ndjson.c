@@ -38,13 +38,17 @@ static int append_record(struct ndjson *self, const struct cdpd_record *record)
 	if (memchr(record->json.ptr, '\n', record->json.len)) return CDPD_ERR_INVALID;
 	int rc = append(self, record->json.ptr, record->json.len - 1);
 	if (rc == CDPD_OK && record->json.len > 2) rc = append(self, ",", 1);
-	if (rc == CDPD_OK) rc = append_member(self, "\"position\":\"", record->position);
-	if (rc == CDPD_OK) rc = append_member(self, ",\"profileId\":\"", record->profile_id);
+	/* What is no event may have a position of its own. */
+	if (rc == CDPD_OK && record->kind == CDPD_RECORD_EVENT) {
+		rc = append_member(self, "\"position\":\"", record->position);
+		if (rc == CDPD_OK) rc = append(self, ",", 1);
+	}
+	if (rc == CDPD_OK) rc = append_member(self, "\"profileId\":\"", record->profile_id);
 	if (rc == CDPD_OK) rc = append_member(self, ",\"deliveryId\":\"", record->delivery_id);
 	return rc == CDPD_OK ? append(self, "}\n", 2) : rc;
 }
 
-/* What is no event or no JSON line is dropped by name; the rest goes into self->lines. */
+/* What is of a kind unknown here or no JSON line is left out; the rest goes into self->lines. */
 static enum cdpd_verdict collect(struct ndjson *self, const struct cdpd_batch *batch, struct cdpd_receipt *receipt,
 				 uint64_t *count)
 {
@@ -55,14 +59,14 @@ static enum cdpd_verdict collect(struct ndjson *self, const struct cdpd_batch *b
 	for (size_t i = 0; i < total; i++) {
 		size_t before = self->line_len;
 		if (self->host->batch_record(batch, i, &record) != CDPD_OK) return CDPD_RETRY;
-		if (record.kind != CDPD_RECORD_EVENT) continue;
+		if (record.kind > CDPD_RECORD_CHANGE) continue;
 		int rc = append_record(self, &record);
 		if (rc == CDPD_ERR_NOMEM) return CDPD_RETRY;
 		if (rc == CDPD_OK) {
 			++*count;
 		} else {
 			self->line_len = before;
-			self->host->receipt_set(receipt, i, CDPD_DROP, 0, "the event is not one line of JSON");
+			self->host->receipt_set(receipt, i, CDPD_DROP, 0, "the record is not one line of JSON");
 		}
 	}
 	return CDPD_ACK;
@@ -191,7 +195,7 @@ static const struct cdpd_option options[] = {
 CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
     .size = sizeof cdpd_plugin,
     .abi_major = CDPD_ABI_MAJOR,
-    .abi_minor = 0,
+    .abi_minor = 4,
     .name = "ndjson",
     .version = "1.0.0",
     .summary = "appends events to files, one JSON object a line, with rotation",

@@ -20,14 +20,15 @@
 /* +1 when something changes or goes: must match the host's. */
 #define CDPD_ABI_MAJOR 1
 /* +1 when something is appended: the host's must be >= the plugin's. */
-#define CDPD_ABI_MINOR 3
+#define CDPD_ABI_MINOR 4
 /* 1.0  first version: source, enrich, enrich_async, feature, export.
  *      A host of 1.0 runs enrich, feature and export. It fills every entry of struct cdpd_host except those marked "not in
  *      1.0", which are NULL: ask with CDPD_HAS.
  * 1.1  struct cdpd_feature_type: flags, options, state_max, check and the four calls that get compiled options; max_state may be 8192.
  * 1.2  runs enrich_async. ticket_event, ticket_done, http, cache_get, cache_fill, kv_get and kv_put are there: for enrich_async and export; to others
  *      they answer CDPD_ERR_UNSUPPORTED. Nothing was appended.
- * 1.3  runs source: request_info to reply_body are there, and timer, http, the cache and the key-values for sources too. Nothing was appended. */
+ * 1.3  runs source: request_info to reply_body are there, and timer, http, the cache and the key-values for sources too. Nothing was appended.
+ * 1.4  exporters are handed profile and change records where the configuration asks for them; struct cdpd_record: flags, other_id. */
 
 #if defined(__GNUC__)
 #define CDPD_EXPORT            __attribute__((visibility("default")))
@@ -215,8 +216,17 @@ enum cdpd_verdict {
 
 #define CDPD_ALL ((size_t)-1) /* receipt_set: every record that was not named singly */
 
+/* Other kinds than events come only to destinations whose configuration asks for them (`records`). */
 enum cdpd_record_kind {
-	CDPD_RECORD_EVENT = 1, /* an applied event */
+	CDPD_RECORD_EVENT = 1, /* an applied event, or a notice: {"type":"erased",…}, {"type":"withdrawn",…} */
+	CDPD_RECORD_PROFILE =
+	    2, /* a person as she is now: {"type":"profile",…}; replaces what was said of her before */
+	CDPD_RECORD_CHANGE = 3, /* one change of a person: {"type":"change",…} */
+};
+
+enum cdpd_record_flag {
+	/* A profile record: this person is no more: joined into other_id, split away or erased. {"type":"profile","id":…,"gone":…} whatever the mapping is. */
+	CDPD_RECORD_GONE = 1,
 };
 
 /* One record of a batch, borrowed from it. */
@@ -226,11 +236,15 @@ struct cdpd_record {
 	struct cdpd_str position; /* opaque, URL-safe, at most 40 bytes; orders nothing, names the record */
 	struct cdpd_str
 	    delivery_id; /* the same for every attempt, also after a restart: for the other side's deduplication */
-	struct cdpd_str message_id;
+	struct cdpd_str message_id; /* of an event or a notice; else empty */
 	struct cdpd_str profile_id; /* 32 hex digits: the person at the time of handing over */
-	struct cdpd_str json; /* the event as readers of /v1/profiles/…/events see it: one JSON object on one line */
-	int64_t time_us;      /* corrected event time */
-	uint32_t attempt;     /* 1: handed over for the first time since the daemon started */
+	struct cdpd_str
+	    json; /* the event as readers of /v1/profiles/…/events see it, the profile or the change: one JSON object on one line */
+	int64_t time_us;  /* corrected event time; of profiles and changes: when it was caused */
+	uint32_t attempt; /* 1: handed over for the first time since the daemon started */
+	/* ── 1.4 ── */
+	uint32_t flags;           /* enum cdpd_record_flag */
+	struct cdpd_str other_id; /* of one that is gone: the profile she was joined into; else empty */
 };
 
 /* ── source ──────────────────────────────────────────────────────────────── */

@@ -86,6 +86,8 @@ static const struct line offsets[] = {
     AT(cdpd_record, json, 72),
     AT(cdpd_record, time_us, 88),
     AT(cdpd_record, attempt, 96),
+    AT(cdpd_record, flags, 100),
+    AT(cdpd_record, other_id, 104),
     AT(cdpd_request_info, size, 0),
     AT(cdpd_request_info, method, 8),
     AT(cdpd_request_info, path, 24),
@@ -189,7 +191,7 @@ static const struct line growing[] = {
     SIZE(cdpd_feature_type, 48),  SIZE(cdpd_record, 104),       SIZE(cdpd_request_info, 96),
     SIZE(cdpd_http_request, 80),  SIZE(cdpd_http_response, 56), SIZE(cdpd_cache_request, 56),
     SIZE(cdpd_host, 328),         SIZE(cdpd_plugin, 152),       SIZE(cdpd_params, 16),
-    SIZE(cdpd_feature_type, 128),
+    SIZE(cdpd_feature_type, 128), SIZE(cdpd_record, 120),
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -38,14 +38,16 @@ static int setup(void **state)
 	host = plugin_host();
 	during = NULL;
 	if (instance_new(&plugin, STR("t"), &conf, true, &instance) || handover_new(3, &h)) return -1;
-	for (int i = 0; i < 3; i++) {
-		struct export_record record = {.position = STR("p"),
+	for (uint32_t i = 0; i < 3; i++) {
+		struct export_record record = {.kind = i, /* 0: an event */
+					       .flags = i == 2 ? CDPD_RECORD_GONE : 0,
+					       .other_id = i == 2 ? STR("o") : STR_NONE,
+					       .position = STR("p"),
 					       .delivery_id = STR("d"),
 					       .message_id = STR("m"),
 					       .profile_id = STR("f"),
 					       .json = STR("{}"),
-					       .attempt = 1,
-					       .kind = CDPD_RECORD_EVENT};
+					       .attempt = 1};
 		if (handover_add(h, &record)) return -1;
 	}
 	return 0;
@@ -89,13 +91,43 @@ static void test_garbage_is_a_retry(void **state)
 	verdicts_are(CDPD_RETRY, CDPD_RETRY, CDPD_RETRY);
 }
 
+/* A plugin of 1.0 has no room for what came later. */
+static void ask_as_of_1_0(const struct cdpd_batch *batch, struct cdpd_receipt *receipt)
+{
+	union {
+		struct cdpd_record record;
+		uint8_t bytes[sizeof(struct cdpd_record)];
+	} room;
+	(void)receipt;
+	memset(&room, 0xa5, sizeof room);
+	room.record.size = 104;
+	assert_int_equal(host->batch_record(batch, 2, &room.record), CDPD_OK);
+	assert_int_equal(room.record.size, 104);
+	assert_int_equal(room.record.attempt, 1);
+	for (size_t i = 104; i < sizeof room; i++) assert_int_equal(room.bytes[i], 0xa5);
+	memset(&room, 0, sizeof room);
+	room.record.size = 104;
+	assert_int_equal(host->batch_record(batch, 0, &room.record), CDPD_OK);
+	assert_int_equal(room.record.kind, CDPD_RECORD_EVENT);
+}
+
+static void test_a_plugin_of_1_0_gets_what_it_knows(void **state)
+{
+	(void)state;
+	during = ask_as_of_1_0;
+	assert_int_equal(run(CDPD_ACK, US_PER_SECOND), OK);
+}
+
 static void name_some(const struct cdpd_batch *batch, struct cdpd_receipt *receipt)
 {
 	struct cdpd_record record = {.size = sizeof record};
 	assert_int_equal(host->batch_count(batch), 3);
 	assert_int_equal(host->batch_record(batch, 2, &record), CDPD_OK);
-	assert_int_equal(record.kind, CDPD_RECORD_EVENT);
+	assert_int_equal(record.kind, CDPD_RECORD_PROFILE);
 	assert_int_equal(host->batch_record(batch, 3, &record), CDPD_ERR_NOT_FOUND);
+	assert_int_equal(record.flags, CDPD_RECORD_GONE);
+	assert_int_equal(record.other_id.len, 1);
+	assert_memory_equal(record.other_id.ptr, "o", 1);
 	record.size = 8;
 	assert_int_equal(host->batch_record(batch, 0, &record), CDPD_ERR_INVALID);
 	assert_int_equal(host->receipt_set(receipt, 1, CDPD_DROP, 0, "poison"), CDPD_OK);
@@ -224,6 +256,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_one_verdict_for_all),
 	    TEST(test_garbage_is_a_retry),
+	    TEST(test_a_plugin_of_1_0_gets_what_it_knows),
 	    TEST(test_named_exceptions_and_reasons),
 	    TEST(test_pending_is_answered_by_another_thread),
 	    TEST(test_answered_before_it_returned),

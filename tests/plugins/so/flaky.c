@@ -1,6 +1,7 @@
 /* An exporter that does what its option says and writes the message ids it took, a line each, to a file. Modes:
  * ack; retry_first (all of each batch once); pending (answered by a thread); pending_never; drop_odd (records at odd places); retry_second
- * (the second record of a batch, once); hang (sleeps in export_batch). A file named <file>.down makes every
+ * (the second record of a batch, once); records (writes "kind flags profile other json" lines and asks for every third record again, sooner or
+ * later); hang (sleeps in export_batch). A file named <file>.down makes every
  * batch a RETRY while it exists; one named <file>.refuse makes each record a DROP that repeats its message id; the message ids in one named
  * <file>.later, a line each, are asked for again. */
 #include <pthread.h>
@@ -15,7 +16,7 @@ struct flaky {
 	const struct cdpd_host *host;
 	struct cdpd_instance *instance;
 	char file[512], down[520], refuse[520], later[520], mode[32];
-	unsigned calls;
+	unsigned calls, looked;
 	pthread_t thread;
 	bool has_thread;
 	struct cdpd_receipt *receipt;
@@ -41,6 +42,27 @@ static void note_all(struct flaky *self, const struct cdpd_batch *batch)
 {
 	size_t count = self->host->batch_count(batch);
 	for (size_t i = 0; i < count; i++) note(self, batch, i);
+}
+
+/* Every third call of it says no, whatever the record. */
+static enum cdpd_verdict take_records(struct flaky *self, const struct cdpd_batch *batch, struct cdpd_receipt *receipt)
+{
+	size_t count = self->host->batch_count(batch);
+	struct cdpd_record record = {.size = sizeof record};
+	FILE *file = fopen(self->file, "a");
+	if (!file) return CDPD_RETRY;
+	for (size_t i = 0; i < count; i++) {
+		if (self->host->batch_record(batch, i, &record) != CDPD_OK) continue;
+		if (++self->looked % 3 == 0) {
+			self->host->receipt_set(receipt, i, CDPD_RETRY, 1, "not yet");
+			continue;
+		}
+		fprintf(file, "%u %u %.*s %.*s %.*s\n", record.kind, record.flags, (int)record.profile_id.len,
+			record.profile_id.ptr, record.other_id.len ? (int)record.other_id.len : 1,
+			record.other_id.len ? record.other_id.ptr : "-", (int)record.json.len, record.json.ptr);
+	}
+	fclose(file);
+	return CDPD_ACK;
 }
 
 static void *answer(void *ctx)
@@ -144,6 +166,7 @@ static enum cdpd_verdict export_batch(void *ctx, const struct cdpd_batch *batch,
 	if (is_mode(self, "retry_first") && self->calls % 2 == 1) return CDPD_RETRY;
 	if (is_mode(self, "drop_odd")) return drop_odd(self, batch, receipt);
 	if (is_mode(self, "retry_second")) return retry_second(self, batch, receipt);
+	if (is_mode(self, "records")) return take_records(self, batch, receipt);
 	if (is_mode(self, "pending_never") && self->calls == 1) return CDPD_PENDING;
 	note_all(self, batch);
 	while (is_mode(self, "hang")) sleep(1);
@@ -179,7 +202,7 @@ static const struct cdpd_option options[] = {
 	.name = "mode",
 	.type = CDPD_OPTION_ENUM,
 	.default_text = "ack",
-	.values = "ack|retry_first|pending|pending_never|drop_odd|retry_second|hang",
+	.values = "ack|retry_first|pending|pending_never|drop_odd|retry_second|records|hang",
 	.help = "how it misbehaves",
     },
 };

@@ -1,6 +1,6 @@
 #include "api/api_test.h"
 
-#include "api/change_filter.h"
+#include "profile/change_filter.h"
 
 static struct arena arena;
 static struct json_reader *json;

@@ -133,7 +133,7 @@ static inline void world_stop(struct world *w)
 
 /* ── events ──────────────────────────────────────────────────────────────── */
 
-/* One event of user u<id % users> with the message id m<id>; its position. */
+/* One event of user u<id % users> with the message id m<id>; its position. What names a purpose is her consent. */
 static inline uint64_t world_send(struct world *w, const char *text)
 {
 	struct str payload;
@@ -156,6 +156,10 @@ static inline uint64_t world_send(struct world *w, const char *text)
 				   .event_time_us = clock_wall_us(),
 				   .utc_offset_min = UTC_OFFSET_UNKNOWN};
 	event.received_at_us = event.event_time_us;
+	if (strstr(text, "\"purpose\"")) {
+		event.flags |= EVENT_CONSENT;
+		event.enrichment = STR("{\"consent\":{\"salt\":\"00112233445566778899aabbccddeeff\"}}");
+	}
 	CHECK(arena_printf(&w->arena, &event.user_id, "u%llu", (unsigned long long)(w->sent % w->users)) == OK);
 	CHECK(arena_printf(&w->arena, &event.message_id, "m%llu", (unsigned long long)w->sent++) == OK);
 	CHECK(event_encode(&event, &w->arena, &payload) == OK);

@@ -1,4 +1,4 @@
-#include "api/change_filter.h"
+#include "profile/change_filter.h"
 
 #define PICKED_MAX (4u << 20)
 

@@ -1,0 +1,104 @@
+#include "deliver/lanes.h"
+
+#include "deliver/snapshot.h"
+#include "deliver/stream_feed.h"
+#include "profile/scan.h"
+
+size_t lanes_choose(const struct selection *selection, bool is_gated, enum stream_id out[STREAM_COUNT])
+{
+	uint32_t records = selection->records;
+	size_t count = 0;
+	if (records & CONF_RECORD_EVENTS) out[count++] = STREAM_OF_EVENTS;
+	if (records & CONF_RECORD_PROFILES) {
+		out[count++] = STREAM_OF_SNAPSHOT;
+		out[count++] = STREAM_OF_PROFILES;
+	}
+	if (records & CONF_RECORD_CHANGES) out[count++] = STREAM_OF_CHANGES;
+	if (is_gated && records == CONF_RECORD_EVENTS) out[count++] = STREAM_OF_NOTICES;
+	return count;
+}
+
+static bool begins_with_everybody(const struct selection *selection)
+{
+	return selection->start == CONF_START_AUTO || selection->start == CONF_START_SNAPSHOT;
+}
+
+uint64_t lanes_start(const struct deliver_shared *shared, const struct selection *selection,
+		     const struct stream *stream)
+{
+	bool is_now = selection->start == CONF_START_NOW;
+	switch (stream->id) {
+	case STREAM_OF_SNAPSHOT: return begins_with_everybody(selection) ? SNAPSHOT_START : SNAPSHOT_DONE;
+	case STREAM_OF_PROFILES: is_now |= begins_with_everybody(selection); break;
+	case STREAM_OF_NOTICES: is_now = true; break; /* nobody was handed over before */
+	default: break;
+	}
+	return is_now ? stream->end(shared) : stream->first(shared);
+}
+
+static const struct lane *find(const struct destination *d, enum stream_id stream)
+{
+	for (size_t i = 0; i < d->lane_count; i++)
+		if (d->lanes[i].stream->id == stream) return &d->lanes[i];
+	return NULL;
+}
+
+struct lane *lane_of(struct destination *d, enum stream_id stream)
+{
+	return (struct lane *)(uintptr_t)find(d, stream);
+}
+
+bool lane_is_held(const struct destination *d, const struct lane *lane)
+{
+	return lane->stream->id == STREAM_OF_PROFILES && lanes_walked(d) >= 0;
+}
+
+double lanes_walked(const struct destination *d)
+{
+	const struct lane *snapshot = find(d, STREAM_OF_SNAPSHOT);
+	bool is_running = snapshot && snapshot_is_running(snapshot->row.next_seq);
+	return is_running ? snapshot_progress(snapshot->row.next_seq) : -1;
+}
+
+uint64_t lane_records(const struct lane *lane, uint64_t positions)
+{
+	switch (lane->stream->id) {
+	case STREAM_OF_EVENTS: return positions;
+	case STREAM_OF_SNAPSHOT: return 0; /* says in its own way how far it is */
+	default: return positions / FEED_PARTS;
+	}
+}
+
+void lanes_keep(struct destination *d)
+{
+	struct lane *snapshot = lane_of(d, STREAM_OF_SNAPSHOT);
+	const struct lane *profiles = find(d, STREAM_OF_PROFILES);
+	if (!snapshot || !profiles) return;
+	snapshot->series = profiles->row.next_seq;
+	if (lanes_walked(d) < 0) {
+		lanes_let_go(d);
+		return;
+	}
+	uint64_t seq = feed_seq(profiles->row.next_seq);
+	if (d->lease < 0) d->lease = people_lease_changes(d->shared->people, seq ? seq - 1 : 0);
+}
+
+void lanes_let_go(struct destination *d)
+{
+	people_end_lease(d->shared->people, d->lease);
+	d->lease = -1;
+}
+
+void lanes_repair(struct destination *d, uint64_t position)
+{
+	struct lane *snapshot = lane_of(d, STREAM_OF_SNAPSHOT), *profiles = lane_of(d, STREAM_OF_PROFILES);
+	lane_seek(snapshot, SNAPSHOT_REPAIR);
+	lane_seek(profiles, position);
+	pthread_mutex_lock(&d->lock);
+	snapshot->row.next_seq = SNAPSHOT_REPAIR;
+	profiles->row.next_seq = position;
+	profiles->head_t = 0;
+	pthread_mutex_unlock(&d->lock);
+	lanes_let_go(d);
+	lanes_keep(d);
+}

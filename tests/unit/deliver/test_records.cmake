@@ -1,0 +1,3 @@
+# As test_deliver.
+target_compile_definitions(${target} PRIVATE SO="${CMAKE_BINARY_DIR}/tests/plugins/so" PLUGINS="${CMAKE_BINARY_DIR}/plugins")
+add_dependencies(${target} so_flaky plugin_ndjson)
