@@ -35,7 +35,8 @@ static void note_answer(struct landing *l, const struct cargo *cargo, enum notic
 					     .verdict = verdict,
 					     .attempts = cargo->attempts + 1,
 					     .at_us = clock_wall_us(),
-					     .reason = reason};
+					     .reason = reason,
+					     .is_redriven = l->flight->source == FLIGHT_LETTERS};
 	(void)!destination_put_answer(l->d, cargo->notice_id, &answer);
 }
 

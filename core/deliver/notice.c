@@ -36,6 +36,13 @@ static int make_room(struct store_txn *txn, store_db db)
 	return rc;
 }
 
+static bool stays_refused(struct store_txn *txn, store_db db, struct str key, const struct notice_answer *answer)
+{
+	struct str row;
+	if (answer->verdict == NOTICE_REFUSED || answer->is_redriven) return false;
+	return store_get(txn, db, key, &row) == OK && row.len >= ROW_FIXED && row.ptr[1] == NOTICE_REFUSED;
+}
+
 int notices_write(struct cursors *cursors, struct store_txn *txn, const uint8_t id[NOTICE_ID_SIZE],
 		  const struct notice_answer *answer)
 {
@@ -46,12 +53,14 @@ int notices_write(struct cursors *cursors, struct store_txn *txn, const uint8_t 
 	CHECK(answer->destination.len <= DESTINATION_MAX);
 	memcpy(key, id, NOTICE_ID_SIZE);
 	memcpy(key + NOTICE_ID_SIZE, answer->destination.ptr, answer->destination.len);
+	struct str name = str_of(key, NOTICE_ID_SIZE + answer->destination.len);
+	if (stays_refused(txn, db, name, answer)) return OK;
 	put_be32(row + 4, answer->attempts);
 	put_be64(row + 8, (uint64_t)answer->at_us);
 	memcpy(row + ROW_FIXED, answer->reason.ptr, len);
 	int rc = make_room(txn, db);
 	if (rc) return rc;
-	return store_put(txn, db, str_of(key, NOTICE_ID_SIZE + answer->destination.len), str_of(row, ROW_FIXED + len));
+	return store_put(txn, db, name, str_of(row, ROW_FIXED + len));
 }
 
 static int read_row(struct str key, struct str row, struct arena *arena, struct notice_answer *out)

@@ -22,6 +22,7 @@ struct notice_answer {
 	uint32_t attempts; /* of the run that settled it */
 	int64_t at_us;     /* wall clock */
 	struct str reason; /* REFUSED: its words, cut to NOTICE_REASON_MAX */
+	bool is_redriven;  /* when it is written: it was a dead letter before */
 };
 
 struct notice_row { /* to be written */
@@ -33,8 +34,8 @@ struct notice_row { /* to be written */
 /* Of an erasure it is the receipt; of a withdrawal it is made of what caused it and the purpose. */
 void notice_id_of_withdrawal(uint64_t journal_seq, struct str purpose, uint8_t id[NOTICE_ID_SIZE]);
 
-/* In a transaction of cursors_begin. A later answer of a destination to the same notice (a replay, a letter that was handed over again) takes
- * the place of the earlier one. */
+/* In a transaction of cursors_begin. A destination may be told of one erasure in several records, for each id by which it may know the person:
+ * one that was refused counts, until it is handed over again; else the newest. */
 MUST_USE int notices_write(struct cursors *cursors, struct store_txn *txn, const uint8_t id[NOTICE_ID_SIZE],
 			   const struct notice_answer *answer);
 /* By destination, copied into the arena; also of those that are configured no more. */

@@ -38,6 +38,8 @@ static int teardown(void **state)
 	return 0;
 }
 
+static bool is_redriven;
+
 static void answer(const uint8_t id[NOTICE_ID_SIZE], const char *destination, enum notice_verdict verdict,
 		   const char *reason)
 {
@@ -46,7 +48,8 @@ static void answer(const uint8_t id[NOTICE_ID_SIZE], const char *destination, en
 					   .verdict = verdict,
 					   .attempts = 3,
 					   .at_us = 1500,
-					   .reason = str_from(reason)};
+					   .reason = str_from(reason),
+					   .is_redriven = is_redriven};
 	assert_int_equal(cursors_begin(cursors, &txn), OK);
 	assert_int_equal(notices_write(cursors, txn, id, &told), OK);
 	assert_int_equal(cursors_commit(cursors, txn), OK);
@@ -87,11 +90,16 @@ static void answers_are_kept_by_notice(void **state)
 	(void)read_back(NOBODY, 0);
 }
 
-static void a_later_answer_takes_the_place_of_the_earlier(void **state)
+static void a_refusal_stands_until_it_is_taken_back(void **state)
 {
 	(void)state;
-	answer(FIRST, "crm", NOTICE_REFUSED, "not now");
 	answer(FIRST, "crm", NOTICE_TAKEN, "");
+	answer(FIRST, "crm", NOTICE_REFUSED, "not her");
+	answer(FIRST, "crm", NOTICE_TAKEN, ""); /* another id of the same person */
+	assert_int_equal(read_back(FIRST, 1)->verdict, NOTICE_REFUSED);
+	is_redriven = true;
+	answer(FIRST, "crm", NOTICE_TAKEN, "");
+	is_redriven = false;
 	struct notice_answer *got = read_back(FIRST, 1);
 	assert_int_equal(got->verdict, NOTICE_TAKEN);
 	expect_text(got->reason, "");
@@ -133,7 +141,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(answers_are_kept_by_notice, setup, teardown),
-	    cmocka_unit_test_setup_teardown(a_later_answer_takes_the_place_of_the_earlier, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_refusal_stands_until_it_is_taken_back, setup, teardown),
 	    cmocka_unit_test_setup_teardown(long_reasons_are_cut, setup, teardown),
 	    cmocka_unit_test_setup_teardown(the_oldest_make_room, setup, teardown),
 	};
