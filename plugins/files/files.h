@@ -10,9 +10,9 @@
 #define NAME_MAX_LEN 256
 #define COLUMNS_MAX  200
 #define SYNC_SIZE    16
-#define IDS_KEPT     16384          /* remembered at least */
-#define IDS_SIZE     (2 * IDS_KEPT) /* a batch that is being written stands beside those of the one before */
-#define ROWS_MAX     IDS_KEPT       /* records of a batch */
+#define IDS_KEPT     ((size_t)16384) /* remembered at least */
+#define IDS_SIZE     (2 * IDS_KEPT)  /* a batch that is being written stands beside those of the one before */
+#define ROWS_MAX     IDS_KEPT        /* records of a batch */
 
 /* ── bytes ───────────────────────────────────────────────────────────────── */
 

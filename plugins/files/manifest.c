@@ -9,13 +9,14 @@
 #include "files.h"
 
 #define LINE_MAX_LEN 1024
+#define TAIL_LEN     ((int64_t)2 * LINE_MAX_LEN)
 
 /* What stands behind the last newline was not finished. */
 static int cut_to_lines(int fd, int64_t *size, char last[LINE_MAX_LEN + 1])
 {
 	struct stat st;
 	if (fstat(fd, &st)) return CDPD_ERR_IO;
-	int64_t from = st.st_size > 2 * LINE_MAX_LEN ? st.st_size - 2 * LINE_MAX_LEN : 0;
+	int64_t from = st.st_size > TAIL_LEN ? st.st_size - TAIL_LEN : 0;
 	char tail[2 * LINE_MAX_LEN];
 	ssize_t n = pread(fd, tail, sizeof tail, (off_t)from);
 	if (n < 0) return CDPD_ERR_IO;

@@ -8,7 +8,7 @@
 
 #define US_PER_MS  1000
 #define SLICE_MS   100
-#define PURGE_US   (2 * 1000 * US_PER_MS)
+#define PURGE_US   (INT64_C(2000) * US_PER_MS)
 #define CONST_CAST (void *)(uintptr_t) /* librdkafka copies or only reads what it takes as void * */
 
 int64_t producer_now_us(void)

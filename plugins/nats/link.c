@@ -189,7 +189,7 @@ static natsStatus extend_stream(const struct link *link, unsigned wanted, jsStre
 	const char **had = info->Config->Subjects;
 	int had_count = info->Config->SubjectsLen, count = missing(link, wanted, info->Config, more);
 	if (count == 0) return NATS_OK;
-	const char **all = calloc((size_t)(had_count + count), sizeof all[0]);
+	const char **all = calloc((size_t)had_count + (size_t)count, sizeof all[0]);
 	if (!all) return NATS_NO_MEMORY;
 	for (int i = 0; i < had_count; i++) all[i] = had[i];
 	for (int i = 0; i < count; i++) all[had_count + i] = more[i];

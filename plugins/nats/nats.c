@@ -362,11 +362,11 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 
 #define TEXT(option, most, sentence) \
 	{ \
-		.name = option, .type = CDPD_OPTION_STRING, .max = most, .help = sentence \
+		.name = (option), .type = CDPD_OPTION_STRING, .max = (most), .help = (sentence) \
 	}
 #define SECRET(option, sentence) \
 	{ \
-		.name = option, .type = CDPD_OPTION_SECRET, .help = sentence \
+		.name = (option), .type = CDPD_OPTION_SECRET, .help = (sentence) \
 	}
 
 static const struct cdpd_option options[] = {

@@ -18,7 +18,6 @@ def server():
 
 @pytest.fixture
 def database(server):
-    server.thaw()
     server.start()
     name = f"t{time.monotonic_ns()}"
     server.sql(f"CREATE DATABASE {name}")
@@ -197,7 +196,7 @@ def test_kills_of_the_server_and_of_the_tool(server, database):
             changes.append(batch[-1][0])
         if round_ in (1, 4):
             server.kill()
-            assert set(tool.verdicts(*batch)) == {"RETRY"}
+            assert set(tool.verdicts(*batch)) <= {"RETRY", "ACK"}  # the postmaster is dead; its child may still serve us
             server.start()
         if round_ in (2, 5):
             tool.say(batch)
