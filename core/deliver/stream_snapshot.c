@@ -291,6 +291,7 @@ static int no_time(const struct deliver_shared *shared, uint64_t position, struc
 }
 
 const struct stream stream_snapshot = {
+    .is_private = true,
     .id = STREAM_OF_SNAPSHOT,
     .name = "snapshot",
     .feed = POSITION_SNAPSHOT_RECORDS,
