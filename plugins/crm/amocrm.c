@@ -11,8 +11,8 @@
 #define LEADS         "/api/v4/leads"
 #define PAGE          50
 #define FIND_PAGES    5
-#define BLOCKED_MS    (60 * 60 * 1000)
-#define SIGNED_OUT_MS (5 * 60 * 1000)
+#define BLOCKED_MS    (INT64_C(60) * 60 * 1000)
+#define SIGNED_OUT_MS (INT64_C(5) * 60 * 1000)
 #define LIMITED_MS    2000
 #define ERASED_NAME   "erased"
 

@@ -12,10 +12,10 @@
 
 #define COMMANDS_MAX  50
 #define FINDS_EACH    2 /* commands that look for one person */
-#define BLOCKED_MS    (60 * 60 * 1000)
-#define SIGNED_OUT_MS (5 * 60 * 1000)
+#define BLOCKED_MS    (INT64_C(60) * 60 * 1000)
+#define SIGNED_OUT_MS (INT64_C(5) * 60 * 1000)
 #define LIMITED_MS    2000
-#define OPERATING_MS  (10 * 60 * 1000)
+#define OPERATING_MS  (INT64_C(10) * 60 * 1000)
 #define CONTACT_TYPE  3
 
 static const char *const lists[] = {"EMAIL", "PHONE", "WEB", "IM", "LINK"};

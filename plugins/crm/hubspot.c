@@ -8,7 +8,7 @@
 #include "crm.h"
 
 #define OBJECTS       "/crm/v3/objects/contacts"
-#define SIGNED_OUT_MS (5 * 60 * 1000)
+#define SIGNED_OUT_MS (INT64_C(5) * 60 * 1000)
 #define HALF_HOUR_S   1800
 #define LOCKED_MS     2000
 

@@ -4,7 +4,7 @@
 #include "crm.h"
 
 #define KEY_MAX      255
-#define TELL_FULL_MS (3600 * 1000)
+#define TELL_FULL_MS 3600000
 
 static struct cdpd_str str(const char *text)
 {

@@ -417,7 +417,9 @@ static void on_token(struct oauth2_wait *wait, const char *token, const char *wh
 	free(self->bearer);
 	self->bearer = token ? strdup(token) : NULL;
 	if (!self->runs) return;
-	if (self->bearer) {
+	if (self->bearer && now_ms() >= self->runs->until_ms) {
+		finish(self, 0, TOO_LATE);
+	} else if (self->bearer) {
 		begin_call(self);
 	} else {
 		text_clean(self, text, sizeof text, why ? why : "out of memory");
