@@ -122,6 +122,22 @@ static void write_fold(struct json_out *out, struct api *api)
 	jo_end_object(out);
 }
 
+static void write_when(struct json_out *out, struct str key, int64_t us)
+{
+	jo_key(out, key);
+	if (us)
+		jo_time(out, us);
+	else
+		jo_null(out);
+}
+
+static void write_state(struct json_out *out, const struct destination_state *state)
+{
+	write_str(out, STR("state"), str_from(destination_condition_name(state->condition)));
+	write_when(out, STR("stateSince"), state->since_us);
+	write_when(out, STR("nextAttemptAt"), state->retry_at_us);
+}
+
 static int write_destinations(struct json_out *out, struct api *api, struct arena *arena)
 {
 	struct destination_status *rows = NULL;
@@ -148,16 +164,14 @@ static int write_destinations(struct json_out *out, struct api *api, struct aren
 		write_uint(out, STR("deadLetters"), rows[i].letters);
 		write_uint(out, STR("deadLettersQueued"), rows[i].letters_queued);
 		write_uint(out, STR("deadLettersLost"), rows[i].letters_lost);
+		write_uint(out, STR("parked"), rows[i].state.parked);
+		write_state(out, &rows[i].state);
 		jo_key(out, STR("paused"));
 		jo_bool(out, rows[i].is_paused);
 		jo_key(out, STR("failing"));
 		jo_bool(out, rows[i].is_failing);
 		write_str(out, STR("lastError"), rows[i].last_error);
-		jo_key(out, STR("lastSuccessAt"));
-		if (rows[i].last_success_us)
-			jo_time(out, rows[i].last_success_us);
-		else
-			jo_null(out);
+		write_when(out, STR("lastSuccessAt"), rows[i].last_success_us);
 		jo_end_object(out);
 	}
 	jo_end_array(out);

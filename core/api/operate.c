@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "deliver/letter.h"
 #include "deliver/preview.h"
+#include "deliver/rehearsal.h"
 
 #define NAME_MAX_BYTES 64
 #define BODY_BYTES     (128u << 10)
@@ -176,6 +177,49 @@ static void post_replay(struct api_worker *worker, struct http_request *req)
 		answer_drop(answer);
 }
 
+/* ── test ────────────────────────────────────────────────────────────────── */
+
+#define REHEARSAL_US (10 * US_PER_SECOND)
+
+static int rehearse(struct answer *answer, struct read_thread *thread)
+{
+	const struct order_query *query = answer->params;
+	struct json_out *out = &answer->json;
+	struct rehearsal_result result;
+	(void)thread;
+	int rc = deliver_rehearse(answer->api->deliver, query->name, REHEARSAL_US, &answer->arena, &result);
+	if (rc == ERR_BUSY)
+		return answer_fail(answer, PROBLEM_RATE_LIMITED, STR("another test of this destination is under way"));
+	if (rc) return fail_order(answer, rc);
+	write_name(out, query->name);
+	jo_key(out, STR("verdict"));
+	jo_str(out, str_from(result.verdict));
+	if (result.reason.len) {
+		jo_key(out, STR("reason"));
+		jo_str(out, result.reason);
+	}
+	if (result.retry_after_us) {
+		jo_key(out, STR("retryAfterSeconds"));
+		jo_double(out, (double)result.retry_after_us / US_PER_SECOND);
+	}
+	jo_key(out, STR("tookMs"));
+	jo_int(out, result.took_us / US_PER_MS);
+	if (result.json.len) {
+		jo_key(out, STR("record"));
+		jo_raw(out, result.json);
+	}
+	jo_end_object(out);
+	log_info(LOG_API, "destination %.*s was tested by %.*s: %s", STR_ARG(query->name), STR_ARG(query->actor),
+		 result.verdict);
+	return OK;
+}
+
+static void post_test(struct api_worker *worker, struct http_request *req)
+{
+	struct answer *answer = new_order(worker, req, rehearse);
+	if (answer) answer_submit(answer);
+}
+
 /* ── preview ─────────────────────────────────────────────────────────────── */
 
 struct preview_query {
@@ -293,8 +337,20 @@ struct letters_query {
 	struct letter_place after;
 	bool has_after;
 	enum letter_deed deed;
+	enum stream_id stream;
 	uint64_t seq;
 };
+
+static bool param_place(struct api_worker *worker, struct http_request *req, struct str name, struct str text,
+			enum stream_id *id, uint64_t *position)
+{
+	const struct stream *stream;
+	if (stream_place_parse(journal_epoch(worker->api->journal), text, &stream, position) != OK)
+		return param_position(worker->api, req, POSITION_JOURNAL, name, text,
+				      position); /* which says why not */
+	*id = stream->id;
+	return true;
+}
 
 /* What the journal still holds of it. */
 static int write_letter_event(struct answer *answer, struct read_thread *thread, uint64_t seq)
@@ -317,11 +373,25 @@ static int write_letter_event(struct answer *answer, struct read_thread *thread,
 	return rc;
 }
 
+static size_t place_text(struct answer *answer, enum stream_id stream, uint64_t position, char out[POSITION_TEXT_SIZE])
+{
+	const struct stream *source = stream_get(stream) ? stream_get(stream) : &stream_events;
+	return stream_place_format(source, journal_epoch(answer->api->journal), position, out);
+}
+
+static void write_place(struct answer *answer, struct str key, const struct letter *letter)
+{
+	char text[POSITION_TEXT_SIZE];
+	size_t len = place_text(answer, letter->stream, letter->seq, text);
+	jo_key(&answer->json, key);
+	jo_str(&answer->json, str_of(text, len));
+}
+
 static int write_letter(struct answer *answer, struct read_thread *thread, const struct letter_row *row)
 {
 	struct json_out *out = &answer->json;
 	write_name(out, row->destination);
-	event_json_position(out, answer->api, STR("position"), row->letter.seq);
+	write_place(answer, STR("position"), &row->letter);
 	jo_key(out, STR("cause"));
 	jo_str(out, str_from(letter_cause_name(row->letter.cause)));
 	jo_key(out, STR("reason"));
@@ -332,7 +402,7 @@ static int write_letter(struct answer *answer, struct read_thread *thread, const
 	jo_bool(out, row->letter.is_queued);
 	jo_key(out, STR("at"));
 	jo_time(out, row->letter.at_us);
-	int rc = write_letter_event(answer, thread, row->letter.seq);
+	int rc = write_letter_event(answer, thread, row->letter.journal_seq);
 	jo_end_object(out);
 	return rc;
 }
@@ -356,7 +426,7 @@ static int list_letters(struct answer *answer, struct read_thread *thread)
 		char position[POSITION_TEXT_SIZE];
 		struct str next;
 		const struct letter_row *last = &rows[count - 1];
-		(void)api_position_text(answer->api, last->letter.seq + 1, position);
+		(void)place_text(answer, last->letter.stream, last->letter.seq, position);
 		rc = arena_printf(&thread->scratch, &next, "%.*s:%s", STR_ARG(last->destination), position);
 		if (rc == OK) jo_str(out, next);
 	} else {
@@ -382,7 +452,7 @@ static bool read_after(struct api_worker *worker, struct http_request *req, stru
 	query->has_after = true;
 	query->after.destination = str_of(text.ptr, (size_t)(colon - text.ptr));
 	struct str position = str_of(colon + 1, text.len - query->after.destination.len - 1);
-	return param_position(worker->api, req, POSITION_JOURNAL, STR("cursor"), position, &query->after.seq);
+	return param_place(worker, req, STR("cursor"), position, &query->after.stream, &query->after.seq);
 }
 
 static void get_letters(struct api_worker *worker, struct http_request *req)
@@ -405,8 +475,8 @@ static int act_on_letters(struct answer *answer, struct read_thread *thread)
 	bool is_redrive = query->deed == LETTER_REDRIVE;
 	uint64_t count;
 	(void)thread;
-	int rc = is_redrive ? deliver_redrive(deliver, query->name, query->seq, &count)
-			    : deliver_discard(deliver, query->name, query->seq, &count);
+	int rc = is_redrive ? deliver_redrive(deliver, query->name, query->stream, query->seq, &count)
+			    : deliver_discard(deliver, query->name, query->stream, query->seq, &count);
 	if (rc) return fail_order(answer, rc);
 	if (count == 0 && query->seq)
 		return answer_fail(answer, PROBLEM_NOT_FOUND,
@@ -422,10 +492,11 @@ static bool read_act(struct api_worker *worker, struct http_request *req, struct
 {
 	struct letters_query *query = answer->params;
 	struct json root;
-	bool has_seq;
+	struct str place;
 	if (!read_body(worker, req, &root) ||
 	    !take_text(req, root, "destination", NAME_MAX_BYTES, &answer->arena, &query->name) ||
-	    !take_position(worker, req, root, &answer->arena, &has_seq, &query->seq))
+	    !take_text(req, root, "position", POSITION_TEXT_SIZE, &answer->arena, &place) ||
+	    (place.len && !param_place(worker, req, STR("position"), place, &query->stream, &query->seq)))
 		return false;
 	if (query->name.len) return true;
 	return refuse(req, PROBLEM_SCHEMA_VIOLATION, "say of which destination", "/destination");
@@ -456,6 +527,7 @@ static const struct api_route ROUTES[] = {
     {HTTP_POST, "/v1/admin/destinations/{name}/pause", SCOPE_ADMIN, true, false, 4096, post_pause},
     {HTTP_POST, "/v1/admin/destinations/{name}/resume", SCOPE_ADMIN, true, false, 4096, post_resume},
     {HTTP_POST, "/v1/admin/destinations/{name}/replay", SCOPE_ADMIN, true, false, 4096, post_replay},
+    {HTTP_POST, "/v1/admin/destinations/{name}/test", SCOPE_ADMIN, true, false, 4096, post_test},
     {HTTP_POST, "/v1/admin/destinations/{name}/preview", SCOPE_ADMIN, true, false, BODY_BYTES, post_preview},
     {HTTP_GET, "/v1/admin/deadletters", SCOPE_ADMIN, true, false, 0, get_letters},
     {HTTP_POST, "/v1/admin/deadletters/redrive", SCOPE_ADMIN, true, false, 4096, post_redrive},

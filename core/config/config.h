@@ -139,6 +139,20 @@ struct conf_isolation { /* of an enricher in a process of its own */
 	uint32_t deadline_ms; /* as in conf_async */
 };
 
+#define CONF_BATCH_RECORDS   500
+#define CONF_BATCH_BYTES     1000000
+#define CONF_CONCURRENCY_MAX 64
+
+struct conf_flow {                   /* how a destination is handed records */
+	uint32_t batch_records;      /* of one handover: 500 */
+	uint64_t batch_bytes;        /* about so many: 1 MB */
+	int64_t batch_age_us;        /* how long a record may wait for others to fill it: 0 */
+	uint32_t concurrency;        /* handovers under way: 1 */
+	uint32_t records_per_second; /* 0: no limit */
+	uint32_t max_attempts;       /* at one record, then it is a dead letter; 0: for ever */
+	int64_t max_hold_us;         /* records that have waited for longer are given up; 0: none is */
+};
+
 struct conf_instance {   /* an enricher or a destination: one instance of a plugin */
 	struct str name; /* defaults to the plugin's name */
 	struct str plugin;
@@ -149,6 +163,7 @@ struct conf_instance {   /* an enricher or a destination: one instance of a plug
 	const struct node *where, *mapping; /* destinations: checked by check_destinations; NULL: none */
 	struct conf_async async;
 	struct conf_isolation isolation;
+	struct conf_flow flow; /* of destinations */
 	int line;
 };
 

@@ -221,17 +221,37 @@ static enum ctl_exit preview(const struct asking *a)
 	return CTL_OK;
 }
 
+/* ── test ────────────────────────────────────────────────────────────────── */
+
+static enum ctl_exit test(const struct asking *a)
+{
+	struct json root;
+	const char *name = a->options->words[1];
+	enum ctl_exit result = post(a, path_of(a, "/v1/admin/destinations/", name, "/test"), STR("{}"), &root);
+	if (result != CTL_OK) return result;
+	struct str verdict = json_text_at(root, "verdict");
+	if (a->options->is_json) {
+		print_body(a);
+	} else {
+		show_preview(root, name);
+		(void)printf("It took %" PRId64 " ms.\n", json_int_at(root, "tookMs"));
+	}
+	return str_eq(verdict, STR("ack")) ? CTL_OK : CTL_FAILED;
+}
+
 enum ctl_exit destinations_run(struct client *client, struct json_reader *reader, struct buf *body,
 			       const struct destinations_options *options)
 {
 	const struct asking a = {client, reader, body, options};
 	const char *deed = options->words[0];
 	if (options->word_count != 2)
-		return wrong("destinations takes pause, resume, replay or preview, and the name of a destination");
+		return wrong(
+		    "destinations takes pause, resume, replay, preview or test, and the name of a destination");
 	if (strcmp(deed, "pause") == 0 || strcmp(deed, "resume") == 0) return pause(&a, *deed == 'p');
 	if (strcmp(deed, "replay") == 0) return replay(&a);
 	if (strcmp(deed, "preview") == 0) return preview(&a);
-	return wrong("destinations takes pause, resume, replay or preview, and the name of a destination");
+	if (strcmp(deed, "test") == 0) return test(&a);
+	return wrong("destinations takes pause, resume, replay, preview or test, and the name of a destination");
 }
 
 /* ── dead letters ────────────────────────────────────────────────────────── */

@@ -1,4 +1,4 @@
-/* destinations: `cdpctl destinations pause|resume|replay|preview` and `cdpctl deadletters`. */
+/* destinations: `cdpctl destinations pause|resume|replay|preview|test` and `cdpctl deadletters`. */
 #pragma once
 
 #include "base/json.h"

@@ -160,11 +160,19 @@ static void cell_behind(struct table *table, struct json row)
 	table_cell(table, seconds > 0 ? str_from(text) : STR("-"));
 }
 
+static struct str state_of(struct json row)
+{
+	struct str state = json_text_at(row, "state");
+	if (json_bool_at(row, "paused")) return STR("paused");
+	if (str_eq(state, STR("full")) || str_eq(state, STR("stopped"))) return state;
+	return json_bool_at(row, "failing") ? STR("failing") : STR("ok");
+}
+
 void show_destinations(struct json root)
 {
-	static const char *const TITLES[] = {"NAME",      "PLUGIN",       "STATE",      "LAG",     "BEHIND",
-					     "DELIVERED", "DEAD LETTERS", "FILTERED",   "RETRIES", "EXPIRED",
-					     "DENIED",    "LAST SUCCESS", "LAST ERROR", NULL};
+	static const char *const TITLES[] = {
+	    "NAME",     "PLUGIN",  "STATE",   "LAG",    "BEHIND",       "DELIVERED",    "PARKED",     "DEAD LETTERS",
+	    "FILTERED", "RETRIES", "EXPIRED", "DENIED", "LAST SUCCESS", "NEXT ATTEMPT", "LAST ERROR", NULL};
 	struct json list, row;
 	struct json_iter it;
 	if (!list_at(root, "destinations", &list)) {
@@ -175,18 +183,18 @@ void show_destinations(struct json root)
 	for (json_iter_start(list, &it); json_next_element(&it, &row);) {
 		table_cell(table, json_text_at(row, "name"));
 		table_cell(table, json_text_at(row, "plugin"));
-		table_cell(table, json_bool_at(row, "paused")    ? STR("paused")
-				  : json_bool_at(row, "failing") ? STR("failing")
-								 : STR("ok"));
+		table_cell(table, state_of(row));
 		table_cell_f(table, "%" PRId64, json_int_at(row, "lag"));
 		cell_behind(table, row);
 		table_cell_f(table, "%" PRId64, json_int_at(row, "delivered"));
+		table_cell_f(table, "%" PRId64, json_int_at(row, "parked"));
 		table_cell_f(table, "%" PRId64, json_int_at(row, "deadLetters"));
 		table_cell_f(table, "%" PRId64, json_int_at(row, "filtered"));
 		table_cell_f(table, "%" PRId64, json_int_at(row, "retries"));
 		table_cell_f(table, "%" PRId64, json_int_at(row, "expiredRecords"));
 		table_cell_f(table, "%" PRId64, json_int_at(row, "denied"));
 		cell_time(table, row, "lastSuccessAt");
+		cell_time(table, row, "nextAttemptAt");
 		cell_or_dash(table, json_text_at(row, "lastError"));
 	}
 	table_print(table, stdout, 2);

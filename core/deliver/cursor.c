@@ -18,7 +18,7 @@
 
 struct cursors {
 	struct store_env *env;
-	store_db meta, rows, letters, orders, subscriptions;
+	store_db meta, rows, letters, parked, orders, subscriptions;
 	pthread_mutex_t lock; /* one writer at a time */
 };
 
@@ -89,10 +89,16 @@ static int bind_epoch(struct store_txn *txn, store_db meta, uint64_t epoch, cons
 	return ERR_FOREIGN;
 }
 
+static bool is_of_other_stream(struct str key)
+{
+	return memchr(key.ptr, 0, key.len) != NULL;
+}
+
 static int check_row(struct str name, struct str bytes, uint64_t journal_next, const char *path)
 {
 	struct cursor_row row;
 	int rc = decode(bytes, &row);
+	if (is_of_other_stream(name)) journal_next = UINT64_MAX; /* it counts something else */
 	if (rc) {
 		log_error(LOG_DELIVER, "%s: the cursor of destination '%.*s' cannot be read (%s)", path, STR_ARG(name),
 			  status_str(rc));
@@ -151,7 +157,7 @@ static int remove_leftover(const char *env_path)
 int cursors_open(struct str store_path_, uint64_t epoch, uint64_t journal_next, struct cursors **out)
 {
 	static const struct store_options options = {
-	    .map_bytes = (uint64_t)1 << 30, .max_dbs = 8, .format = CURSOR_FORMAT};
+	    .map_bytes = (uint64_t)1 << 30, .max_dbs = 16, .format = CURSOR_FORMAT};
 	struct arena arena;
 	struct str path;
 	*out = NULL;
@@ -169,6 +175,7 @@ int cursors_open(struct str store_path_, uint64_t epoch, uint64_t journal_next, 
 	if (rc == OK) rc = store_db_open(cursors->env, "meta", 0, &cursors->meta);
 	if (rc == OK) rc = store_db_open(cursors->env, "cursors", 0, &cursors->rows);
 	if (rc == OK) rc = store_db_open(cursors->env, "letters", 0, &cursors->letters);
+	if (rc == OK) rc = store_db_open(cursors->env, "parked", 0, &cursors->parked);
 	if (rc == OK) rc = store_db_open(cursors->env, "orders", 0, &cursors->orders);
 	if (rc == OK) rc = store_db_open(cursors->env, "subscriptions", 0, &cursors->subscriptions);
 	if (rc == OK) rc = verify(cursors, epoch, journal_next);
@@ -190,30 +197,43 @@ void cursors_close(struct cursors *cursors)
 
 /* ── rows ────────────────────────────────────────────────────────────────── */
 
-int cursors_get(struct cursors *cursors, struct str name, struct cursor_row *out)
+/* The name; of streams other than events with NUL and the stream's number behind it. */
+static struct str key_of(struct str name, enum stream_id stream, char out[CURSOR_NAME_MAX + 2])
+{
+	CHECK(name.len <= CURSOR_NAME_MAX && stream < STREAM_COUNT);
+	memcpy(out, name.ptr, name.len);
+	out[name.len] = '\0';
+	out[name.len + 1] = (char)stream;
+	return str_of(out, stream ? name.len + 2 : name.len);
+}
+
+int cursors_get(struct cursors *cursors, struct str name, enum stream_id stream, struct cursor_row *out)
 {
 	struct store_txn *txn;
 	struct str bytes;
+	char key[CURSOR_NAME_MAX + 2];
 	int rc = store_begin(cursors->env, false, &txn);
 	if (rc) return rc;
-	rc = store_get(txn, cursors->rows, name, &bytes);
+	rc = store_get(txn, cursors->rows, key_of(name, stream, key), &bytes);
 	if (rc == OK) rc = decode(bytes, out);
 	store_abort(txn);
 	return rc;
 }
 
-void cursors_write(struct cursors *cursors, struct store_txn *txn, struct str name, const struct cursor_row *row)
+void cursors_write(struct cursors *cursors, struct store_txn *txn, struct str name, enum stream_id stream,
+		   const struct cursor_row *row)
 {
 	uint8_t bytes[ROW_SIZE];
-	(void)!store_put(txn, cursors->rows, name, encode(row, bytes)); /* sticky: commit tells */
+	char key[CURSOR_NAME_MAX + 2];
+	(void)!store_put(txn, cursors->rows, key_of(name, stream, key), encode(row, bytes)); /* sticky: commit tells */
 }
 
-int cursors_put(struct cursors *cursors, struct str name, const struct cursor_row *row)
+int cursors_put(struct cursors *cursors, struct str name, enum stream_id stream, const struct cursor_row *row)
 {
 	struct store_txn *txn;
 	int rc = cursors_begin(cursors, &txn);
 	if (rc) return rc;
-	cursors_write(cursors, txn, name, row);
+	cursors_write(cursors, txn, name, stream, row);
 	return cursors_commit(cursors, txn);
 }
 
@@ -246,6 +266,11 @@ struct store_env *cursors_env(const struct cursors *cursors)
 store_db cursors_letters(const struct cursors *cursors)
 {
 	return cursors->letters;
+}
+
+store_db cursors_parked(const struct cursors *cursors)
+{
+	return cursors->parked;
 }
 
 store_db cursors_orders(const struct cursors *cursors)

@@ -4,7 +4,11 @@
 
 #include "store/store.h"
 
-#define CURSOR_FORMAT 1
+#define CURSOR_FORMAT   1
+#define CURSOR_NAME_MAX 80 /* bytes of a destination's name */
+
+/* What a cursor is a position of (stream.h). */
+enum stream_id { STREAM_OF_EVENTS, STREAM_OF_PROFILES, STREAM_OF_CHANGES, STREAM_COUNT }; /* numbers are stored */
 
 struct cursor_row {
 	uint64_t next_seq; /* to hand over */
@@ -28,12 +32,16 @@ MUST_USE int cursors_commit(struct cursors *cursors, struct store_txn *txn);
 void cursors_abort(struct cursors *cursors, struct store_txn *txn);
 struct store_env *cursors_env(const struct cursors *cursors);
 store_db cursors_letters(const struct cursors *cursors);
+store_db cursors_parked(const struct cursors *cursors);
 store_db cursors_orders(const struct cursors *cursors);
 store_db cursors_subscriptions(const struct cursors *cursors);
 /* Writes the environment anew without what was deleted. ERR_CLOSED when *stop becomes true; ERR_FULL. Any thread. */
 MUST_USE int cursors_compact(struct cursors *cursors, const _Atomic bool *stop);
-MUST_USE int cursors_get(struct cursors *cursors, struct str name, struct cursor_row *out); /* ERR_NOT_FOUND */
+/* A row is a destination's in one stream; those of events are as they were before there were others. */
+MUST_USE int cursors_get(struct cursors *cursors, struct str name, enum stream_id stream,
+			 struct cursor_row *out); /* ERR_NOT_FOUND */
 /* Durable when it returns OK. ERR_PANIC: nothing can be made durable any more. */
-MUST_USE int cursors_put(struct cursors *cursors, struct str name, const struct cursor_row *row);
+MUST_USE int cursors_put(struct cursors *cursors, struct str name, enum stream_id stream, const struct cursor_row *row);
 /* In a transaction of cursors_begin; errors are told by the commit. */
-void cursors_write(struct cursors *cursors, struct store_txn *txn, struct str name, const struct cursor_row *row);
+void cursors_write(struct cursors *cursors, struct store_txn *txn, struct str name, enum stream_id stream,
+		   const struct cursor_row *row);

@@ -20,6 +20,7 @@ int deliver_new(struct journal *journal, struct people *people, const struct con
 	};
 	int rc = cursors_open(config->store_path, deliver->shared.epoch, journal_next_seq(journal),
 			      &deliver->shared.cursors);
+	if (rc == OK) rc = windows_new(&deliver->shared, &deliver->shared.windows);
 	if (rc == OK) rc = subscriptions_new(deliver->shared.cursors, &deliver->subscriptions);
 	struct destination **at = &deliver->destinations;
 	for (size_t i = 0; i < config->destination_count && rc == OK; i++) {
@@ -49,6 +50,7 @@ int deliver_start(struct deliver *deliver)
 	int rc = OK;
 	pthread_mutex_lock(&deliver->admin);
 	deliver->is_started = true;
+	rc = windows_start(deliver->shared.windows);
 	for (struct destination *d = deliver->destinations; d && rc == OK; d = d->next) rc = destination_start(d);
 	pthread_mutex_unlock(&deliver->admin);
 	return rc;
@@ -57,10 +59,7 @@ int deliver_start(struct deliver *deliver)
 void deliver_wake(struct deliver *deliver)
 {
 	pthread_mutex_lock(&deliver->lock);
-	for (struct destination *d = deliver->destinations; d; d = d->next) {
-		destination_show_lag(d);
-		destination_wake(d);
-	}
+	for (struct destination *d = deliver->destinations; d; d = d->next) destination_nudge(d);
 	pthread_mutex_unlock(&deliver->lock);
 }
 
@@ -97,6 +96,7 @@ void deliver_stop(struct deliver *deliver)
 	pthread_mutex_lock(&deliver->admin);
 	deliver->is_started = false;
 	end_all(deliver, take_all(deliver));
+	if (deliver->shared.windows) windows_stop(deliver->shared.windows);
 	pthread_mutex_unlock(&deliver->admin);
 }
 
@@ -107,6 +107,7 @@ void deliver_free(struct deliver *deliver)
 	/* Memory that a left-behind thread may still look at stays. */
 	if (deliver->left_behind) return;
 	subscriptions_free(deliver->subscriptions);
+	windows_free(deliver->shared.windows);
 	cursors_close(deliver->shared.cursors);
 	pthread_mutex_destroy(&deliver->lock);
 	pthread_mutex_destroy(&deliver->admin);

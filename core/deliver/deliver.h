@@ -3,6 +3,7 @@
  * expired, visibly. It reads records only through their outcome, never ahead of the fold. */
 #pragma once
 
+#include "deliver/cursor.h"
 #include "journal/journal.h"
 #include "profile/people.h"
 
@@ -35,16 +36,38 @@ struct letter_row;
 MUST_USE int deliver_letters(struct deliver *deliver, struct str name, const struct letter_place *after, size_t limit,
 			     struct arena *arena, struct letter_row **out, size_t *count);
 /* Of one position, or of all when it is 0. *count: how many it met. ERR_NOT_FOUND: no such destination. */
-MUST_USE int deliver_redrive(struct deliver *deliver, struct str name, uint64_t seq, uint64_t *count);
-MUST_USE int deliver_discard(struct deliver *deliver, struct str name, uint64_t seq, uint64_t *count);
+MUST_USE int deliver_redrive(struct deliver *deliver, struct str name, enum stream_id stream, uint64_t seq,
+			     uint64_t *count);
+MUST_USE int deliver_discard(struct deliver *deliver, struct str name, enum stream_id stream, uint64_t seq,
+			     uint64_t *count);
 MUST_USE int deliver_letters_of(struct deliver *deliver, const struct fragment_id *fragments, size_t fragment_count,
 				uint64_t *count);
 /* For the sweep of an erasure: letters of erased persons go, on disk too. ERR_CLOSED: *stop became true. */
 MUST_USE int deliver_erase_letters(struct deliver *deliver, const _Atomic bool *stop, uint64_t *count);
 
+/* Hands a test event to the destination and waits for the plugin's answer, at most `span_us` (deliver/rehearsal.h). ERR_NOT_FOUND; ERR_BUSY: another
+ * test is under way. */
+struct rehearsal_result;
+MUST_USE int deliver_rehearse(struct deliver *deliver, struct str name, int64_t span_us, struct arena *arena,
+			      struct rehearsal_result *out);
+
 /* Named cursors of the change feed (deliver/subscription.h). */
 struct subscriptions;
 struct subscriptions *deliver_subscriptions(const struct deliver *deliver);
+
+enum destination_condition {
+	DESTINATION_OK,
+	DESTINATION_WAITING, /* the other side is down: no attempt before retry_at_us */
+	DESTINATION_TRYING,  /* … and one attempt tells */
+	DESTINATION_FULL,    /* as many records are parked as may be: all of them wait */
+	DESTINATION_STOPPED, /* nothing can be made durable any more */
+};
+const char *destination_condition_name(enum destination_condition condition);
+struct destination_state {
+	enum destination_condition condition;
+	int64_t since_us, retry_at_us; /* wall clock; 0: not known, nothing waits */
+	uint64_t parked;
+};
 
 struct destination_status {
 	struct str name, plugin;
@@ -58,6 +81,7 @@ struct destination_status {
 	uint64_t letters, letters_queued,
 	    letters_lost; /* dead letters: kept, of them queued to be handed over again; lost for ever */
 	bool is_failing;
+	struct destination_state state;
 	struct str last_error;
 	int64_t last_success_us;
 };

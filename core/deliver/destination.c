@@ -1,16 +1,17 @@
 #include "deliver/destination.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/log.h"
 
 const struct deliver_tuning deliver_tuning_default = {
     .answer_us = 30 * US_PER_SECOND,
     .backoff_min_us = 200 * US_PER_MS,
     .backoff_max_us = 60 * US_PER_SECOND,
+    .parked_max_us = 300 * US_PER_SECOND,
     .stop_us = 5 * US_PER_SECOND,
 };
 
@@ -49,27 +50,75 @@ static int read_conf(struct destination *d, const struct config *config, const s
 	return arena_str(&d->arena, conf->name, &d->name);
 }
 
-int destination_read_cursor(struct destination *d)
+static int read_lane(struct destination *d, struct lane *lane)
 {
 	struct cursor_row row = {.next_seq = 0};
-	int rc = cursors_get(d->shared->cursors, d->name, &row);
+	uint64_t letters;
+	enum stream_id stream = lane->stream->id;
+	int rc = cursors_get(d->shared->cursors, d->name, stream, &row);
 	if (rc == ERR_NOT_FOUND) {
-		row.next_seq = journal_first_seq(d->shared->journal);
+		row.next_seq = lane->stream->first(d->shared);
 		rc = OK;
 	}
+	if (rc == OK) rc = letters_last(d->shared->cursors, d->name, stream, &letters);
+	if (rc) return rc;
+	d->letters_until[stream] = letters;
+	lane_seek(lane, row.next_seq);
+	lane->committed = row.next_seq;
+	lane->committed_at_us = clock_mono_us();
+	pthread_mutex_lock(&d->lock);
+	lane->row = row;
+	pthread_mutex_unlock(&d->lock);
+	return OK;
+}
+
+int destination_read_cursor(struct destination *d)
+{
 	uint64_t letters = 0, queued = 0;
 	struct order order = {.is_paused = false};
+	int rc = OK;
+	for (size_t i = 0; i < d->lane_count && rc == OK; i++) rc = read_lane(d, &d->lanes[i]);
 	if (rc == OK) rc = order_get(d->shared->cursors, d->name, &order);
 	if (rc == OK) rc = letters_count(d->shared->cursors, d->name, &letters, &queued);
-	d->committed_seq = row.next_seq;
-	d->committed_at_us = clock_mono_us();
-	d->may_have_letters = letters > 0;
+	if (rc == OK) rc = parked_load(d->shared->cursors, d->name, &d->parked);
 	pthread_mutex_lock(&d->lock);
-	d->row = row;
 	d->has_queued = queued > 0;
 	d->order = order;
 	pthread_mutex_unlock(&d->lock);
+	if (rc == OK) destination_show_state(d);
 	return rc;
+}
+
+/* What it is told of how records are handed over; zeros are the defaults of who made the configuration by hand. */
+static struct conf_flow read_flow(const struct conf_instance *conf)
+{
+	struct conf_flow flow = conf->flow;
+	if (!flow.batch_records) flow.batch_records = CONF_BATCH_RECORDS;
+	if (!flow.batch_bytes) flow.batch_bytes = CONF_BATCH_BYTES;
+	if (!flow.concurrency) flow.concurrency = 1;
+	return flow;
+}
+
+static void add_lane(struct destination *d, const struct stream *stream)
+{
+	size_t windows = (d->flow.batch_records + WINDOW_RECORDS_MAX - 1) / WINDOW_RECORDS_MAX;
+	lane_init(&d->lanes[d->lane_count++], stream, 2 + windows * d->flow.concurrency);
+}
+
+/* Everything that destination_free takes apart. */
+static int make(struct deliver_shared *shared, const struct config *config, const struct conf_instance *conf,
+		struct destination *d)
+{
+	int rc = read_conf(d, config, conf);
+	if (rc == OK) rc = people_reader_new(shared->people, &d->reader);
+	if (rc) return rc;
+	d->gate = (struct gate){d->name, d->is_gated, &d->selection};
+	d->flow = read_flow(conf);
+	stream_reader_init(&d->streams, shared, d->reader);
+	chooser_init(&d->chooser, d->reader);
+	destination_make_metrics(d);
+	add_lane(d, &stream_events);
+	return destination_read_cursor(d);
 }
 
 int destination_new(struct deliver_shared *shared, const struct config *config, const struct conf_instance *conf,
@@ -81,19 +130,16 @@ int destination_new(struct deliver_shared *shared, const struct config *config, 
 	if (!d) return ERR_NOMEM;
 	d->shared = shared;
 	arena_init(&d->arena, 1024, 0);
-	batch_init(&d->batch);
+	atomic_init(&d->wants_records, true);
 	CHECK(pthread_mutex_init(&d->lock, NULL) == 0);
 	CHECK(pthread_condattr_init(&attr) == 0 && pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
 	CHECK(pthread_cond_init(&d->changed, &attr) == 0);
 	pthread_condattr_destroy(&attr);
-	int rc = read_conf(d, config, conf);
-	if (rc == OK) rc = destination_read_cursor(d);
-	if (rc == OK) rc = people_reader_new(shared->people, &d->reader);
+	int rc = make(shared, config, conf, d);
 	if (rc) {
 		destination_free(d);
 		return rc;
 	}
-	destination_make_metrics(d);
 	destination_show_counters(d);
 	metric_set(d->paused, d->order.is_paused);
 	*out = d;
@@ -103,9 +149,18 @@ int destination_new(struct deliver_shared *shared, const struct config *config, 
 void destination_free(struct destination *d)
 {
 	if (!d) return;
-	CHECK(!d->has_thread && !d->instance);
-	if (d->reader) people_reader_free(d->reader);
-	batch_fini(&d->batch);
+	CHECK(!d->has_thread && !d->instance && !d->flights);
+	if (d->reader) {
+		stream_reader_fini(&d->streams);
+		chooser_fini(&d->chooser);
+		people_reader_free(d->reader);
+	}
+	for (size_t i = 0; i < d->lane_count; i++) lane_fini(&d->lanes[i]);
+	person_set_fini(&d->airborne);
+	person_set_fini(&d->skipped);
+	parked_list_fini(&d->parked);
+	letter_changes_fini(&d->changes);
+	free(d->parked_rows);
 	arena_fini(&d->arena);
 	pthread_cond_destroy(&d->changed);
 	pthread_mutex_destroy(&d->lock);
@@ -127,513 +182,34 @@ static bool is_same_http(const struct destination *a, const struct destination *
 	return true;
 }
 
+static bool is_same_flow(const struct conf_flow *a, const struct conf_flow *b)
+{
+	return a->batch_records == b->batch_records && a->batch_bytes == b->batch_bytes &&
+	       a->batch_age_us == b->batch_age_us && a->concurrency == b->concurrency &&
+	       a->records_per_second == b->records_per_second && a->max_attempts == b->max_attempts &&
+	       a->max_hold_us == b->max_hold_us;
+}
+
 bool destination_is_same(const struct destination *d, const struct destination *other)
 {
 	return str_eq(d->name, other->name) && d->plugin == other->plugin && d->is_gated == other->is_gated &&
 	       plugin_conf_is_same(d->conf, other->conf) && is_same_http(d, other) &&
-	       selection_is_same(&d->selection, &other->selection);
-}
-
-/* ── waiting ─────────────────────────────────────────────────────────────── */
-
-static bool is_stopping(const struct destination *d)
-{
-	return atomic_load(&d->stop);
-}
-
-/* Until `until_us`, a stop, an order, or (when `wakes`) destination_wake. Runs the plugin's timers meanwhile. */
-static void wait_until(struct destination *d, int64_t until_us, bool wakes)
-{
-	for (;;) {
-		destination_run_timers(d);
-		int64_t now = clock_mono_us();
-		int64_t timer = d->instance ? instance_next_timer(d->instance) : INT64_MAX;
-		int64_t next = timer < until_us ? timer : until_us;
-		if (next > now + US_PER_SECOND) next = now + US_PER_SECOND; /* the lag in seconds grows meanwhile */
-		destination_show_lag(d);
-		struct timespec ts = {(time_t)(next / US_PER_SECOND), (long)(next % US_PER_SECOND) * 1000};
-		pthread_mutex_lock(&d->lock);
-		bool is_over = is_stopping(d) || (wakes && d->was_woken) || d->is_reordered || now >= until_us;
-		bool has_http = d->instance && d->http;
-		if (!is_over && !has_http && next > now) pthread_cond_timedwait(&d->changed, &d->lock, &ts);
-		if (wakes && is_over) d->was_woken = false;
-		if (is_over) d->is_reordered = false;
-		pthread_mutex_unlock(&d->lock);
-		if (is_over) return;
-		if (has_http) http_wait(d->http, next);
-	}
-}
-
-/* Full jitter between half of the step and the step; doubles up to the cap. */
-static int64_t backoff_us(const struct destination *d)
-{
-	const struct deliver_tuning *tuning = &d->shared->tuning;
-	uint64_t noise;
-	int64_t step = tuning->backoff_min_us;
-	for (unsigned i = 1; i < d->failures && step < tuning->backoff_max_us; i++) step *= 2;
-	if (step > tuning->backoff_max_us) step = tuning->backoff_max_us;
-	random_bytes(&noise, sizeof noise);
-	return step / 2 + (int64_t)(noise % (uint64_t)(step / 2 + 1));
-}
-
-/* ── telling how it goes ─────────────────────────────────────────────────── */
-
-static void note_failure(struct destination *d, struct str why)
-{
-	pthread_mutex_lock(&d->lock);
-	bool is_news = !d->is_failing;
-	d->is_failing = true;
-	size_t len = why.len < LAST_ERROR_MAX ? why.len : LAST_ERROR_MAX;
-	memcpy(d->last_error, why.ptr, len);
-	d->last_error[len] = '\0';
-	pthread_mutex_unlock(&d->lock);
-	d->failures++;
-	metric_set(d->failing, 1);
-	if (is_news)
-		log_warn(LOG_DELIVER, "destination %.*s fails, its records wait (%s)", STR_ARG(d->name), d->last_error);
-}
-
-static void note_success(struct destination *d)
-{
-	pthread_mutex_lock(&d->lock);
-	bool is_news = d->is_failing;
-	d->is_failing = false;
-	pthread_mutex_unlock(&d->lock);
-	d->failures = 0;
-	metric_set(d->failing, 0);
-	if (is_news) log_info(LOG_DELIVER, "destination %.*s takes records again", STR_ARG(d->name));
-}
-
-static void note_drop(struct destination *d, uint64_t seq, struct str reason)
-{
-	int64_t now = clock_mono_us();
-	if (d->logged_drop_us && now - d->logged_drop_us < 10 * US_PER_SECOND) return;
-	d->logged_drop_us = now;
-	log_warn(LOG_DELIVER, "destination %.*s can never take record %llu, it is left out (%.*s)", STR_ARG(d->name),
-		 (unsigned long long)seq, STR_ARG(reason.len ? reason : STR("no reason given")));
-}
-
-/* ── the cursor ──────────────────────────────────────────────────────────── */
-
-static int write_step(struct destination *d, struct cursor_row *row)
-{
-	struct store_txn *txn;
-	struct cursors *cursors = d->shared->cursors;
-	uint64_t letters, lost;
-	int rc = cursors_begin(cursors, &txn);
-	if (rc) return rc;
-	if (d->changes.put_count || d->changes.gone_count) {
-		rc = letters_write(cursors, txn, d->reader, d->name, &d->changes, &letters, &lost);
-		if (rc) {
-			cursors_abort(cursors, txn);
-			return rc;
-		}
-		row->letters_lost += lost;
-		metric_set(d->letters, (int64_t)letters);
-	}
-	cursors_write(cursors, txn, d->name, row);
-	return cursors_commit(cursors, txn);
-}
-
-/* False: nothing can be made durable here any more. */
-static bool commit_cursor(struct destination *d)
-{
-	struct cursor_row row = d->row; /* only this thread writes it */
-	int rc = write_step(d, &row);
-	if (rc == OK) {
-		pthread_mutex_lock(&d->lock);
-		d->row.letters_lost = row.letters_lost;
-		pthread_mutex_unlock(&d->lock);
-		if (d->changes.put_count) d->may_have_letters = true;
-		d->changes.put_count = d->changes.gone_count = 0;
-		d->committed_seq = row.next_seq;
-		d->committed_at_us = clock_mono_us();
-	}
-	destination_show_counters(d);
-	destination_show_lag(d);
-	if (rc == OK) return true;
-	log_error(LOG_DELIVER, "cursor of destination %.*s was not written, records may come twice after a crash (%s)",
-		  STR_ARG(d->name), status_str(rc));
-	return rc != ERR_PANIC;
-}
-
-static bool has_changes(const struct destination *d)
-{
-	return d->changes.put_count > 0 || d->changes.gone_count > 0;
-}
-
-/* What became letters must be written before anything else may become one. */
-static bool commit_step(struct destination *d)
-{
-	if (!has_changes(d)) return commit_cursor(d);
-	while (has_changes(d) && !is_stopping(d)) { /* stopping: the cursor is not written either, they come again */
-		if (!commit_cursor(d)) return false;
-		if (has_changes(d)) wait_until(d, clock_mono_us() + US_PER_SECOND, false);
-	}
-	return true;
-}
-
-static void letter_gone(struct destination *d, uint64_t seq)
-{
-	if (d->may_have_letters) d->changes.gone[d->changes.gone_count++] = seq;
-}
-
-static void letter_put(struct destination *d, uint64_t seq, enum letter_cause cause, const uint8_t fragment[16],
-		       uint32_t attempts, struct str reason)
-{
-	d->changes.put[d->changes.put_count++] = letter_make(seq, cause, fragment, attempts, reason);
-}
-
-/* Under the lock. */
-static void book_aside(struct destination *d, const struct aside *aside)
-{
-	switch (aside->kind) {
-	case ASIDE_DENIED: d->row.denied++; break;
-	case ASIDE_FILTERED: d->row.filtered++; break;
-	case ASIDE_UNMAPPED:
-		d->row.unmapped++;
-		letter_put(d, aside->seq, LETTER_UNMAPPED, aside->fragment, 0, aside->why);
-		break;
-	case ASIDE_GONE: d->row.letters_lost++; break;
-	}
-	if (d->batch.is_redrive && aside->kind != ASIDE_UNMAPPED) letter_gone(d, aside->seq);
-}
-
-/* Under the lock: what was kept back below the cursor, once. */
-static void book_asides(struct destination *d)
-{
-	struct batch *batch = &d->batch;
-	while (batch->aside_booked < batch->aside_count &&
-	       (batch->is_redrive || batch->asides[batch->aside_booked].seq < d->row.next_seq))
-		book_aside(d, &batch->asides[batch->aside_booked++]);
-}
-
-/* A step over records that were not for it is durable now and then: repeating it costs nothing. */
-static bool move_idle(struct destination *d, uint64_t next_seq)
-{
-	pthread_mutex_lock(&d->lock);
-	d->row.next_seq = next_seq;
-	book_asides(d);
-	pthread_mutex_unlock(&d->lock);
-	destination_show_counters(d);
-	if (has_changes(d)) return commit_step(d);
-	bool is_due =
-	    next_seq - d->committed_seq >= CURSOR_IDLE_ROWS || clock_mono_us() - d->committed_at_us >= CURSOR_IDLE_US;
-	destination_show_lag(d);
-	return next_seq == d->committed_seq || !is_due || commit_cursor(d);
-}
-
-/* Retention went past the cursor: the gap is told, counted, and it goes on from the oldest record. */
-static bool skip_gap(struct destination *d)
-{
-	uint64_t first = journal_first_seq(d->shared->journal);
-	if (d->row.next_seq >= first) return true;
-	uint64_t gap = first - d->row.next_seq;
-	log_error(LOG_DELIVER,
-		  "destination %.*s has expired: %llu records from position %llu on were trimmed before it took them",
-		  STR_ARG(d->name), (unsigned long long)gap, (unsigned long long)d->row.next_seq);
-	pthread_mutex_lock(&d->lock);
-	d->row.expired_records += gap;
-	d->row.next_seq = first;
-	pthread_mutex_unlock(&d->lock);
-	return commit_cursor(d);
-}
-
-/* ── handing over ────────────────────────────────────────────────────────── */
-
-static int copy_record(struct handover *h, const struct export_record *record)
-{
-	struct arena *arena = handover_arena(h);
-	struct export_record copy = *record;
-	int rc = arena_str(arena, record->json, &copy.json);
-	if (rc == OK) rc = arena_str(arena, record->position, &copy.position);
-	if (rc == OK) rc = arena_str(arena, record->message_id, &copy.message_id);
-	if (rc == OK) rc = arena_str(arena, record->profile_id, &copy.profile_id);
-	copy.delivery_id = copy.position;
-	return rc == OK ? handover_add(h, &copy) : rc;
-}
-
-/* A handover of what is not settled yet; places[i] is the batch's index of its record i. */
-static int make_handover(struct destination *d, size_t places[HANDOVER_RECORDS_MAX], struct handover **out)
-{
-	size_t count = 0;
-	int rc = handover_new(out);
-	for (size_t i = 0; i < d->batch.count && rc == OK; i++) {
-		if (d->batch.is_settled[i]) continue;
-		d->batch.records[i].attempt++;
-		rc = copy_record(*out, &d->batch.records[i]);
-		places[count++] = i;
-	}
-	if (rc && *out) handover_unref(*out);
-	return rc;
-}
-
-struct tally {
-	uint64_t delivered, dropped, retried;
-	int64_t retry_after_us;
-	struct str retry_reason, drop_reason;
-};
-
-static struct tally count_verdicts(struct destination *d, const struct handover *h, const size_t *places)
-{
-	struct tally tally = {.retry_reason = STR_NONE, .drop_reason = STR_NONE};
-	for (size_t i = 0; i < handover_count(h); i++) {
-		struct export_verdict verdict = handover_verdict(h, i);
-		/* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.ArraySubscript): make_handover gave each record its place */
-		d->batch.is_settled[places[i]] = verdict.verdict != CDPD_RETRY;
-		size_t at = places[i];
-		if (verdict.verdict == CDPD_ACK) {
-			tally.delivered++;
-			letter_gone(d, d->batch.seqs[at]);
-		} else if (verdict.verdict == CDPD_DROP) {
-			tally.dropped++;
-			note_drop(d, d->batch.seqs[at], verdict.reason);
-			letter_put(d, d->batch.seqs[at], LETTER_DROPPED, d->batch.fragments[at],
-				   d->batch.records[at].attempt, verdict.reason);
-		} else {
-			tally.retried++;
-			if (verdict.retry_after_us > tally.retry_after_us)
-				tally.retry_after_us = verdict.retry_after_us;
-			if (verdict.reason.len) tally.retry_reason = verdict.reason;
-		}
-	}
-	return tally;
-}
-
-static uint64_t settled_until(const struct batch *batch)
-{
-	for (size_t i = 0; i < batch->count; i++) {
-		if (!batch->is_settled[i]) return batch->seqs[i];
-	}
-	return batch->next_seq;
-}
-
-static void book(struct destination *d, const struct tally *tally)
-{
-	pthread_mutex_lock(&d->lock);
-	d->row.delivered += tally->delivered;
-	d->row.dropped += tally->dropped;
-	d->row.retries += tally->retried;
-	if (!d->batch.is_redrive) d->row.next_seq = settled_until(&d->batch);
-	book_asides(d);
-	if (tally->delivered) d->row.last_success_us = clock_wall_us();
-	pthread_mutex_unlock(&d->lock);
-}
-
-static void release_answered(struct destination *d)
-{
-	size_t kept = 0;
-	for (size_t i = 0; i < d->abandoned_count; i++) {
-		if (handover_is_held(d->abandoned[i]))
-			d->abandoned[kept++] = d->abandoned[i];
-		else
-			handover_unref(d->abandoned[i]);
-	}
-	d->abandoned_count = kept;
-}
-
-/* One attempt at what is left of the batch. *wait_us: how long to wait before the next. False: stop for good. */
-static bool attempt(struct destination *d, int64_t *wait_us)
-{
-	size_t places[HANDOVER_RECORDS_MAX];
-	struct handover *h;
-	struct tally tally = {.retry_reason = STR_NONE};
-	release_answered(d);
-	*wait_us = 0;
-	int rc = d->abandoned_count == ABANDONED_MAX ? ERR_BUSY : make_handover(d, places, &h);
-	if (rc) {
-		note_failure(d,
-			     rc == ERR_BUSY ? STR("it answers none of its pending batches") : str_from(status_str(rc)));
-		*wait_us = backoff_us(d);
-		return true;
-	}
-	rc = destination_run_handover(d, h);
-	if (rc == OK) {
-		tally = count_verdicts(d, h, places);
-	} else {
-		tally.retried = handover_count(h);
-		tally.retry_reason = STR("no answer to a pending batch in time");
-		d->abandoned[d->abandoned_count++] = h;
-	}
-	if (tally.retried) {
-		note_failure(d, tally.retry_reason.len ? tally.retry_reason : STR("it asked for a retry"));
-		int64_t backoff = backoff_us(d);
-		*wait_us = tally.retry_after_us > backoff ? tally.retry_after_us : backoff;
-	} else {
-		note_success(d);
-	}
-	book(d, &tally);
-	if (rc == OK) handover_unref(h);
-	return commit_step(d);
-}
-
-static struct order order_of(struct destination *d)
-{
-	pthread_mutex_lock(&d->lock);
-	struct order order = d->order;
-	pthread_mutex_unlock(&d->lock);
-	return order;
-}
-
-/* Until the batch is settled or the destination is asked to stop or to go elsewhere. */
-static bool hand_over(struct destination *d)
-{
-	while (!is_stopping(d) && settled_until(&d->batch) != d->batch.next_seq) {
-		int64_t wait_us;
-		struct order order = order_of(d);
-		if (order.has_seek) break;
-		if (order.is_paused) {
-			wait_until(d, clock_mono_us() + US_PER_SECOND, false);
-			continue;
-		}
-		if (!attempt(d, &wait_us)) return false;
-		if (wait_us) wait_until(d, clock_mono_us() + wait_us, false);
-		if (!d->batch.is_redrive && d->row.next_seq < journal_first_seq(d->shared->journal))
-			break; /* expired meanwhile */
-	}
-	return true;
+	       is_same_flow(&d->flow, &other->flow) && selection_is_same(&d->selection, &other->selection);
 }
 
 /* ── the thread ──────────────────────────────────────────────────────────── */
-
-static void fail_and_wait(struct destination *d, struct str why)
-{
-	note_failure(d, why);
-	wait_until(d, clock_mono_us() + backoff_us(d), false);
-}
-
-void destination_set_order(struct destination *d, const struct order *order)
-{
-	pthread_mutex_lock(&d->lock);
-	d->order = *order;
-	d->is_reordered = true;
-	pthread_mutex_unlock(&d->lock);
-	metric_set(d->paused, order->is_paused);
-	destination_wake(d);
-}
-
-/* False: nothing can be made durable here any more. */
-static bool go_back(struct destination *d, uint64_t seq)
-{
-	struct cursor_row row = d->row;
-	uint64_t first = journal_first_seq(d->shared->journal);
-	row.next_seq = seq < first ? first : seq;
-	int rc = order_settle(d->shared->cursors, d->name, seq, &row);
-	if (rc) {
-		fail_and_wait(d, str_from(status_str(rc)));
-		return rc != ERR_PANIC;
-	}
-	pthread_mutex_lock(&d->lock);
-	d->row.next_seq = row.next_seq;
-	if (d->order.seek_seq == seq) d->order.has_seek = false;
-	d->head_t = 0;
-	pthread_mutex_unlock(&d->lock);
-	d->committed_seq = row.next_seq;
-	log_info(LOG_DELIVER, "destination %.*s goes on from position %llu, as it was told", STR_ARG(d->name),
-		 (unsigned long long)row.next_seq);
-	return true;
-}
-
-/* *did: there is nothing else to do in this round. False: stop for good. */
-static bool obey(struct destination *d, bool *did)
-{
-	struct order order = order_of(d);
-	*did = order.has_seek || order.is_paused;
-	if (order.has_seek) return go_back(d, order.seek_seq);
-	if (order.is_paused) wait_until(d, clock_mono_us() + US_PER_SECOND, true);
-	return true;
-}
-
-/* How long the oldest record has waited: looked up once for each place the cursor stands at. */
-static void look_at_head(struct destination *d)
-{
-	struct record record = {.t = 0};
-	uint64_t seq = d->row.next_seq;
-	arena_reset(&d->batch.scratch);
-	bool waits = seq < people_applied(d->shared->people) &&
-		     journal_get(d->shared->journal, seq, &d->batch.scratch, &record) == OK;
-	pthread_mutex_lock(&d->lock);
-	d->head_t = waits ? record.t : 0;
-	pthread_mutex_unlock(&d->lock);
-}
-
-static bool take_queued(struct destination *d)
-{
-	pthread_mutex_lock(&d->lock);
-	bool has_queued = d->has_queued;
-	d->has_queued = false;
-	pthread_mutex_unlock(&d->lock);
-	return has_queued;
-}
-
-void destination_redrive(struct destination *d)
-{
-	pthread_mutex_lock(&d->lock);
-	d->has_queued = true;
-	pthread_mutex_unlock(&d->lock);
-	destination_wake(d);
-}
-
-/* Letters that were queued again, before anything new. *did: there were some. False: stop for good. */
-static bool redrive(struct destination *d, bool *did)
-{
-	uint64_t seqs[HANDOVER_RECORDS_MAX];
-	size_t count = 0;
-	*did = take_queued(d);
-	if (!*did) return true;
-	const struct gate gate = {d->name, d->is_gated, &d->selection};
-	int rc = letters_queued(d->shared->cursors, d->name, HANDOVER_RECORDS_MAX, seqs, &count);
-	*did = rc || count;
-	if (!*did) return true;
-	destination_redrive(d); /* until a look finds none */
-	d->may_have_letters = true;
-	if (rc == OK) rc = batch_gather_named(&d->batch, d->shared, d->reader, &gate, seqs, count);
-	if (rc == ERR_BUSY) { /* the commit that brings the definition wakes us */
-		*did = false;
-		return true;
-	}
-	if (rc) {
-		fail_and_wait(d, str_from(status_str(rc)));
-		return true;
-	}
-	return d->batch.count ? hand_over(d) : move_idle(d, d->row.next_seq);
-}
-
-/* One round. False: stop for good. */
-static bool step(struct destination *d)
-{
-	bool did;
-	look_at_head(d);
-	if (!obey(d, &did)) return false;
-	if (did) return true;
-	if (!d->instance && !destination_create(d)) {
-		fail_and_wait(d, STR("the plugin could not be created; its own text is in the log"));
-		return true;
-	}
-	if (!redrive(d, &did)) return false;
-	if (did) return true;
-	if (!skip_gap(d)) return false;
-	const struct gate gate = {d->name, d->is_gated, &d->selection};
-	int rc = batch_gather(&d->batch, d->shared, d->reader, &gate, d->row.next_seq);
-	if (rc == ERR_GONE) return true; /* the next round sees the gap */
-	if (rc) {
-		fail_and_wait(d, str_from(status_str(rc)));
-		return true;
-	}
-	if (d->batch.count) return hand_over(d);
-	bool has_moved = d->batch.next_seq != d->row.next_seq;
-	if (!move_idle(d, d->batch.next_seq)) return false;
-	if (!has_moved) wait_until(d, clock_mono_us() + US_PER_SECOND, true);
-	return true;
-}
 
 static void *run(void *ctx)
 {
 	struct destination *d = ctx;
 	bool goes_on = true;
-	while (goes_on && !is_stopping(d)) goes_on = step(d);
-	if (!goes_on) note_failure(d, STR("its cursor cannot be made durable: stopped until the daemon is restarted"));
-	if (goes_on && d->row.next_seq != d->committed_seq) (void)commit_cursor(d);
+	while (goes_on && !destination_is_stopping(d)) goes_on = destination_round(d);
+	d->is_broken = !goes_on;
+	if (!goes_on)
+		destination_note_failure(
+		    d, STR("its cursor cannot be made durable: stopped until the daemon is restarted"));
+	destination_finish(d, goes_on);
+	rehearsal_end(d);
 	destination_destroy(d);
 	pthread_mutex_lock(&d->lock);
 	d->is_finished = true;
@@ -644,7 +220,10 @@ static void *run(void *ctx)
 
 int destination_start(struct destination *d)
 {
+	char name[16];
 	if (pthread_create(&d->thread, NULL, run, d)) return ERR_NOMEM;
+	(void)snprintf(name, sizeof name, "to:%.*s", STR_ARG(d->name));
+	(void)pthread_setname_np(d->thread, name);
 	d->has_thread = true;
 	return OK;
 }
@@ -658,13 +237,25 @@ void destination_wake(struct destination *d)
 	pthread_mutex_unlock(&d->lock);
 }
 
+void destination_nudge(struct destination *d)
+{
+	if (atomic_load(&d->wants_records)) destination_wake(d);
+}
+
+void destination_redrive(struct destination *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->has_queued = true;
+	pthread_mutex_unlock(&d->lock);
+	destination_wake(d);
+}
+
 void destination_ask_to_stop(struct destination *d)
 {
 	atomic_store(&d->stop, true);
 	pthread_mutex_lock(&d->lock);
 	pthread_cond_broadcast(&d->changed);
 	if (d->http) http_wake(d->http);
-	if (d->running) handover_wake(d->running);
 	pthread_mutex_unlock(&d->lock);
 }
 

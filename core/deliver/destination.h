@@ -1,92 +1,32 @@
-/* destination: one exporter's thread: gather a batch of applied events, hand it over, move the cursor over what was settled.
+/* destination: one exporter's thread: read its streams, hand records over, move the cursors over what was settled.
  *
- * Every call into the plugin, create and destroy included, is made on this thread. */
+ * What it promises: per person and stream records go out in order; one that is to come again later is parked, and what comes after it of the same
+ * person with it, while everybody else's go on; when the other side is down nothing is parked and everything waits (breaker.h). Every call into
+ * the plugin, create and destroy included, is made on this thread. */
 #pragma once
 
 #include <pthread.h>
-#include <stdatomic.h>
 
 #include "base/metric.h"
-#include "deliver/cursor.h"
+#include "deliver/breaker.h"
+#include "deliver/choose.h"
 #include "deliver/deliver.h"
+#include "deliver/flight.h"
+#include "deliver/lane.h"
 #include "deliver/letter.h"
 #include "deliver/order.h"
-#include "deliver/selection.h"
-#include "plugin/handover.h"
+#include "deliver/parked.h"
+#include "deliver/rehearsal.h"
 #include "plugin/http.h"
 
-#define BATCH_BYTES_MAX  ((size_t)1 << 20)
-#define GATHER_ROWS_MAX  5000 /* outcomes looked at in one read transaction */
-#define ABANDONED_MAX    4    /* handovers that a plugin never answered and still holds */
+#define ABANDONED_MAX    4 /* handovers that a plugin never answered and still holds: with as many it gets no more */
 #define LAST_ERROR_MAX   200
 #define CURSOR_IDLE_ROWS 10000 /* a cursor that moved without handing anything over is written this rarely, … */
 #define CURSOR_IDLE_US   (60 * US_PER_SECOND) /* … or this */
-
-struct deliver_tuning {    /* tests shorten these */
-	int64_t answer_us; /* how long a PENDING batch may stay unanswered */
-	int64_t backoff_min_us, backoff_max_us;
-	int64_t stop_us; /* how long a stop waits for the plugin */
-};
-extern const struct deliver_tuning deliver_tuning_default;
-
-/* What the destinations share; outlives them all. */
-struct deliver_shared {
-	struct journal *journal;
-	struct people *people;
-	struct cursors *cursors;
-	uint64_t epoch;
-	struct deliver_tuning tuning;
-	struct spaces *spaces; /* what plugins keep; NULL: nothing */
-};
-
-/* A record that is looked at and not handed over. */
-enum aside_kind {
-	ASIDE_DENIED,   /* by consent */
-	ASIDE_FILTERED, /* not for this destination */
-	ASIDE_UNMAPPED, /* a dead letter */
-	ASIDE_GONE,     /* of those that were named: erased or trimmed since */
-};
-struct aside {
-	enum aside_kind kind;
-	uint64_t seq;
-	uint8_t fragment[16];
-	struct str why; /* in the batch's arena */
-};
-
-struct batch { /* records between gathering and settling */
-	struct arena arena, scratch;
-	struct buf json, person;
-	struct json_reader *reader; /* NULL: nothing had to be parsed yet */
-	struct export_record records[HANDOVER_RECORDS_MAX];
-	uint64_t seqs[HANDOVER_RECORDS_MAX];
-	uint8_t fragments[HANDOVER_RECORDS_MAX][16];
-	uint64_t resolutions[HANDOVER_RECORDS_MAX]; /* newest answer of an asynchronous enricher, 0: none */
-	bool is_settled[HANDOVER_RECORDS_MAX];
-	bool is_withheld[HANDOVER_RECORDS_MAX]; /* erased since: never handed over */
-	bool is_denied[HANDOVER_RECORDS_MAX];
-	bool is_outside[HANDOVER_RECORDS_MAX];     /* in none of the segments that are asked for */
-	uint64_t picked[HANDOVER_RECORDS_MAX];     /* positions as they were picked; seqs: of those that are kept */
-	struct aside asides[HANDOVER_RECORDS_MAX]; /* in order of position */
-	size_t aside_count, aside_booked;
-	size_t count, bytes;
-	uint64_t next_seq; /* where the cursor stands when all are settled */
-	bool is_redrive;   /* records that were named: the cursor has nothing to do with them */
-};
-void batch_init(struct batch *batch);
-void batch_fini(struct batch *batch);
-/* Whom a batch is for. */
-struct gate {
-	struct str name;
-	bool is_gated; /* by the config: until the fold knows of it, nothing is handed over */
-	const struct selection *selection;
-};
-/* Fills the batch from `seq` on, without what consent or the selection keep from the destination. OK with count 0: nothing to hand over below next_seq. ERR_GONE: `seq` is behind retention. */
-MUST_USE int batch_gather(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
-			  const struct gate *gate, uint64_t seq);
-/* The same with these positions, ascending, at most HANDOVER_RECORDS_MAX; those that did not fit are in neither records nor asides. ERR_BUSY: the
- * fold does not know of the gate yet. */
-MUST_USE int batch_gather_named(struct batch *batch, struct deliver_shared *shared, struct people_reader *reader,
-				const struct gate *gate, const uint64_t *seqs, size_t count);
+/* One that moved over what was handed over is written when as many records lie behind it, or after so long: what comes twice after a crash has the
+ * same delivery ids, and is not more than that and the batches that were on their way. */
+#define CURSOR_BUSY_ROWS 1500
+#define CURSOR_BUSY_US   (200 * US_PER_MS)
 
 struct destination {
 	struct destination *next;
@@ -97,38 +37,53 @@ struct destination {
 	struct plugin_conf *conf;
 	bool is_gated;           /* some purpose of the config gates it */
 	struct conf_async async; /* its bounds for HTTP */
+	struct conf_flow flow;   /* how it is handed records; nothing of it is 0 that has a default */
 	struct selection selection;
+	struct gate gate;
 	struct http_guard guard;
 
 	/* the thread's own */
 	struct cdpd_instance *instance;
 	struct people_reader *reader;
-	struct batch batch;
-	struct handover *abandoned[ABANDONED_MAX];
+	struct stream_reader streams;
+	struct chooser chooser;
+	size_t turn; /* lane that is asked first */
+	struct flight *flights;
+	size_t flight_count;
+	struct person_set airborne, skipped; /* while a flight is filled: who is on their way, who must wait */
+	struct parked_list parked;
+	struct breaker breaker;
+	struct handover *abandoned[ABANDONED_MAX + CONF_CONCURRENCY_MAX];
 	size_t abandoned_count;
-	unsigned failures; /* in a row */
-	uint64_t committed_seq;
-	int64_t committed_at_us, logged_drop_us;
+	bool is_broken;                  /* nothing can be made durable any more */
+	int64_t tokens_us, tokens_at_us; /* rate: time that is saved up */
+	int64_t logged_drop_us;
 	struct metric *delivered, *dropped, *retries, *expired, *denied, *lag, *failing;
 	struct metric *filtered, *unmapped, *letters_lost, *letters, *lag_seconds, *paused;
-	struct letter_changes changes; /* not written yet */
-	bool may_have_letters;         /* this destination has or had some: what it takes now may settle one */
+	struct metric *parked_count, *breaker_state;
+	struct letter_changes changes; /* not written yet, as parked_rows */
+	struct parked_row *parked_rows;
+	size_t parked_row_count, parked_row_room;
+	uint64_t letters_until[STREAM_COUNT]; /* last position of a letter: what is taken beyond settles none */
 
 	pthread_t thread;
 	_Atomic(bool) stop;
+	_Atomic(bool) wants_records; /* a commit of the fold is of interest */
 
 	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t changed;
 	bool has_thread, is_finished, was_woken, is_failing;
+	bool was_answered; /* a pending handover has its answer */
 	bool has_queued;   /* letters were queued again */
 	bool is_reordered; /* `order` has changed: whoever waits looks at it */
 	struct order order;
-	int64_t head_t;      /* journal's time of the record at next_seq, 0: nothing waits, or not looked at yet */
-	bool is_inside;      /* the thread is in a call into the plugin */
-	bool is_left_behind; /* and nobody waits for it any more: when it returns it touches nothing */
-	struct handover *running;
-	struct http_client *http; /* of the instance, used by the thread; under the lock others wake it */
-	struct cursor_row row;
+	bool is_inside;                  /* the thread is in a call into the plugin */
+	bool is_left_behind;             /* and nobody waits for it any more: when it returns it touches nothing */
+	struct http_client *http;        /* of the instance, used by the thread; under the lock others wake it */
+	struct lane lanes[STREAM_COUNT]; /* of a lane: row and head_t */
+	size_t lane_count;
+	struct destination_state shown; /* what the thread showed last */
+	struct rehearsal *rehearsal;    /* that waits for the thread; NULL: none */
 	char last_error[LAST_ERROR_MAX + 1];
 };
 
@@ -137,10 +92,11 @@ bool destination_is_gated(const struct config *config, const struct conf_instanc
 /* No thread yet. Everything is copied. ERR_INVALID: not an exporter, or its options; logged. */
 MUST_USE int destination_new(struct deliver_shared *shared, const struct config *config,
 			     const struct conf_instance *conf, struct destination **out);
-/* Where it goes on: its row, or the oldest record. Before the start; again when a predecessor of this name has just ended. */
+/* Where it goes on: its rows, or the oldest record. Before the start; again when a predecessor of this name has just ended. */
 MUST_USE int destination_read_cursor(struct destination *destination);
 MUST_USE int destination_start(struct destination *destination);
-void destination_wake(struct destination *destination); /* any thread */
+void destination_wake(struct destination *destination);  /* any thread */
+void destination_nudge(struct destination *destination); /* the fold committed; any thread */
 void destination_set_order(struct destination *destination,
 			   const struct order *order);     /* written already; any thread */
 void destination_redrive(struct destination *destination); /* letters were queued again; any thread */
@@ -153,11 +109,43 @@ bool destination_is_same(const struct destination *destination, const struct des
 void destination_make_metrics(struct destination *destination);        /* registers them; shows nothing */
 void destination_show_counters(const struct destination *destination); /* its thread, or before the start */
 void destination_show_lag(struct destination *destination);
+void destination_show_state(struct destination *destination); /* its thread */
 MUST_USE int destination_status(struct destination *destination, struct arena *arena, struct destination_status *out);
 
-/* ── its calls into the plugin (destination_plugin.c); its thread ────────── */
+/* ── its thread's parts ──────────────────────────────────────────────────── */
 
+bool destination_is_stopping(const struct destination *destination);
+/* Until `until_us`, a stop, an order, an answer or (when `wakes`) destination_wake. Runs the plugin's timers and HTTP meanwhile. */
+void destination_wait(struct destination *destination, int64_t until_us, bool wakes);
+void destination_note_failure(struct destination *destination, struct str why);
+void destination_note_error(struct destination *destination,
+			    struct str why); /* of a record: it does not fail as a whole */
+void destination_note_success(struct destination *destination);
+/* One round (destination_round.c). False: nothing can be made durable here any more. */
+bool destination_round(struct destination *destination);
+/* After the last round: what is on its way lands, or is given up; what can be is made durable. */
+void destination_finish(struct destination *destination, bool can_write);
+
+/* Makes a flight of what may go out now (destination_fill.c). *out NULL: there is nothing. *wait_until_us: when there may be something. */
+MUST_USE int destination_fill(struct destination *destination, struct flight **out, int64_t *wait_until_us);
+/* What came of a flight, which is over then (destination_land.c). `is_answered`: its handover has verdicts. */
+void destination_land(struct destination *destination, struct flight *flight, bool is_answered);
+/* It never left: its records wait again. */
+void destination_cancel(struct destination *destination, struct flight *flight);
+
+/* What becomes durable (destination_write.c). */
+MUST_USE int destination_put_letter(struct destination *destination, const struct letter *letter);
+MUST_USE int destination_end_letter(struct destination *destination, enum stream_id stream, uint64_t position);
+/* In the list too. ERR_FULL: as many as there may be. */
+MUST_USE int destination_park(struct destination *destination, const struct parked *parked, struct str reason);
+void destination_unpark(struct destination *destination, enum stream_id stream, uint64_t position);
+/* The cursors of all lanes move over what is settled; written when it is time. False: nothing can be made durable any more. */
+MUST_USE bool destination_settle(struct destination *destination, bool is_idle);
+MUST_USE bool destination_write(struct destination *destination); /* now */
+bool destination_has_changes(const struct destination *destination);
+
+/* Its calls into the plugin (destination_plugin.c). */
 MUST_USE bool destination_create(struct destination *destination); /* the instance; false: the plugin has logged why */
 void destination_destroy(struct destination *destination);
 void destination_run_timers(struct destination *destination);
-MUST_USE int destination_run_handover(struct destination *destination, struct handover *handover); /* as handover_run */
+MUST_USE int destination_hand_over(struct destination *destination, struct handover *handover); /* as handover_begin */

@@ -69,17 +69,22 @@ void destination_run_timers(struct destination *d)
 	leave(d);
 }
 
-int destination_run_handover(struct destination *d, struct handover *h)
+/* From whatever thread answers; under the handover's lock. */
+static void on_answer(void *ctx)
 {
+	struct destination *d = ctx;
 	pthread_mutex_lock(&d->lock);
-	d->running = h;
+	d->was_answered = true;
+	pthread_cond_broadcast(&d->changed);
+	if (d->http) http_wake(d->http);
 	pthread_mutex_unlock(&d->lock);
+}
+
+int destination_hand_over(struct destination *d, struct handover *h)
+{
 	enter(d);
-	int rc = handover_run(h, d->instance, d->shared->tuning.answer_us, &d->stop);
+	int rc = handover_begin(h, d->instance, on_answer, d);
 	leave(d);
-	pthread_mutex_lock(&d->lock);
-	d->running = NULL;
-	pthread_mutex_unlock(&d->lock);
 	return rc;
 }
 

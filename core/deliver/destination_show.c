@@ -35,58 +35,127 @@ void destination_make_metrics(struct destination *d)
 	d->lag_seconds = metric_of(d, METRIC_GAUGE, "cdpd_destination_lag_seconds",
 				   "Age of the oldest record that waits for the destination.");
 	d->paused = metric_of(d, METRIC_GAUGE, "cdpd_destination_paused", "1 while an operator has paused it.");
+	d->parked_count =
+	    metric_of(d, METRIC_GAUGE, "cdpd_destination_parked",
+		      "Records that come again later, and those of the same persons that wait behind them.");
+	d->breaker_state = metric_of(d, METRIC_GAUGE, "cdpd_destination_breaker",
+				     "0 closed; 1 open: the other side is down; 2 half open: one attempt tells.");
 	d->failing = metric_of(d, METRIC_GAUGE, "cdpd_destination_failing", "1 while the destination takes nothing.");
+}
+
+/* Of all lanes. */
+static struct cursor_row sum_of(const struct destination *d)
+{
+	struct cursor_row sum = {.next_seq = 0};
+	for (size_t i = 0; i < d->lane_count; i++) {
+		const struct cursor_row *row = &d->lanes[i].row;
+		sum.delivered += row->delivered;
+		sum.dropped += row->dropped;
+		sum.retries += row->retries;
+		sum.expired_records += row->expired_records;
+		sum.denied += row->denied;
+		sum.filtered += row->filtered;
+		sum.unmapped += row->unmapped;
+		sum.letters_lost += row->letters_lost;
+		if (row->last_success_us > sum.last_success_us) sum.last_success_us = row->last_success_us;
+	}
+	return sum;
 }
 
 void destination_show_counters(const struct destination *d)
 {
-	metric_set(d->delivered, (int64_t)d->row.delivered);
-	metric_set(d->dropped, (int64_t)d->row.dropped);
-	metric_set(d->retries, (int64_t)d->row.retries);
-	metric_set(d->expired, (int64_t)d->row.expired_records);
-	metric_set(d->denied, (int64_t)d->row.denied);
-	metric_set(d->filtered, (int64_t)d->row.filtered);
-	metric_set(d->unmapped, (int64_t)d->row.unmapped);
-	metric_set(d->letters_lost, (int64_t)d->row.letters_lost);
+	const struct cursor_row row = sum_of(d); /* only this thread writes them */
+	metric_set(d->delivered, (int64_t)row.delivered);
+	metric_set(d->dropped, (int64_t)row.dropped);
+	metric_set(d->retries, (int64_t)row.retries);
+	metric_set(d->expired, (int64_t)row.expired_records);
+	metric_set(d->denied, (int64_t)row.denied);
+	metric_set(d->filtered, (int64_t)row.filtered);
+	metric_set(d->unmapped, (int64_t)row.unmapped);
+	metric_set(d->letters_lost, (int64_t)row.letters_lost);
+}
+
+/* ── its condition ───────────────────────────────────────────────────────── */
+
+const char *destination_condition_name(enum destination_condition condition)
+{
+	static const char *const names[] = {"ok", "waiting", "trying", "full", "stopped"};
+	return (size_t)condition < COUNT_OF(names) ? names[condition] : "unknown";
+}
+
+static enum destination_condition condition_of(const struct destination *d)
+{
+	if (d->is_broken) return DESTINATION_STOPPED;
+	if (d->parked.count >= PARKED_MAX) return DESTINATION_FULL;
+	return d->breaker.state == BREAKER_CLOSED ? DESTINATION_OK
+	       : d->breaker.state == BREAKER_OPEN ? DESTINATION_WAITING
+						  : DESTINATION_TRYING;
+}
+
+static bool is_down(enum destination_condition condition)
+{
+	return condition == DESTINATION_WAITING || condition == DESTINATION_TRYING;
+}
+
+void destination_show_state(struct destination *d)
+{
+	enum destination_condition now = condition_of(d);
+	int64_t wait = d->breaker.until_us - clock_mono_us();
+	pthread_mutex_lock(&d->lock);
+	enum destination_condition was = d->shown.condition;
+	if (!d->shown.since_us || (now != was && !(is_down(now) && is_down(was)))) d->shown.since_us = clock_wall_us();
+	d->shown.condition = now;
+	d->shown.parked = d->parked.count;
+	d->shown.retry_at_us = now == DESTINATION_WAITING ? clock_wall_us() + (wait > 0 ? wait : 0) : 0;
+	pthread_mutex_unlock(&d->lock);
+	metric_set(d->parked_count, (int64_t)d->parked.count);
+	metric_set(d->breaker_state, (int64_t)d->breaker.state);
 }
 
 /* ── status ──────────────────────────────────────────────────────────────── */
 
-static uint64_t lag_of(const struct destination *d, uint64_t next_seq)
-{
-	uint64_t applied = people_applied(d->shared->people);
-	return applied > next_seq ? applied - next_seq : 0;
-}
+struct lag {
+	uint64_t records;
+	int64_t us;
+};
 
-static int64_t lag_us_of(uint64_t lag, int64_t head_t)
+/* Under the lock: of all lanes the records, and the age of the oldest. */
+static struct lag lag_of(const struct destination *d)
 {
+	struct lag lag = {0};
 	int64_t now = clock_wall_us();
-	return lag && head_t && now > head_t ? now - head_t : 0;
+	for (size_t i = 0; i < d->lane_count; i++) {
+		const struct lane *lane = &d->lanes[i];
+		uint64_t end = lane->stream->end(d->shared);
+		if (end <= lane->row.next_seq) continue;
+		lag.records += end - lane->row.next_seq;
+		if (lane->head_t && now - lane->head_t > lag.us) lag.us = now - lane->head_t;
+	}
+	return lag;
 }
 
 void destination_show_lag(struct destination *d)
 {
 	pthread_mutex_lock(&d->lock);
-	uint64_t next_seq = d->row.next_seq;
-	int64_t head_t = d->head_t;
+	const struct lag lag = lag_of(d);
 	pthread_mutex_unlock(&d->lock);
-	uint64_t lag = lag_of(d, next_seq);
-	metric_set(d->lag, (int64_t)lag);
-	metric_set(d->lag_seconds, lag_us_of(lag, head_t) / US_PER_SECOND);
+	metric_set(d->lag, (int64_t)lag.records);
+	metric_set(d->lag_seconds, lag.us / US_PER_SECOND);
 }
 
 int destination_status(struct destination *d, struct arena *arena, struct destination_status *out)
 {
 	pthread_mutex_lock(&d->lock);
-	struct cursor_row row = d->row;
-	bool is_failing = d->is_failing;
-	int64_t head_t = d->head_t;
+	const struct cursor_row row = sum_of(d);
+	const struct lag lag = lag_of(d);
+	out->cursor = d->lanes[0].row.next_seq;
+	out->is_failing = d->is_failing;
 	out->is_paused = d->order.is_paused;
+	out->state = d->shown;
 	int rc = arena_str(arena, str_from(d->last_error), &out->last_error);
 	pthread_mutex_unlock(&d->lock);
-	out->cursor = row.next_seq;
-	out->lag = lag_of(d, row.next_seq);
-	out->lag_us = lag_us_of(out->lag, head_t);
+	out->lag = lag.records;
+	out->lag_us = lag.us;
 	out->delivered = row.delivered;
 	out->dropped = row.dropped;
 	out->retries = row.retries;
@@ -95,7 +164,6 @@ int destination_status(struct destination *d, struct arena *arena, struct destin
 	out->filtered = row.filtered;
 	out->unmapped = row.unmapped;
 	out->letters_lost = row.letters_lost;
-	out->is_failing = is_failing;
 	out->last_success_us = row.last_success_us;
 	if (rc == OK) rc = arena_str(arena, d->name, &out->name);
 	return rc == OK ? arena_str(arena, str_from(plugin_info(d->plugin)->name), &out->plugin) : rc;

@@ -26,7 +26,7 @@ int deliver_pause(struct deliver *deliver, struct str name, bool is_paused)
 static uint64_t next_seq_of(struct destination *d)
 {
 	pthread_mutex_lock(&d->lock);
-	uint64_t seq = d->row.next_seq;
+	uint64_t seq = d->lanes[0].row.next_seq;
 	pthread_mutex_unlock(&d->lock);
 	return seq;
 }
@@ -48,27 +48,21 @@ int deliver_replay(struct deliver *deliver, struct str name, uint64_t seq, uint6
 
 int deliver_seq_at(struct deliver *deliver, int64_t t, uint64_t *seq)
 {
-	struct journal *journal = deliver->shared.journal;
-	struct arena arena;
-	uint64_t low = journal_first_seq(journal), high = journal_next_seq(journal);
-	int rc = OK;
-	arena_init(&arena, 65536, (size_t)16 << 20);
-	while (low < high && rc == OK) { /* times never run backwards in the journal */
-		uint64_t middle = low + (high - low) / 2;
-		struct record record;
-		arena_reset(&arena);
-		rc = journal_get(journal, middle, &arena, &record);
-		if (rc == ERR_GONE) { /* trimmed meanwhile */
-			low = middle + 1;
-			rc = OK;
-		} else if (rc == OK && record.t < t) {
-			low = middle + 1;
-		} else {
-			high = middle;
-		}
-	}
-	arena_fini(&arena);
-	*seq = low;
+	return stream_position_at(&stream_events, &deliver->shared, t, seq);
+}
+
+int deliver_rehearse(struct deliver *deliver, struct str name, int64_t span_us, struct arena *arena,
+		     struct rehearsal_result *out)
+{
+	struct rehearsal *rehearsal;
+	int rc = rehearsal_new(&rehearsal);
+	if (rc) return rc;
+	pthread_mutex_lock(&deliver->admin);
+	struct destination *d = find(deliver, name);
+	rc = d ? rehearsal_post(rehearsal, d) : ERR_NOT_FOUND;
+	pthread_mutex_unlock(&deliver->admin);
+	if (rc == OK) rc = rehearsal_wait(rehearsal, span_us, arena, out); /* a reload may end it meanwhile */
+	rehearsal_unref(rehearsal);
 	return rc;
 }
 
@@ -86,34 +80,38 @@ int deliver_letters_of(struct deliver *deliver, const struct fragment_id *fragme
 	return letters_of(deliver->shared.cursors, fragments, fragment_count, count);
 }
 
-static int act(struct deliver *deliver, struct str name, uint64_t seq, enum letter_deed deed, uint64_t *count)
+static int act(struct deliver *deliver, struct str name, enum stream_id stream, uint64_t seq, enum letter_deed deed,
+	       uint64_t *count)
 {
 	*count = 0;
 	pthread_mutex_lock(&deliver->admin);
 	struct destination *d = find(deliver, name);
-	int rc = d ? letters_act(deliver->shared.cursors, name, seq, deed, count) : ERR_NOT_FOUND;
+	int rc = d ? letters_act(deliver->shared.cursors, name, stream, seq, deed, count) : ERR_NOT_FOUND;
 	if (rc == OK && *count) destination_redrive(d);
 	pthread_mutex_unlock(&deliver->admin);
 	return rc;
 }
 
-int deliver_redrive(struct deliver *deliver, struct str name, uint64_t seq, uint64_t *count)
+int deliver_redrive(struct deliver *deliver, struct str name, enum stream_id stream, uint64_t seq, uint64_t *count)
 {
-	return act(deliver, name, seq, LETTER_REDRIVE, count);
+	return act(deliver, name, stream, seq, LETTER_REDRIVE, count);
 }
 
-int deliver_discard(struct deliver *deliver, struct str name, uint64_t seq, uint64_t *count)
+int deliver_discard(struct deliver *deliver, struct str name, enum stream_id stream, uint64_t seq, uint64_t *count)
 {
-	return act(deliver, name, seq, LETTER_DISCARD, count);
+	return act(deliver, name, stream, seq, LETTER_DISCARD, count);
 }
 
 int deliver_erase_letters(struct deliver *deliver, const _Atomic bool *stop, uint64_t *count)
 {
 	struct people_reader *reader;
+	uint64_t parked = 0;
 	*count = 0;
 	int rc = people_reader_new(deliver->shared.people, &reader);
 	if (rc) return rc;
-	rc = letters_erase(deliver->shared.cursors, reader, stop, count);
+	rc = letters_erase(deliver->shared.cursors, reader, count);
+	if (rc == OK) rc = parked_erase(deliver->shared.cursors, reader, &parked);
+	if (rc == OK && (*count || parked)) rc = cursors_compact(deliver->shared.cursors, stop);
 	people_reader_free(reader);
 	return rc;
 }

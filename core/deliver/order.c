@@ -77,6 +77,6 @@ int order_settle(struct cursors *cursors, struct str destination, uint64_t seq, 
 	int rc = begin(cursors, destination, &txn, &order);
 	if (rc) return rc;
 	if (order.seek_seq == seq) order.has_seek = false;
-	cursors_write(cursors, txn, destination, row);
+	cursors_write(cursors, txn, destination, STREAM_OF_EVENTS, row);
 	return finish(cursors, destination, txn, &order);
 }

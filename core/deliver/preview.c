@@ -1,7 +1,5 @@
 #include "deliver/preview.h"
 
-#include <stdlib.h>
-
 #include "base/clock.h"
 #include "deliver/internal.h"
 
@@ -11,48 +9,70 @@ const char *preview_verdict_name(enum preview_verdict verdict)
 	return (size_t)verdict < COUNT_OF(names) ? names[verdict] : "unknown";
 }
 
-static int tell_aside(const struct aside *aside, struct arena *arena, struct preview *out)
+static int tell(struct chooser *chooser, const struct stream_record *record, struct arena *arena, struct preview *out)
 {
-	switch (aside->kind) {
-	case ASIDE_DENIED:
-		out->verdict = PREVIEW_DENIED;
-		out->why = STR("the person does not consent");
-		return OK;
-	case ASIDE_FILTERED: out->verdict = PREVIEW_FILTERED; break;
-	case ASIDE_UNMAPPED: out->verdict = PREVIEW_DEAD_LETTER; break;
-	case ASIDE_GONE:
-		out->why = STR("it is not applied: a duplicate, refused, erased, or not folded yet");
-		return OK;
-	}
-	return arena_str(arena, aside->why, &out->why);
+	static const enum preview_verdict verdicts[] = {[CHOICE_TAKEN] = PREVIEW_HANDED_OVER,
+							[CHOICE_GONE] = PREVIEW_NOT_APPLIED,
+							[CHOICE_DENIED] = PREVIEW_DENIED,
+							[CHOICE_FILTERED] = PREVIEW_FILTERED,
+							[CHOICE_UNMAPPED] = PREVIEW_DEAD_LETTER};
+	struct fragment_id id, person;
+	char text[FRAGMENT_ID_TEXT_SIZE];
+	enum choice choice;
+	struct str json, why;
+	bool is_withheld;
+	int rc = chooser_is_withheld(chooser, record, &is_withheld);
+	if (rc || is_withheld) return rc;
+	rc = choose(chooser, record, arena, &choice, &json, &why);
+	if (rc) return rc;
+	out->verdict = verdicts[choice];
+	if (choice == CHOICE_DENIED) why = STR("the person does not consent");
+	if (choice != CHOICE_TAKEN) return arena_str(arena, why, &out->why);
+	memcpy(id.bytes, record->fragment, sizeof id.bytes);
+	rc = people_person_of(chooser->people, &id, arena, &person);
+	if (rc && rc != ERR_NOT_FOUND) return rc;
+	fragment_id_format(rc == OK ? &person : &id, text);
+	out->why = STR_NONE;
+	rc = arena_str(arena, record->is_notice ? record->profile_id : str_from(text), &out->profile_id);
+	return rc ? rc : arena_str(arena, json, &out->json);
 }
 
-static int tell_batch(const struct batch *batch, struct arena *arena, struct preview *out)
+static int find_and_tell(struct stream_reader *streams, const struct gate *gate, uint64_t seq, struct arena *arena,
+			 struct preview *out)
 {
-	*out =
-	    (struct preview){.verdict = PREVIEW_NOT_APPLIED, .why = STR_NONE, .json = STR_NONE, .profile_id = STR_NONE};
-	if (batch->aside_count) return tell_aside(&batch->asides[0], arena, out);
-	if (!batch->count) return ERR_NOT_FOUND;
-	out->verdict = PREVIEW_HANDED_OVER;
-	int rc = arena_str(arena, batch->records[0].json, &out->json);
-	return rc ? rc : arena_str(arena, batch->records[0].profile_id, &out->profile_id);
+	struct stream_window *window;
+	struct chooser chooser;
+	uint64_t applied;
+	int rc = window_new(0, &window);
+	if (rc) return rc;
+	chooser_init(&chooser, streams->people);
+	rc = stream_events.find(streams, &seq, 1, window);
+	if (rc == OK && window->count && (rc = chooser_begin(&chooser, gate, &applied)) == OK) {
+		rc = tell(&chooser, &window->records[0], arena, out);
+		chooser_end(&chooser);
+	}
+	chooser_fini(&chooser);
+	window_unref(window);
+	return rc;
 }
 
 int preview_position(struct deliver *deliver, const struct config *config, const struct conf_instance *conf,
 		     struct people_reader *reader, uint64_t seq, struct arena *arena, struct preview *out)
 {
 	struct selection selection;
+	struct stream_reader streams;
+	*out = (struct preview){.verdict = PREVIEW_NOT_APPLIED,
+				.why = STR("it is not applied: a duplicate, refused, erased, or not folded yet"),
+				.json = STR_NONE,
+				.profile_id = STR_NONE};
 	if (seq < journal_first_seq(deliver->shared.journal)) return ERR_GONE;
 	if (seq >= journal_next_seq(deliver->shared.journal)) return ERR_NOT_FOUND;
 	int rc = selection_make(arena, conf, &selection);
-	struct batch *batch = rc ? NULL : calloc(1, sizeof *batch);
-	if (!batch) return rc ? rc : ERR_NOMEM;
+	if (rc) return rc;
 	const struct gate gate = {conf->name, destination_is_gated(config, conf), &selection};
-	batch_init(batch);
-	rc = batch_gather_named(batch, &deliver->shared, reader, &gate, &seq, 1);
-	if (rc == OK) rc = tell_batch(batch, arena, out);
-	batch_fini(batch);
-	free(batch);
+	stream_reader_init(&streams, &deliver->shared, reader);
+	rc = find_and_tell(&streams, &gate, seq, arena, out);
+	stream_reader_fini(&streams);
 	return rc;
 }
 
@@ -93,7 +113,8 @@ static int run(const struct selection *selection, struct json_reader *json, cons
 							[SELECTION_UNMAPPED] = PREVIEW_DEAD_LETTER};
 	struct selection_result result;
 	out->verdict = PREVIEW_FILTERED;
-	if (!selection_takes_event(selection, event)) {
+	if (!selection_takes(selection, str_from(event_type_name(event->type)),
+			     event->type == EVENT_TRACK ? event->event : STR_NONE)) {
 		out->why = SELECTION_NOT_IN_EVENTS;
 		return OK;
 	}

@@ -73,11 +73,11 @@ static bool is_in(struct str text, const struct str *list, size_t count)
 	return false;
 }
 
-bool selection_takes_event(const struct selection *s, const struct cdpd_event *event)
+bool selection_takes(const struct selection *s, struct str type, struct str name)
 {
 	if (s->event_count == 0) return true;
-	if (event->type == EVENT_TRACK && is_in(event->event, s->events, s->event_count)) return true;
-	return is_in(str_from(event_type_name(event->type)), s->events, s->event_count);
+	if (name.len && is_in(name, s->events, s->event_count)) return true;
+	return is_in(type, s->events, s->event_count);
 }
 
 bool selection_takes_person(const struct selection *s, const struct str *segments, size_t count)

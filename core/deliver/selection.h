@@ -19,7 +19,8 @@ struct selection {
 MUST_USE int selection_make(struct arena *arena, const struct conf_instance *conf, struct selection *out);
 bool selection_is_same(const struct selection *a, const struct selection *b);
 
-bool selection_takes_event(const struct selection *selection, const struct cdpd_event *event);
+/* By type ("page") or name, which is empty for what has none. */
+bool selection_takes(const struct selection *selection, struct str type, struct str name);
 bool selection_takes_person(const struct selection *selection, const struct str *segments, size_t count);
 
 /* Why, in words of the configuration. */

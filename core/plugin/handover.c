@@ -28,20 +28,33 @@ struct handover {
 	bool is_done;   /* receipt_done came in time */
 	bool is_closed; /* verdicts are final, or nobody waits for them any more */
 	enum cdpd_verdict rest;
+	void (*on_done)(void *ctx); /* NULL: nobody asked */
+	void *on_done_ctx;
+	void (*on_free)(void *ctx); /* NULL: nothing to give back */
+	void *on_free_ctx;
 	struct arena arena;
-	struct export_record records[HANDOVER_RECORDS_MAX];
-	size_t count;
-	struct export_verdict verdicts[HANDOVER_RECORDS_MAX];
-	bool is_named[HANDOVER_RECORDS_MAX];
+	struct export_record *records;
+	size_t count, room;
+	struct export_verdict *verdicts;
 	struct export_verdict all; /* what receipt_set said of CDPD_ALL */
 };
 
-int handover_new(struct handover **out)
+int handover_new(size_t room, struct handover **out)
 {
 	pthread_condattr_t attr;
 	struct handover *h = calloc(1, sizeof *h);
 	*out = h;
 	if (!h) return ERR_NOMEM;
+	h->room = room;
+	h->records = calloc(room, sizeof *h->records);
+	h->verdicts = calloc(room, sizeof *h->verdicts);
+	if (!h->records || !h->verdicts) {
+		free(h->records);
+		free(h->verdicts);
+		free(h);
+		*out = NULL;
+		return ERR_NOMEM;
+	}
 	h->batch.owner = h->receipt.owner = h;
 	h->refs = 1;
 	h->all.reason = STR_NONE;
@@ -59,6 +72,9 @@ static void unref_locked(struct handover *h)
 	bool is_last = --h->refs == 0;
 	pthread_mutex_unlock(&h->lock);
 	if (!is_last) return;
+	if (h->on_free) h->on_free(h->on_free_ctx);
+	free(h->records);
+	free(h->verdicts);
 	arena_fini(&h->arena);
 	pthread_cond_destroy(&h->changed);
 	pthread_mutex_destroy(&h->lock);
@@ -72,6 +88,12 @@ void handover_unref(struct handover *h)
 	unref_locked(h);
 }
 
+void handover_on_free(struct handover *h, void (*fn)(void *ctx), void *ctx)
+{
+	h->on_free = fn;
+	h->on_free_ctx = ctx;
+}
+
 struct arena *handover_arena(struct handover *h)
 {
 	return &h->arena;
@@ -79,7 +101,7 @@ struct arena *handover_arena(struct handover *h)
 
 int handover_add(struct handover *h, const struct export_record *record)
 {
-	if (h->count == HANDOVER_RECORDS_MAX) return ERR_TOO_LARGE;
+	if (h->count == h->room) return ERR_TOO_LARGE;
 	h->verdicts[h->count].reason = STR_NONE;
 	h->records[h->count++] = *record;
 	return OK;
@@ -94,6 +116,7 @@ static void wake_locked(struct handover *h)
 {
 	pthread_cond_broadcast(&h->changed);
 	if (h->http) http_wake(h->http);
+	if (h->is_done && h->on_done) h->on_done(h->on_done_ctx);
 }
 
 /* ── the plugin's side ───────────────────────────────────────────────────── */
@@ -111,7 +134,7 @@ int handover_sdk_record(const struct cdpd_batch *batch, size_t index, struct cdp
 	const struct export_record *record = &h->records[index];
 	*out = (struct cdpd_record){
 	    .size = sizeof *out,
-	    .kind = CDPD_RECORD_EVENT,
+	    .kind = record->kind,
 	    .position = sdk_str(record->position),
 	    .delivery_id = sdk_str(record->delivery_id),
 	    .message_id = sdk_str(record->message_id),
@@ -133,7 +156,7 @@ int handover_sdk_set(struct cdpd_receipt *receipt, size_t index, enum cdpd_verdi
 	if (retry_after_ms > RETRY_AFTER_MAX_MS) retry_after_ms = RETRY_AFTER_MAX_MS;
 	struct str text = str_from(reason);
 	if (text.len > REASON_MAX) text.len = REASON_MAX;
-	struct export_verdict given = {verdict, retry_after_ms * US_PER_MS, STR_NONE};
+	struct export_verdict given = {verdict, retry_after_ms * US_PER_MS, STR_NONE, index != CDPD_ALL};
 	int rc = CDPD_ERR_TIMEOUT;
 	pthread_mutex_lock(&h->lock);
 	if (!h->is_closed && !h->is_done) {
@@ -142,7 +165,6 @@ int handover_sdk_set(struct cdpd_receipt *receipt, size_t index, enum cdpd_verdi
 			h->all = given;
 		} else {
 			h->verdicts[index] = given;
-			h->is_named[index] = true;
 		}
 		rc = CDPD_OK;
 	}
@@ -174,10 +196,10 @@ int handover_sdk_done(struct cdpd_receipt *receipt, enum cdpd_verdict rest)
 /* Every record gets its verdict; the lock is held. */
 static void settle(struct handover *h, enum cdpd_verdict rest)
 {
-	struct export_verdict others = {rest == CDPD_ACK || rest == CDPD_DROP ? rest : CDPD_RETRY, 0, STR_NONE};
+	struct export_verdict others = {rest == CDPD_ACK || rest == CDPD_DROP ? rest : CDPD_RETRY, 0, STR_NONE, false};
 	if (h->all.verdict == others.verdict) others = h->all;
 	for (size_t i = 0; i < h->count; i++) {
-		if (!h->is_named[i]) h->verdicts[i] = others;
+		if (!h->verdicts[i].is_named) h->verdicts[i] = others;
 	}
 	h->is_closed = true;
 }
@@ -220,32 +242,73 @@ static int wait_for_plugin(struct handover *h, struct cdpd_instance *instance, i
 	return OK;
 }
 
+/* *answer: export_batch's. */
+static void call_plugin(struct handover *h, struct cdpd_instance *instance, enum cdpd_verdict *answer)
+{
+	pthread_mutex_lock(&h->lock);
+	h->is_held = true;
+	h->refs++;
+	pthread_mutex_unlock(&h->lock);
+	*answer = instance_plugin(instance)->export_batch(instance_self(instance), &h->batch, &h->receipt);
+}
+
+/* It is answered; the lock is held. */
+static void take_answer(struct handover *h, enum cdpd_verdict answer)
+{
+	settle(h, h->is_done ? h->rest : answer);
+	if (!h->is_held) return;
+	h->is_held = false; /* answered at once: it holds nothing */
+	h->refs--;
+}
+
 int handover_run(struct handover *h, struct cdpd_instance *instance, int64_t span_us, const _Atomic(bool) *stop)
 {
 	int rc = OK;
 	int64_t until_us = clock_mono_us() + span_us;
-	pthread_mutex_lock(&h->lock);
-	h->is_held = true;
-	h->refs++;
+	enum cdpd_verdict answer;
 	h->http = instance->services.http;
-	pthread_mutex_unlock(&h->lock);
-
-	enum cdpd_verdict answer =
-	    instance_plugin(instance)->export_batch(instance_self(instance), &h->batch, &h->receipt);
-
+	call_plugin(h, instance, &answer);
 	pthread_mutex_lock(&h->lock);
-	if (answer == CDPD_PENDING && (rc = wait_for_plugin(h, instance, until_us, stop))) {
+	if (answer == CDPD_PENDING && (rc = wait_for_plugin(h, instance, until_us, stop)))
 		h->is_closed = true;
-	} else {
-		settle(h, h->is_done ? h->rest : answer);
-		if (h->is_held) { /* answered at once: it holds nothing */
-			h->is_held = false;
-			h->refs--;
-		}
-	}
+	else
+		take_answer(h, answer);
 	h->http = NULL;
 	pthread_mutex_unlock(&h->lock);
 	return rc;
+}
+
+int handover_begin(struct handover *h, struct cdpd_instance *instance, void (*on_done)(void *ctx), void *ctx)
+{
+	enum cdpd_verdict answer;
+	call_plugin(h, instance, &answer);
+	pthread_mutex_lock(&h->lock);
+	bool is_pending = answer == CDPD_PENDING && !h->is_done;
+	if (is_pending) {
+		h->on_done = on_done;
+		h->on_done_ctx = ctx;
+	} else {
+		take_answer(h, answer);
+	}
+	pthread_mutex_unlock(&h->lock);
+	return is_pending ? ERR_AGAIN : OK;
+}
+
+int handover_poll(struct handover *h)
+{
+	pthread_mutex_lock(&h->lock);
+	int rc = h->is_done ? OK : ERR_AGAIN;
+	if (rc == OK && !h->is_closed) settle(h, h->rest);
+	pthread_mutex_unlock(&h->lock);
+	return rc;
+}
+
+void handover_give_up(struct handover *h)
+{
+	pthread_mutex_lock(&h->lock);
+	h->is_closed = true;
+	h->on_done = NULL;
+	pthread_mutex_unlock(&h->lock);
 }
 
 void handover_wake(struct handover *h)

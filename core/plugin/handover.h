@@ -12,25 +12,29 @@
 
 struct handover;
 
-struct export_record { /* all text borrowed from the handover's arena */
+struct export_record { /* text of the handover's arena, or of what handover_on_free gives back */
 	struct str position, delivery_id, message_id, profile_id, json;
 	int64_t time_us;
-	uint32_t attempt;
+	uint32_t attempt, kind; /* kind: enum cdpd_record_kind */
 };
 
 struct export_verdict {
 	enum cdpd_verdict verdict; /* never PENDING */
 	int64_t retry_after_us;    /* 0: none */
 	struct str reason;         /* maybe empty */
+	bool is_named;             /* given to this record alone */
 };
 
-#define HANDOVER_RECORDS_MAX 500
+#define HANDOVER_RECORDS_MAX 5000 /* however many a destination is configured to take at once */
 
-/* Empty, with one reference. */
-MUST_USE int handover_new(struct handover **out);
+/* Empty, with one reference and room for so many records. */
+MUST_USE int handover_new(size_t room, struct handover **out);
+/* `fn` runs when the last reference goes, on whatever thread that is: until then the plugin may look at the records. */
+void handover_on_free(struct handover *handover, void (*fn)(void *ctx), void *ctx);
 void handover_unref(struct handover *handover);
 struct arena *handover_arena(struct handover *handover); /* for the records' text; before handover_run */
-MUST_USE int handover_add(struct handover *handover, const struct export_record *record); /* ERR_TOO_LARGE past 500 */
+MUST_USE int handover_add(struct handover *handover,
+			  const struct export_record *record); /* ERR_TOO_LARGE past its room */
 size_t handover_count(const struct handover *handover);
 
 #define HANDOVER_STOP_GRACE_US (2 * US_PER_SECOND)
@@ -41,6 +45,13 @@ size_t handover_count(const struct handover *handover);
 MUST_USE int handover_run(struct handover *handover, struct cdpd_instance *instance, int64_t span_us,
 			  const _Atomic(bool) *stop);
 void handover_wake(struct handover *handover); /* any thread */
+/* The same without waiting. OK: every record has a verdict. ERR_AGAIN: it is pending; `on_done` is called when the plugin has answered, from any
+ * thread, under a lock: only to wake whoever asks handover_poll. On the instance's thread. */
+MUST_USE int handover_begin(struct handover *handover, struct cdpd_instance *instance, void (*on_done)(void *ctx),
+			    void *ctx);
+MUST_USE int handover_poll(struct handover *handover); /* after ERR_AGAIN: OK or ERR_AGAIN */
+/* Nobody waits for it any more: what the plugin answers later is ignored, and on_done is not called. */
+void handover_give_up(struct handover *handover);
 /* After OK. The text lives in the handover. */
 struct export_verdict handover_verdict(const struct handover *handover, size_t index);
 bool handover_is_held(struct handover *handover); /* by the plugin, still */

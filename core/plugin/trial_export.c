@@ -5,7 +5,8 @@
 #include "plugin/handover.h"
 #include "plugin/trial_internal.h"
 
-#define PENDING_US (30 * US_PER_SECOND)
+#define RECORDS_MAX 500 /* as a destination hands over at once, unless it is told otherwise */
+#define PENDING_US  (30 * US_PER_SECOND)
 
 struct verdicts {
 	size_t acked, dropped, retried;
@@ -25,6 +26,7 @@ static int fill(struct trial_run *run, struct handover *handover, size_t from, s
 		    .json = event->text,
 		    .time_us = event->event.event_time_us,
 		    .attempt = 1,
+		    .kind = CDPD_RECORD_EVENT,
 		};
 		if (rc == OK) rc = handover_add(handover, &record);
 		if (rc) return rc;
@@ -52,7 +54,7 @@ static int run_batch(struct trial_run *run, struct cdpd_instance *instance, size
 {
 	static const _Atomic(bool) never = false;
 	struct handover *handover;
-	int rc = handover_new(&handover);
+	int rc = handover_new(to - from, &handover);
 	if (rc) return rc;
 	rc = fill(run, handover, from, to);
 	trial_at(run, "export_batch", &run->events[from]);
@@ -71,8 +73,7 @@ static int run_batches(struct trial_run *run, struct cdpd_instance *instance)
 	struct verdicts verdicts = {0};
 	int rc = OK;
 	for (size_t from = 0; from < run->event_count && rc == OK;) {
-		size_t to =
-		    from + HANDOVER_RECORDS_MAX < run->event_count ? from + HANDOVER_RECORDS_MAX : run->event_count;
+		size_t to = from + RECORDS_MAX < run->event_count ? from + RECORDS_MAX : run->event_count;
 		rc = run_batch(run, instance, from, to, &verdicts);
 		from = to;
 	}

@@ -109,6 +109,7 @@ static int point_member(struct people *people, const struct row_member *member, 
 	struct row *row = *out;
 	if (fragment_id_eq(&row->profile, profile) && row->has_merged == is_head) return OK;
 	row->profile = *profile;
+	people->has_renamed = true;
 	row->has_merged = is_head;
 	return cache_dirty(&people->cache, slot, false);
 }

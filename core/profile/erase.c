@@ -255,7 +255,7 @@ int people_erase(struct people *people, const struct people_erasure *erasure, ui
 				  .before_us = erasure->before_us ? erasure->before_us : t};
 	CHECK(people->txn);
 	int rc = collect(&erasing);
-	people->has_erased = true;
+	people->has_erased = people->has_renamed = true;
 	for (size_t i = 0; i < erasing.count && !rc; i++) {
 		struct slot *slot;
 		rc = block(&erasing, &erasing.ids[i]);

@@ -210,6 +210,11 @@ uint64_t people_applied(const struct people *people)
 	return atomic_load(&people->applied);
 }
 
+uint64_t people_renamed(const struct people *people)
+{
+	return atomic_load(&people->renamed);
+}
+
 int64_t people_applied_t(const struct people *people)
 {
 	return atomic_load(&people->applied_t);
@@ -365,6 +370,7 @@ static void settle(struct people *people, bool is_committed)
 		people->has_new_plan = false;
 	}
 	people->txn = NULL;
+	people->has_renamed = false;
 	segments_ended(people, is_committed);
 	backfill_ended(people, is_committed);
 	cache_reset(&people->cache);
@@ -390,6 +396,8 @@ int people_commit(struct people *people, uint64_t next_seq, int64_t t)
 		people_abort(people);
 		return rc;
 	}
+	/* Before anybody can see it: who looks at an older snapshot is told too early, never too late. */
+	if (people->has_renamed) atomic_store(&people->renamed, next_seq);
 	rc = store_commit(people->txn);
 	settle(people, rc == OK);
 	if (rc) return rc;

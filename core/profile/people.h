@@ -43,6 +43,9 @@ void people_close(struct people *people);
 /* Where the fold stands: every record below is in the checkpoint. Any thread; newest committed. */
 uint64_t people_applied(const struct people *people); /* next seq to fold */
 int64_t people_applied_t(const struct people *people);
+/* Snapshots that stand there or later name the same persons: a fragment is the same person's in all of them, and nobody was erased between
+ * them. */
+uint64_t people_renamed(const struct people *people);
 /* The journal's epoch the checkpoint belongs to: set once, ERR_FOREIGN when it differs later. Before the fold starts. */
 MUST_USE int people_bind_epoch(struct people *people, uint64_t epoch);
 uint64_t people_epoch(const struct people *people);
@@ -315,3 +318,7 @@ MUST_USE int people_outcomes(struct people_reader *reader, uint64_t seq, size_t 
 MUST_USE int people_changes(struct people_reader *reader, uint64_t after, size_t max, struct arena *arena,
 			    struct change **changes, size_t *count);
 uint64_t people_last_change(const struct people *people); /* newest committed */
+
+/* The profile that a fragment is in. ERR_NOT_FOUND: it is no more. Inside read_begin/end. */
+MUST_USE int people_person_of(struct people_reader *reader, const struct fragment_id *fragment, struct arena *arena,
+			      struct fragment_id *out);

@@ -390,6 +390,16 @@ int people_profile_of(struct people_reader *reader, struct str identifier, struc
 	return rc;
 }
 
+int people_person_of(struct people_reader *reader, const struct fragment_id *fragment, struct arena *arena,
+		     struct fragment_id *out)
+{
+	struct row *row;
+	CHECK(reader->is_open);
+	int rc = reader_row(reader, fragment, false, false, arena, &row);
+	if (!rc) *out = row->profile;
+	return rc;
+}
+
 int people_find_act(struct people_reader *reader, enum people_act_kind kind, struct str a, struct str b, uint64_t seq,
 		    struct arena *arena, struct link_row *out)
 {

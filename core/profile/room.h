@@ -38,10 +38,11 @@ struct people {
 	struct identifiers identifiers; /* of the event being applied */
 	struct buf json;                /* scratch: a trait's value, a change's body */
 	struct metric *refused_inputs;
+	bool has_renamed;                /* in the open transaction somebody became another person, or nobody */
 	bool has_erased, has_suppressed; /* something is blocked, as of the open transaction */
 
 	/* Newest committed, for any thread. */
-	_Atomic uint64_t applied, last_change, epoch;
+	_Atomic uint64_t applied, last_change, epoch, renamed;
 	_Atomic int64_t applied_t;
 	_Atomic uint64_t verdicts[OUTCOME_VERDICT_COUNT];
 	_Atomic uint64_t leases[PEOPLE_LEASES]; /* scan.h */

@@ -37,14 +37,15 @@ static int setup(void **state)
 	static const struct plugin_conf conf = {.sdk = {&table, NULL}};
 	host = plugin_host();
 	during = NULL;
-	if (instance_new(&plugin, STR("t"), &conf, true, &instance) || handover_new(&h)) return -1;
+	if (instance_new(&plugin, STR("t"), &conf, true, &instance) || handover_new(3, &h)) return -1;
 	for (int i = 0; i < 3; i++) {
 		struct export_record record = {.position = STR("p"),
 					       .delivery_id = STR("d"),
 					       .message_id = STR("m"),
 					       .profile_id = STR("f"),
 					       .json = STR("{}"),
-					       .attempt = 1};
+					       .attempt = 1,
+					       .kind = CDPD_RECORD_EVENT};
 		if (handover_add(h, &record)) return -1;
 	}
 	return 0;

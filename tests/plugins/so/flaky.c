@@ -1,7 +1,8 @@
 /* An exporter that does what its option says and writes the message ids it took, a line each, to a file. Modes:
  * ack; retry_first (all of each batch once); pending (answered by a thread); pending_never; drop_odd (records at odd places); retry_second
  * (the second record of a batch, once); hang (sleeps in export_batch). A file named <file>.down makes every
- * batch a RETRY while it exists; one named <file>.refuse makes each record a DROP that repeats its message id. */
+ * batch a RETRY while it exists; one named <file>.refuse makes each record a DROP that repeats its message id; the message ids in one named
+ * <file>.later, a line each, are asked for again. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 struct flaky {
 	const struct cdpd_host *host;
 	struct cdpd_instance *instance;
-	char file[512], down[520], refuse[520], mode[32];
+	char file[512], down[520], refuse[520], later[520], mode[32];
 	unsigned calls;
 	pthread_t thread;
 	bool has_thread;
@@ -103,6 +104,33 @@ static enum cdpd_verdict refuse(struct flaky *self, const struct cdpd_batch *bat
 	return CDPD_ACK;
 }
 
+static bool is_later(const struct flaky *self, struct cdpd_str message)
+{
+	char line[64];
+	bool is_found = false;
+	FILE *file = fopen(self->later, "r");
+	while (file && !is_found && fgets(line, sizeof line, file)) {
+		size_t len = strcspn(line, "\n");
+		is_found = len == message.len && memcmp(line, message.ptr, len) == 0;
+	}
+	if (file) fclose(file);
+	return is_found;
+}
+
+static enum cdpd_verdict take_some(struct flaky *self, const struct cdpd_batch *batch, struct cdpd_receipt *receipt)
+{
+	size_t count = self->host->batch_count(batch);
+	struct cdpd_record record = {.size = sizeof record};
+	for (size_t i = 0; i < count; i++) {
+		(void)self->host->batch_record(batch, i, &record);
+		if (is_later(self, record.message_id))
+			self->host->receipt_set(receipt, i, CDPD_RETRY, 1, "later");
+		else
+			note(self, batch, i);
+	}
+	return CDPD_ACK;
+}
+
 static enum cdpd_verdict export_batch(void *ctx, const struct cdpd_batch *batch, struct cdpd_receipt *receipt)
 {
 	struct flaky *self = ctx;
@@ -112,6 +140,7 @@ static enum cdpd_verdict export_batch(void *ctx, const struct cdpd_batch *batch,
 		return CDPD_RETRY;
 	}
 	if (access(self->refuse, F_OK) == 0) return refuse(self, batch, receipt);
+	if (access(self->later, F_OK) == 0) return take_some(self, batch, receipt);
 	if (is_mode(self, "retry_first") && self->calls % 2 == 1) return CDPD_RETRY;
 	if (is_mode(self, "drop_odd")) return drop_odd(self, batch, receipt);
 	if (is_mode(self, "retry_second")) return retry_second(self, batch, receipt);
@@ -137,6 +166,7 @@ static int create(const struct cdpd_host *host, struct cdpd_instance *instance, 
 	self->instance = instance;
 	snprintf(self->file, sizeof self->file, "%.*s", (int)file.len, file.ptr);
 	snprintf(self->down, sizeof self->down, "%s.down", self->file);
+	snprintf(self->later, sizeof self->later, "%s.later", self->file);
 	snprintf(self->refuse, sizeof self->refuse, "%s.refuse", self->file);
 	snprintf(self->mode, sizeof self->mode, "%.*s", (int)mode.len, mode.ptr);
 	*out = self;

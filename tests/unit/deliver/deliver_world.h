@@ -30,7 +30,7 @@ struct world {
 	struct people *people;
 	struct deliver *deliver;
 	struct arena arena;
-	uint64_t sent;
+	uint64_t sent, users; /* users: how many send in turn */
 };
 
 static inline void world_init(struct world *w)
@@ -38,9 +38,10 @@ static inline void world_init(struct world *w)
 	memset(w, 0, sizeof *w);
 	w->dir = test_dir_make();
 	arena_init(&w->arena, 4096, 0);
+	w->users = 3;
 	static struct str user_id[] = {{"userId", 6}};
 	w->namespaces[0] = (struct conf_namespace){
-	    .name = STR("user_id"), .from = user_id, .from_count = 1, .max_per_profile = 1, .is_known = true};
+	    .name = STR("user_id"), .from = user_id, .from_count = 1, .max_per_profile = 50, .is_known = true};
 	w->config = (struct config){
 	    .file = STR("test.yaml"),
 	    .store_path = str_from(w->dir.path),
@@ -112,6 +113,7 @@ static inline int world_new(struct world *w)
 	w->deliver->shared.tuning = (struct deliver_tuning){.answer_us = 200 * US_PER_MS,
 							    .backoff_min_us = US_PER_MS,
 							    .backoff_max_us = 20 * US_PER_MS,
+							    .parked_max_us = 20 * US_PER_MS,
 							    .stop_us = 2 * US_PER_SECOND};
 	return OK;
 }
@@ -131,7 +133,7 @@ static inline void world_stop(struct world *w)
 
 /* ── events ──────────────────────────────────────────────────────────────── */
 
-/* One event of user u<id % 3> with the message id m<id>; its position. */
+/* One event of user u<id % users> with the message id m<id>; its position. */
 static inline uint64_t world_send(struct world *w, const char *text)
 {
 	struct str payload;
@@ -154,7 +156,7 @@ static inline uint64_t world_send(struct world *w, const char *text)
 				   .event_time_us = clock_wall_us(),
 				   .utc_offset_min = UTC_OFFSET_UNKNOWN};
 	event.received_at_us = event.event_time_us;
-	CHECK(arena_printf(&w->arena, &event.user_id, "u%llu", (unsigned long long)(w->sent % 3)) == OK);
+	CHECK(arena_printf(&w->arena, &event.user_id, "u%llu", (unsigned long long)(w->sent % w->users)) == OK);
 	CHECK(arena_printf(&w->arena, &event.message_id, "m%llu", (unsigned long long)w->sent++) == OK);
 	CHECK(event_encode(&event, &w->arena, &payload) == OK);
 	CHECK(journal_append_wait(w->journal, RECORD_EVENT, payload, &seq) == OK);
@@ -198,6 +200,32 @@ static inline void world_send_many(struct world *w, size_t count)
 	world_fold(w);
 }
 
+/* Makes two users one person, at the end of the journal. */
+static inline void world_merge(struct world *w, const char *a, const char *b)
+{
+	uint64_t seq;
+	const struct people_act act = {str_from(a), str_from(b), STR("test"), STR_NONE};
+	CHECK(journal_append_wait(w->journal, RECORD_MERGE, STR(""), &seq) == OK);
+	CHECK(people_begin(w->people) == OK);
+	CHECK(people_act(w->people, PEOPLE_MERGE, &act, seq, clock_wall_us()) == OK);
+	CHECK(people_commit(w->people, seq + 1, clock_wall_us()) == OK);
+	if (w->deliver) deliver_wake(w->deliver);
+}
+
+/* Creates, fills or (text NULL) removes the file <name>.txt<suffix> by which the plugin is told how to behave. */
+static inline void world_tell(struct world *w, const char *name, const char *suffix, const char *text)
+{
+	char path[400], made[420];
+	(void)snprintf(path, sizeof path, "%s/%s.txt%s", w->dir.path, name, suffix);
+	(void)snprintf(made, sizeof made, "%s.new", path);
+	if (!text) {
+		(void)unlink(path);
+		return;
+	}
+	FILE *file = fopen(made, "w");
+	CHECK(file && fputs(text, file) >= 0 && fclose(file) == 0 && rename(made, path) == 0);
+}
+
 /* ── looking ─────────────────────────────────────────────────────────────── */
 
 static inline struct destination_status world_status(struct world *w, const char *name)
@@ -222,7 +250,8 @@ static inline void sleep_ms(long ms)
 static inline void world_drain(struct world *w, const char *name)
 {
 	for (int i = 0; i < 10000; i++) {
-		if (world_status(w, name).lag == 0) return;
+		struct destination_status status = world_status(w, name);
+		if (status.lag == 0 && status.state.parked == 0) return;
 		sleep_ms(2);
 	}
 	fail_msg("destination %s did not catch up", name);

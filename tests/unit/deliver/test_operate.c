@@ -1,6 +1,7 @@
 #include "deliver_world.h"
 
 static struct world w;
+static struct letter_changes changes;
 
 static int setup(void **state)
 {
@@ -14,12 +15,11 @@ static int teardown(void **state)
 {
 	(void)state;
 	if (w.deliver) world_stop(&w);
+	letter_changes_fini(&changes);
 	world_close(&w);
 	world_fini(&w);
 	return 0;
 }
-
-static struct letter_changes changes;
 
 static void write_changes(struct str name, uint64_t *count, uint64_t *lost)
 {
@@ -31,7 +31,7 @@ static void write_changes(struct str name, uint64_t *count, uint64_t *lost)
 	assert_int_equal(letters_write(cursors, txn, reader, name, &changes, count, lost), OK);
 	assert_int_equal(cursors_commit(cursors, txn), OK);
 	people_reader_free(reader);
-	changes.put_count = changes.gone_count = 0;
+	letter_changes_clear(&changes);
 }
 
 static void put_letters(struct str name, uint64_t from, uint64_t to, uint64_t *lost)
@@ -40,9 +40,11 @@ static void put_letters(struct str name, uint64_t from, uint64_t to, uint64_t *l
 	uint64_t count, more;
 	*lost = 0;
 	while (from < to) {
-		while (from < to && changes.put_count < COUNT_OF(changes.put))
-			changes.put[changes.put_count++] =
-			    letter_make(from++, LETTER_DROPPED, nobody, 3, STR("not this one"));
+		for (size_t i = 0; from < to && i < 1000; i++, from++) {
+			const struct letter letter =
+			    letter_make(STREAM_OF_EVENTS, from, from, LETTER_DROPPED, nobody, 3, STR("not this one"));
+			assert_int_equal(letter_changes_put(&changes, &letter), OK);
+		}
 		write_changes(name, &count, &more);
 		*lost += more;
 	}
@@ -87,21 +89,21 @@ static void letters_are_listed_by_destination(void **state)
 	assert_int_equal(list(STR("ab"), NULL, 10, &rows), 3);
 	assert_int_equal(rows[0].letter.seq, 10);
 	assert_int_equal(list(STR(""), NULL, 10, &rows), 7);
-	const struct letter_place place = {STR("ab"), 11};
+	const struct letter_place place = {STR("ab"), STREAM_OF_EVENTS, 11};
 	assert_int_equal(list(STR(""), &place, 10, &rows), 2);
 	assert_int_equal(rows[0].letter.seq, 12);
 	assert_true(str_eq(rows[1].destination, STR("b")));
 
 	uint64_t met;
 	struct cursors *cursors = w.deliver->shared.cursors;
-	assert_int_equal(letters_act(cursors, STR("a"), 2, LETTER_REDRIVE, &met), OK);
+	assert_int_equal(letters_act(cursors, STR("a"), STREAM_OF_EVENTS, 2, LETTER_REDRIVE, &met), OK);
 	assert_int_equal(met, 1);
-	assert_int_equal(letters_act(cursors, STR("a"), 99, LETTER_REDRIVE, &met), OK);
+	assert_int_equal(letters_act(cursors, STR("a"), STREAM_OF_EVENTS, 99, LETTER_REDRIVE, &met), OK);
 	assert_int_equal(met, 0);
-	assert_int_equal(letters_queued(cursors, STR("a"), 10, seqs, &count), OK);
+	assert_int_equal(letters_queued(cursors, STR("a"), STREAM_OF_EVENTS, 10, seqs, &count), OK);
 	assert_int_equal(count, 1);
 	assert_int_equal(seqs[0], 2);
-	assert_int_equal(letters_act(cursors, STR("a"), 0, LETTER_DISCARD, &met), OK);
+	assert_int_equal(letters_act(cursors, STR("a"), STREAM_OF_EVENTS, 0, LETTER_DISCARD, &met), OK);
 	assert_int_equal(met, 3);
 	assert_int_equal(list(STR(""), NULL, 10, &rows), 4);
 }
@@ -118,8 +120,8 @@ static void cursor_rows_of_all_formats(void **state)
 	struct cursor_row row;
 	assert_int_equal(world_new(&w), OK);
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
-		assert_int_equal(cursors_put(w.deliver->shared.cursors, STR("d"), &rows[i]), OK);
-		assert_int_equal(cursors_get(w.deliver->shared.cursors, STR("d"), &row), OK);
+		assert_int_equal(cursors_put(w.deliver->shared.cursors, STR("d"), STREAM_OF_EVENTS, &rows[i]), OK);
+		assert_int_equal(cursors_get(w.deliver->shared.cursors, STR("d"), STREAM_OF_EVENTS, &row), OK);
 		assert_memory_equal(&row, &rows[i], sizeof row);
 	}
 }
@@ -178,7 +180,7 @@ static void orders_to_nobody_and_ahead_are_refused(void **state)
 	world_drain(&w, "d");
 	assert_int_equal(deliver_pause(w.deliver, STR("nobody"), true), ERR_NOT_FOUND);
 	assert_int_equal(deliver_replay(w.deliver, STR("nobody"), 1, &from), ERR_NOT_FOUND);
-	assert_int_equal(deliver_redrive(w.deliver, STR("nobody"), 0, &count), ERR_NOT_FOUND);
+	assert_int_equal(deliver_redrive(w.deliver, STR("nobody"), STREAM_OF_EVENTS, 0, &count), ERR_NOT_FOUND);
 	assert_int_equal(deliver_replay(w.deliver, STR("d"), 1000000, &from), ERR_INVALID);
 	assert_int_equal(deliver_pause(w.deliver, STR("d"), true), OK);
 	world_send_many(&w, 5);
