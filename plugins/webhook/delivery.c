@@ -77,7 +77,7 @@ static void share_lanes(struct delivery *d, size_t lanes)
 {
 	d->lane_count = lanes;
 	for (size_t i = 0; i < d->count; i++)
-		d->lane_of[i] = lanes == 1 ? 0 : (size_t)(hash_of(d->records[i].profile_id) % lanes);
+		d->lane_of[i] = lanes <= 1 ? 0 : (size_t)(hash_of(d->records[i].profile_id) % lanes);
 }
 
 static void make_lanes(struct delivery *d)
