@@ -11,7 +11,7 @@ import uuid
 
 import pytest
 
-from cdpd import ADMIN_TOKEN, CONFIG, SERVER_KEY, Daemon
+from cdpd import ADMIN_TOKEN, CONFIG, ROOT, SERVER_KEY, Daemon
 from rpc import client
 from test_async import features as features_of
 from test_async import wait_for, with_asker
@@ -141,6 +141,19 @@ def test_csv_says_what_ndjson_says(shop):
     to_stdout = shop.ctl("export", "training-set", str(write_set(shop, SET)))
     assert to_stdout.stdout == out.read_text()
     assert out.stat().st_mode & 0o777 == 0o600, "features of people are not for everybody"
+
+
+def test_the_example_fits_the_features_that_we_ship(tmp_path):
+    head = CONFIG[: CONFIG.index("features:")]
+    daemon = Daemon(tmp_path, head + f"features_file: {ROOT}/conf/features.yaml\n" + CONFIG[CONFIG.index("enrichers:") :])
+    try:
+        daemon.start()
+        daemon.profile("user_id:u", daemon.track("u", "Product Viewed"))
+        run = daemon.ctl("export", "training-set", str(ROOT / "conf" / "training" / "buys.yaml"))
+        assert run.stdout == "profile_id,point_time,label,orders,revenue,spending_30d,warmth\n"
+    finally:
+        if daemon.process and daemon.process.poll() is None:
+            daemon.kill()
 
 
 def test_a_merge_after_the_point_changes_no_row(shop):
