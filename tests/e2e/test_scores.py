@@ -374,9 +374,9 @@ def test_a_model_that_does_not_fit_is_told_and_waited_for(scored, model):
 
 def test_it_cannot_be_isolated(scored, model):
     cdpd = scored("records: [profiles]\n    isolated: true")
-    order(cdpd, "i", 1)
+    position = order(cdpd, "i", 1)
     eventually(lambda: "it cannot be isolated" in cdpd.log_text(), "a reason in the log")
-    assert cdpd.profile("user_id:i").json["features"]["orders"] == 1
+    assert cdpd.profile("user_id:i", position).json["features"]["orders"] == 1
 
 
 def test_the_configuration_is_checked(model):
