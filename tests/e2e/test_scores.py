@@ -166,6 +166,18 @@ def test_a_model_that_is_trained_anew_is_taken(example):
     assert abs(person["traits"]["buys_soon"]["value"] - score) < 0.001  # min_change of conf/ml/score.yaml
 
 
+def test_the_page_about_models_tells_what_works(example):
+    """The request of docs/ml.md, word by word but for the port."""
+    folder, url, _ = example
+    (block,) = [text for text in re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "ml.md").read_text(), re.S) if "/v1/traits" in text]
+    run = subprocess.run(["bash", "-c", block.replace("http://127.0.0.1:8085", url)], capture_output=True, text=True, timeout=60)
+    assert json.loads(run.stdout)["accepted"] == 2, run
+    eventually(lambda: settled_person(url), "everything folded")
+    churn = api(url, "/v1/profiles/user_id:shopper-1")["traits"]["churn"]
+    assert (churn["value"], churn["provenance"], churn["source"]) == (0.83, "inferred", "nightly")
+    assert churn["model"] == {"name": "churn", "version": "2026-11", "scoredAt": churn["updatedAt"]}
+
+
 def settled_person(url):
     status = api(url, "/v1/admin/status")
     if status["events"]["pending"] or status["destinations"][0]["lag"]:
@@ -374,9 +386,9 @@ def test_a_model_that_does_not_fit_is_told_and_waited_for(scored, model):
 
 def test_it_cannot_be_isolated(scored, model):
     cdpd = scored("records: [profiles]\n    isolated: true")
-    order(cdpd, "i", 1)
+    position = order(cdpd, "i", 1)
     eventually(lambda: "it cannot be isolated" in cdpd.log_text(), "a reason in the log")
-    assert cdpd.profile("user_id:i").json["features"]["orders"] == 1
+    assert cdpd.profile("user_id:i", position).json["features"]["orders"] == 1
 
 
 def test_the_configuration_is_checked(model):
