@@ -42,7 +42,8 @@ int record_is_withheld(struct people_reader *people, const struct stream_record 
 	if (record->is_notice) return OK;
 	if (record->kind != CDPD_RECORD_EVENT) { /* says something of all that were one person then */
 		struct change told = {.kind = record->change ? record->change->kind : CHANGE_TRAIT,
-				      .cause_seq = record->seq, .body = record->json};
+				      .cause_seq = record->seq,
+				      .body = record->json};
 		memcpy(told.profile, record->fragment, sizeof told.profile);
 		return people_change_is_erased(people, &told, out);
 	}
