@@ -51,6 +51,7 @@ struct destination {
 	int lease;   /* of changes that follow a snapshot; -1: none */
 	struct flight *flights;
 	size_t flight_count;
+	bool is_rehearsing;                  /* a test event is with the plugin: it counts as a flight */
 	struct person_set airborne, skipped; /* while a flight is filled: who is on their way, who must wait */
 	struct parked_list parked;
 	struct breaker breaker;
