@@ -70,7 +70,7 @@ void hooks_settle(struct api_worker *worker)
 	while (worker->hooks) {
 		struct hook_call *call = worker->hooks;
 		if (!call->batch && errand_abandon(call->errand, false)) call->errand = NULL;
-		call_free(call);
+		call_free(call); /* takes it out of the list */
 	}
 }
 

@@ -299,7 +299,7 @@ static bool take_event(struct http_request *req, struct json event, struct arena
 	if (json_get(event, STR("event"), &value) && json_str(value, &text) &&
 	    arena_str(arena, text, &query->event.event) != OK)
 		return refuse(req, PROBLEM_INTERNAL, "", "");
-	buf_init(&buf, 2 * BODY_BYTES);
+	buf_init(&buf, (size_t)2 * BODY_BYTES);
 	int rc = json_write(&buf, event);
 	if (rc == OK) rc = arena_str(arena, buf_str(&buf), &query->record);
 	buf_fini(&buf);

@@ -8,9 +8,10 @@
 #include "net/stats.h"
 #include "net/worker.h"
 
-#define RESETS_BURST      200 /* RST_STREAM from a client (rapid reset) … */
-#define RESETS_RATE       50  /* … and a second */
-#define CONTINUATIONS_MAX 8
+#define RESETS_BURST 200 /* RST_STREAM from a client (rapid reset) … */
+#define RESETS_RATE  50  /* … and a second */
+/* nghttp2 counts a frame again whenever its 9 bytes of header arrive in another read: the guard counts right and ends it before. */
+#define CONTINUATIONS_MAX ((size_t)10 * HTTP2_CONTINUATIONS)
 #define ACKS_MAX          ((size_t)2 * HTTP2_CONTROL_BURST) /* the guard ends it before, and says why */
 #define FIELDS_MAX        (REPLY_FIELDS_MAX + HTTP_TRAILERS_MAX + 4)
 

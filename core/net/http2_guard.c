@@ -51,10 +51,12 @@ static bool judge(struct http2_guard *guard)
 	case FRAME_HEADERS:
 		guard->is_in_block = !(header[4] & FLAG_END_HEADERS);
 		guard->heads++;
+		guard->continuations = 0;
 		give(guard, FOR_REQUEST);
 		return true;
 	case FRAME_CONTINUATION:
 		if (header[4] & FLAG_END_HEADERS) guard->is_in_block = false;
+		if (++guard->continuations > HTTP2_CONTINUATIONS) return false;
 		return guard->payload_left > 0 || take(&guard->control);
 	default: return take(&guard->control);
 	}

@@ -1,7 +1,7 @@
 /* http2_guard: what a client may send over HTTP/2 that is cheap for it and brings it nothing: PING, SETTINGS, PRIORITY, WINDOW_UPDATE,
  * empty or unknown frames. It reads the frames' headers as they go by and takes a token for each such frame; tokens come back
- * with time, with requests and with data, since both make honest control frames. It also counts the resets that a client's
- * mistakes make us send.
+ * with time, with requests and with data, since both make honest control frames. It also counts the CONTINUATION frames of a header
+ * block (nghttp2's own count depends on how the bytes arrive) and the resets that a client's mistakes make us send.
  *
  * Pure: no I/O, no clock. Any split of the bytes gives the same answer. */
 #pragma once
@@ -14,6 +14,7 @@
 #define HTTP2_CONTROL_BURST 1000 /* frames at once … */
 #define HTTP2_CONTROL_RATE  200  /* … and a second */
 #define HTTP2_RESET_BURST   500
+#define HTTP2_CONTINUATIONS 8 /* of one header block */
 #define HTTP2_RESET_RATE    50
 
 struct http2_bucket {
@@ -26,8 +27,9 @@ struct http2_guard {
 	uint8_t have; /* bytes of `header` */
 	uint8_t header[9];
 	uint32_t payload_left;
-	bool is_in_block; /* a header block goes on in the next frame */
-	uint32_t heads;   /* header blocks begun */
+	bool is_in_block;       /* a header block goes on in the next frame */
+	uint32_t heads;         /* header blocks begun */
+	uint32_t continuations; /* of the newest block */
 	struct http2_bucket control, resets;
 };
 

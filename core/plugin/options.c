@@ -116,9 +116,9 @@ int option_read_secret(struct arena *arena, struct str text, struct option_value
 			return plugin_refuse(arena, why, "names the variable %s, which is not set", name.ptr);
 		return arena_str(arena, str_from(value), &out->text);
 	}
-	if (!str_starts(text, STR("file:/"))) {
+	if (!str_starts(text, STR("file:")) || text.len == 5) {
 		return plugin_refuse(arena, why,
-				     "is a secret: give file:/path or env:NAME instead of the secret itself");
+				     "is a secret: give file:PATH or env:NAME instead of the secret itself");
 	}
 	if (arena_str(arena, str_of(text.ptr + 5, text.len - 5), &name)) return ERR_NOMEM;
 	char *buf = arena_alloc(arena, SECRET_MAX + 1);

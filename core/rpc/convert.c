@@ -54,6 +54,7 @@ int convert_texts(struct arena *arena, const struct str *texts, size_t count, ch
 }
 
 /* Both the array of messages and the messages themselves, as protobuf-c wants them. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): neither types nor names that are declared can stand in them */
 #define MESSAGES(arena, type, INIT, count, list, items) \
 	type **list = arena_array(arena, type *, (count) + 1), *items = arena_array(arena, type, (count) + 1); \
 	if (!list || !items) return ERR_NOMEM; \
@@ -61,6 +62,7 @@ int convert_texts(struct arena *arena, const struct str *texts, size_t count, ch
 		items[n_] = (type)INIT; \
 		list[n_] = &items[n_]; \
 	}
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 /* ── a person ────────────────────────────────────────────────────────────── */
 

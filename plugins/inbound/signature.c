@@ -34,7 +34,7 @@ static void write_hex(const unsigned char bytes[SIGNATURE_SIZE], char out[SIGNAT
 		out[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
 		out[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
 	}
-	out[2 * SIGNATURE_SIZE] = '\0';
+	out[SIGNATURE_HEX_SIZE - 1] = '\0';
 }
 
 bool signature_is_hex(const char *given, size_t len, const unsigned char signature[SIGNATURE_SIZE])

@@ -87,7 +87,7 @@ enum cdpd_option_type {
 	CDPD_OPTION_SIZE,     /* 512, 64KB, 8MB, 1GB, 1MiB (KB is 1000, KiB 1024); min, max: bytes */
 	CDPD_OPTION_ENUM,     /* one of `values` */
 	CDPD_OPTION_LIST,     /* of strings; min, max: items */
-	CDPD_OPTION_SECRET,   /* file:/path or env:NAME; read before create, never logged or listed */
+	CDPD_OPTION_SECRET,   /* file:PATH or env:NAME; read before create, never logged or listed */
 };
 
 struct cdpd_option {

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HOUR_S 3600
+#define HOUR_S ((int64_t)3600)
 
 /* Where and when: a cell of the grid and a whole hour. Everything that is asked for, cached and answered is per cell and hour. */
 struct spot {

@@ -17,7 +17,7 @@ static bool url(const struct provider_settings *settings, const struct spot *spo
 	int len =
 	    snprintf(out, URL_MAX, "%s/data/3.0/onecall/timemachine?lat=%.4f&lon=%.4f&dt=%lld&units=metric&appid=%s",
 		     settings->base ? settings->base : BASE, spot->latitude, spot->longitude,
-		     (long long)(spot->hour * HOUR_S), settings->key);
+		     (long long)spot->hour * HOUR_S, settings->key);
 	return len > 0 && len < URL_MAX;
 }
 

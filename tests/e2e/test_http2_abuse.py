@@ -1,5 +1,7 @@
 """What a client can do to a server with frames that are cheap to send: the server ends it, its memory stays flat, and nobody else notices."""
 
+import time
+
 import pytest
 from cdpd import ADMIN_TOKEN, running
 from http2 import (
@@ -146,6 +148,19 @@ def test_endless_continuation(attacked, piece):
         raw.flood(lambda i: frame(CONTINUATION, 0, 1, piece), 20_000)
         raw.drain()
         assert raw.ended
+
+
+def test_a_head_in_parts_however_it_arrives(attacked):
+    """Nine frames, a byte at a time: how the bytes are cut must not count as more frames."""
+    whole = block(fields())
+    size = len(whole) // 8
+    parts = [whole[k * size : (k + 1) * size if k < 7 else None] for k in range(8)]
+    frames = frame(HEADERS, END_STREAM, 1) + b"".join(frame(CONTINUATION, END_HEADERS if k == 7 else 0, 1, part) for k, part in enumerate(parts))
+    with Raw(attacked) as raw:
+        for i in range(len(frames)):
+            raw.send(frames[i : i + 1])
+            time.sleep(0.001)  # so that most bytes are read one at a time; when they are not, the answer is the same
+        assert b'{"ok":true}' in raw.answer(1)
 
 
 def test_hpack_bomb(attacked):

@@ -169,6 +169,8 @@ static void test_secrets(void **state)
 	assert_null(memmem(last_error.ptr, last_error.len, "hunter2", 7)); /* not shown back */
 	refused("key", "env:CDPD_TEST_NO_SUCH", "not set");
 	refused("key", "file:/nonexistent/key", "cannot be read");
+	refused("key", "file:", "is a secret");
+	refused("key", "file:no-such-key-here", "cannot be read"); /* from the working directory */
 	assert_int_equal(setenv("CDPD_TEST_KEY", "s3cret", 1), 0);
 	const struct cdpd_conf *conf = check_one("key", "env:CDPD_TEST_KEY");
 	assert_non_null(conf);

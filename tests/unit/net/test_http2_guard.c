@@ -113,6 +113,24 @@ static void counts_resets(void **state)
 	assert_true(http2_guard_reset(&guard, NOW + US_PER_SECOND));
 }
 
+static void counts_the_parts_of_a_header_block(void **state)
+{
+	static struct bytes bytes;
+	struct http2_guard guard;
+	(void)state;
+	start(&guard);
+	for (int block = 0; block < 2; block++) { /* each block counts anew */
+		add(&bytes, HEADERS, 0, 10);
+		for (int i = 0; i < HTTP2_CONTINUATIONS; i++) add(&bytes, CONTINUATION, i == 7 ? 4 : 0, 10);
+	}
+	for (size_t i = 0; i < bytes.len; i++) /* byte by byte */
+		assert_int_equal(http2_guard_scan(&guard, bytes.data + i, 1, NOW), 1);
+	bytes.len = 0;
+	add(&bytes, CONTINUATION, 0, 10);
+	add(&bytes, CONTINUATION, 0, 10);
+	assert_int_equal(http2_guard_scan(&guard, bytes.data, bytes.len, NOW), 9);
+}
+
 static void knows_when_a_head_is_not_whole(void **state)
 {
 	static struct bytes bytes;
@@ -168,6 +186,7 @@ int main(void)
 	    cmocka_unit_test(stops_at_the_burst_and_earns_with_time),
 	    cmocka_unit_test(honest_clients_earn_their_frames),
 	    cmocka_unit_test(counts_resets),
+	    cmocka_unit_test(counts_the_parts_of_a_header_block),
 	    cmocka_unit_test(knows_when_a_head_is_not_whole),
 	    cmocka_unit_test(splits_change_nothing),
 	};
