@@ -322,6 +322,7 @@ static int run_by_event_time(struct replay *replay)
 	struct sorter *order;
 	int rc = order_make(replay->job, &order);
 	if (rc) return rc;
+	picked.count = 0;
 	while (!rc) {
 		rc = replay_may_go_on(replay->job);
 		if (!rc) rc = pick(replay, order, &picked);
