@@ -51,7 +51,7 @@ def test_the_tour_as_it_stands(home):
     nats = free_port()
     ports = {**{port: str(free_port()) for port in PORTS}, "54222": str(nats), "58222": str(nats + 4000)}
     blocks = "".join(re.findall(r"```sh\n(.*?)```", page, re.S)).replace("packaging/quickstart.sh\n", QUICKSTART)
-    tour = home / "conf" / "quickstart-destinations.yaml"
+    tour = home / "packaging" / "tour-destinations.yaml"
     tour.write_text(with_ports(tour.read_text(), ports))
     env = {name: value for name, value in os.environ.items() if not name.startswith("CDPD_")}
     env |= {"CDPD_URL": f"http://127.0.0.1:{ports['8080']}", "CDPD_TOUR_POSTGRES": ports["55432"], "CDPD_TOUR_NATS": str(nats), "CDPD_TOUR_WEBHOOK": ports["58090"]}

@@ -482,5 +482,6 @@ enum cdpd_verdict fake_export(struct cdpd_instance *fake, const struct cdpd_reco
 	assert_true(count <= FAKE_RECORDS_MAX);
 	memset(fake->receipt.named, 0, count * sizeof fake->receipt.named[0]);
 	fake->receipt.all = (struct fake_verdict){0};
+	fake->receipt.done_count = 0;
 	return fake->plugin->export_batch(fake->self, &batch, &fake->receipt);
 }
