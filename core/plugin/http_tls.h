@@ -22,5 +22,5 @@ void http_tls_free(struct http_tls *tls); /* NULL is fine */
 /* For the next connection; valid until the next call. The files are looked at once in HTTP_TLS_LOOK_US at most. One thread at a time. */
 const struct http_tls_texts *http_tls_get(struct http_tls *tls);
 
-#define HTTP_TLS_LOOK_US (1000 * 1000)
+#define HTTP_TLS_LOOK_US INT64_C(1000000)
 #define HTTP_TLS_MAX     ((size_t)4 << 20) /* bytes of a file */

@@ -35,7 +35,7 @@ int64_t answer_retry_after_ms(const struct cdpd_http_response *response);
 
 #define ANSWER_OPTION(option, sentence) \
 	{ \
-		.name = option, .type = CDPD_OPTION_LIST, .max = 64, .help = sentence \
+		.name = (option), .type = CDPD_OPTION_LIST, .max = 64, .help = (sentence) \
 	}
 #define ANSWER_OPTIONS \
 	ANSWER_OPTION("ack_status", "statuses that mean taken besides 2xx: 404, 4xx, 500-504"), \

@@ -41,16 +41,16 @@ const char *outgoing_check_url(struct cdpd_str url);
 
 #define OUTGOING_TEXT(option, most, sentence) \
 	{ \
-		.name = option, .type = CDPD_OPTION_STRING, .max = most, .help = sentence \
+		.name = (option), .type = CDPD_OPTION_STRING, .max = (most), .help = (sentence) \
 	}
 #define OUTGOING_SECRET(option, sentence) \
 	{ \
-		.name = option, .type = CDPD_OPTION_SECRET, .help = sentence \
+		.name = (option), .type = CDPD_OPTION_SECRET, .help = (sentence) \
 	}
 #define OUTGOING_CHOICE(option, fallback, choices, sentence) \
 	{ \
-		.name = option, .type = CDPD_OPTION_ENUM, .default_text = fallback, .values = choices, \
-		.help = sentence \
+		.name = (option), .type = CDPD_OPTION_ENUM, .default_text = (fallback), .values = (choices), \
+		.help = (sentence) \
 	}
 /* For a plugin's table of options. */
 #define OUTGOING_OPTIONS \

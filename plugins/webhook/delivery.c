@@ -77,7 +77,7 @@ static void share_lanes(struct delivery *d, size_t lanes)
 {
 	d->lane_count = lanes;
 	for (size_t i = 0; i < d->count; i++)
-		d->lane_of[i] = lanes == 1 ? 0 : (size_t)(hash_of(d->records[i].profile_id) % lanes);
+		d->lane_of[i] = lanes <= 1 ? 0 : (size_t)(hash_of(d->records[i].profile_id) % lanes);
 }
 
 static void make_lanes(struct delivery *d)
@@ -234,12 +234,14 @@ static void on_later(struct delivery *d, const struct request *request, const st
 	hold_person(d, request->items[0]);
 }
 
+/* It says nothing of the records: batches beside this one stop, too. */
 static void on_failed(struct delivery *d, const struct request *request, const struct cdpd_http_response *response)
 {
 	char why[ANSWER_TEXT_SIZE];
 	answer_tell(response, why);
 	take_back(d, request);
-	stop(d, answer_retry_after_ms(response), why);
+	for (struct delivery *each = d->owner->deliveries; each; each = each->next)
+		stop(each, answer_retry_after_ms(response), why);
 }
 
 /* A connection that breaks again and again may do so over a record. */

@@ -7,7 +7,7 @@
 
 #define SECRET_MIN  16 /* bytes of an HMAC key */
 #define SECRET_MAX  128
-#define SEED_SIZE   32 /* of Ed25519; its public key is as long */
+#define SEED_SIZE   ((size_t)32) /* of Ed25519; its public key is as long */
 #define ED_SIZE     64
 #define SHA256_SIZE 32
 

@@ -20,9 +20,10 @@
 #define PEOPLE     10000
 #define ROUNDS_MAX 20000
 #define BODY_SIZE  700
+#define BATCH      500 /* as a destination hands over at once, unless it is told otherwise */
 
-static char people[PEOPLE][40], bodies[HANDOVER_RECORDS_MAX][BODY_SIZE];
-static size_t body_lens[HANDOVER_RECORDS_MAX];
+static char people[PEOPLE][40], bodies[BATCH][BODY_SIZE];
+static size_t body_lens[BATCH];
 static size_t a_request;
 static uint64_t next_number;
 
@@ -35,7 +36,7 @@ static void die(const char *what, const char *why)
 static void make_bodies(void)
 {
 	for (size_t i = 0; i < PEOPLE; i++) snprintf(people[i], sizeof people[i], "%032zx", i * 7919);
-	for (size_t i = 0; i < HANDOVER_RECORDS_MAX; i++)
+	for (size_t i = 0; i < BATCH; i++)
 		body_lens[i] = (size_t)snprintf(
 		    bodies[i], BODY_SIZE,
 		    "{\"type\":\"track\",\"messageId\":\"0b9c3f52-%08zx-4f1f-9f53-2f5b1a3c0d11\",\"userId\":\"user-%"
@@ -89,8 +90,8 @@ static size_t send_by_plugin(void)
 	static const _Atomic(bool) never;
 	struct handover *h;
 	size_t count = 0, bytes = 0;
-	CHECK(handover_new(&h) == OK);
-	for (; count < HANDOVER_RECORDS_MAX && bytes < 1000000; count++) { /* as the destination does: about 1 MB */
+	CHECK(handover_new(BATCH, &h) == OK);
+	for (; count < BATCH && bytes < 1000000; count++) { /* as the destination does: about 1 MB */
 		uint64_t n = next_number++;
 		struct str json, id;
 		struct arena *own = handover_arena(h);
@@ -129,7 +130,7 @@ static void open_curl(const char *url)
 	CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
 	curl = curl_easy_init();
 	headers = curl_slist_append(curl_slist_append(NULL, "content-type: application/json"), "Expect:");
-	plain = malloc((size_t)HANDOVER_RECORDS_MAX * BODY_SIZE);
+	plain = malloc((size_t)BATCH * BODY_SIZE);
 	CHECK(curl && headers && plain);
 	(void)curl_easy_setopt(curl, CURLOPT_URL, url);
 	(void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
@@ -139,10 +140,10 @@ static void open_curl(const char *url)
 
 static size_t send_by_curl(void)
 {
-	for (size_t at = 0; at < HANDOVER_RECORDS_MAX;) {
+	for (size_t at = 0; at < BATCH;) {
 		size_t len = 0;
 		long status = 0;
-		for (size_t i = 0; i < a_request && at < HANDOVER_RECORDS_MAX; i++, at++) {
+		for (size_t i = 0; i < a_request && at < BATCH; i++, at++) {
 			memcpy(plain + len, bodies[at], body_lens[at]);
 			len += body_lens[at];
 			plain[len++] = ',';
@@ -153,7 +154,7 @@ static size_t send_by_curl(void)
 		(void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 		if (status / 100 != 2) die("curl", "not taken");
 	}
-	return HANDOVER_RECORDS_MAX;
+	return BATCH;
 }
 
 /* ── time ────────────────────────────────────────────────────────────────── */
@@ -203,7 +204,7 @@ int main(int argc, char **argv)
 {
 	if (argc < 4) die("usage", "bench_webhook PLUGINS URL RECORDS_A_REQUEST [CONCURRENCY [SECONDS]]");
 	a_request = strtoul(argv[3], NULL, 10);
-	if (a_request == 0 || a_request > HANDOVER_RECORDS_MAX) die("RECORDS_A_REQUEST", "1 to 500");
+	if (a_request == 0 || a_request > BATCH) die("RECORDS_A_REQUEST", "1 to 500");
 	double seconds = argc > 5 ? strtod(argv[5], NULL) : 10;
 	size_t rounds = 0;
 	make_bodies();

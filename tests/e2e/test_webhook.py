@@ -30,8 +30,8 @@ def sink():
     sink.stop()
 
 
-def configure(daemon, url, http=LOOPBACK, where=None, **options):
-    row = {"name": "hook", "plugin": "webhook", "options": {"url": url, **options}, "http": http, **({"where": where} if where else {})}
+def configure(daemon, url, http=LOOPBACK, more=None, **options):
+    row = {"name": "hook", "plugin": "webhook", "options": {"url": url, **options}, "http": http, **(more or {})}
     text = json.dumps([row]).replace("{", "{{").replace("}", "}}")
     daemon.write_config(CONFIG + f"destinations: {text}\n")
     return daemon
@@ -130,7 +130,9 @@ def test_batches_compressed(stopped, sink, format_):
         assert all(request.json["id"] == request.headers["webhook-id"] for request in sink.requests)
 
 
-def test_requests_beside_each_other_keep_each_persons_order(stopped, sink):
+@pytest.mark.parametrize("more", [{}, {"concurrency": 4, "batch": {"records": 20}}], ids=["one_batch", "four_batches"])
+@pytest.mark.parametrize("mode", ["single", "batch"])
+def test_requests_beside_each_other_keep_each_persons_order(stopped, sink, mode, more):
     busy, overtaken = {}, []
 
     def answer(request):
@@ -146,7 +148,7 @@ def test_requests_beside_each_other_keep_each_persons_order(stopped, sink):
         return (200, b"ok")
 
     sink.answer = answer
-    configure(stopped, sink.url, concurrency=8, http={**LOOPBACK, "connections": 8}).start()
+    configure(stopped, sink.url, mode=mode, max_records=3, concurrency=8, http={**LOOPBACK, "connections": 40}, more=more).start()
     users = [f"u{n}" for n in range(9)]
     for start in range(0, 60, 20):
         stopped.post("/v1/batch", {"batch": [{"type": "track", "userId": user, "event": "A", "messageId": f"{user}-{n:03}"} for n in range(start, start + 20) for user in users]})
@@ -158,7 +160,7 @@ def test_requests_beside_each_other_keep_each_persons_order(stopped, sink):
 
 
 def test_an_erasure_is_told(stopped, sink):
-    configure(stopped, sink.url, mode="batch", where={"field": "event", "is": "Nothing"}).start()
+    configure(stopped, sink.url, mode="batch", more={"where": {"field": "event", "is": "Nothing"}}).start()
     stopped.track("u1", "A", "m1")
     stopped.settled()
     stopped.ctl("erase", "user_id:u1", "--wait")

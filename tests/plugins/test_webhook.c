@@ -751,12 +751,15 @@ static void test_batches_at_a_time(void **state)
 	fake_answer(1, 200, "", -1);
 	fake_answer(2, 422, "", -1);
 	serve(says_yes);
-	for (size_t i = 0; i < 3; i++) assert_int_equal(receipts[i].done_count, 1);
-	assert_int_equal(receipts[0].all.verdict, CDPD_RETRY);
-	assert_int_equal(receipts[0].named[1].verdict, CDPD_ACK);
+	assert_int_equal(fake_request_count, 6); /* "too many requests" is said to all of them */
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(receipts[i].done_count, 1);
+		assert_int_equal(receipts[i].all.verdict, CDPD_RETRY);
+		assert_int_equal(receipts[i].all.retry_after_ms, 5000);
+		assert_int_equal(receipts[i].named[1].verdict, CDPD_ACK);
+	}
 	assert_int_equal(receipts[1].named[0].verdict, CDPD_DROP);
-	assert_int_equal(receipts[1].all.verdict, CDPD_ACK);
-	assert_int_equal(receipts[2].all.verdict, CDPD_ACK);
+	assert_int_equal(receipts[2].named[0].verdict, CDPD_ACK);
 	hand_over(12); /* with the memory of those */
 	serve(says_yes);
 	assert_all(12, CDPD_ACK);
