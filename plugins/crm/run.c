@@ -97,8 +97,9 @@ void crm_written(struct crm *self, struct item *item, const char *id, bool is_ne
 {
 	set_id(item->id, id);
 	idmap_put(self, item->profile, item->id);
-	if (item->kind == KIND_PUT)
-		sent_put(&self->sent, item->profile, sent_hash(item->contact, item->email, item->phone, item->id));
+	bool is_put = item->kind == KIND_PUT; /* a mark is gone over by the next writing, be it as before */
+	uint64_t content = is_put ? sent_hash(item->contact, item->email, item->phone, item->id) : 0;
+	sent_put(&self->sent, item->profile, content);
 	count(self, is_new ? CREATED : UPDATED);
 	go_on(self, item);
 }

@@ -451,6 +451,30 @@ static void test_what_is_as_before_is_not_written_again(void **state)
 	expect(0, CDPD_ACK, NULL);
 }
 
+static void test_a_mark_does_not_outlast_what_is_mapped(void **state)
+{
+	static const char mapped[] = "{\"contact\":{\"no\":\"false\"},\"key\":{\"email\":\"ada@b.example\"}}";
+	(void)state;
+	create("hubspot", "withdrawn_field", "no");
+	make_ada("51");
+	export_one(ADA, mapped);
+	fake_answer(next("POST", HUBSPOT "/batch/update"), 200, "{\"results\":[{\"id\":\"51\"}]}", -1);
+	export_one("x", "{\"type\":\"withdrawn\",\"purpose\":\"ads\",\"profileIds\":[\"cccc\",\"" ADA "\"]}");
+	size_t request = next("POST", HUBSPOT "/batch/update");
+	assert_json(request,
+		    "{\"inputs\":[{\"id\":\"51\",\"objectWriteTraceId\":\"0\",\"properties\":{\"no\":\"true\"}}]}");
+	fake_answer(request, 200, "{\"results\":[{\"id\":\"51\"}]}", -1);
+	expect(0, CDPD_ACK, NULL);
+	export_one(ADA, mapped);
+	fake_answer(next("POST", HUBSPOT "/batch/update"), 200, "{\"results\":[{\"id\":\"51\"}]}", -1);
+	expect(0, CDPD_ACK, NULL);
+	/* nobody is made for a notice */
+	export_one("x", "{\"type\":\"withdrawn\",\"profileIds\":[\"" ADA "\"]}");
+	fake_answer(next("POST", HUBSPOT "/batch/update"), 404, "{}", -1);
+	expect(0, CDPD_ACK, NULL);
+	nothing_asked();
+}
+
 static void test_hubspot_merges(void **state)
 {
 	static const char gone[] =
@@ -782,6 +806,7 @@ int main(void)
 	    TEST(test_hubspot_a_bad_batch_is_halved),
 	    TEST(test_hubspot_what_holds_everything),
 	    TEST(test_what_is_as_before_is_not_written_again),
+	    TEST(test_a_mark_does_not_outlast_what_is_mapped),
 	    TEST(test_hubspot_merges),
 	    TEST(test_hubspot_a_merge_that_cannot_be),
 	    TEST(test_hubspot_the_former_contact_is_merged),
