@@ -96,7 +96,7 @@ static bool park(struct landing *l, struct cargo *cargo, const struct export_ver
 	} else {
 		parked.attempts = 0;
 	}
-	if (destination_park(d, &parked, refused ? refused->reason : STR_NONE)) {
+	if (destination_park(d, &parked)) {
 		put_back(l, cargo);
 		return false;
 	}
