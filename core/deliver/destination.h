@@ -55,6 +55,7 @@ struct destination {
 	struct person_set airborne, skipped; /* while a flight is filled: who is on their way, who must wait */
 	struct parked_list parked;
 	struct breaker breaker;
+	unsigned refused_again; /* attempts in a row at parked records, of which none was taken */
 	struct handover *abandoned[ABANDONED_MAX + CONF_CONCURRENCY_MAX];
 	size_t abandoned_count;
 	bool is_broken;                  /* nothing can be made durable any more */
