@@ -53,6 +53,7 @@ struct destination {
 	int64_t repaired_at_us; /* clock_mono_us: when the last began; 0: none did */
 	struct flight *flights;
 	size_t flight_count;
+	bool is_rehearsing;                  /* a test event is with the plugin: it counts as a flight */
 	struct person_set airborne, skipped; /* while a flight is filled: who is on their way, who must wait */
 	struct parked_list parked;
 	struct breaker breaker;
