@@ -337,8 +337,9 @@ static size_t count_waiting(const struct lane *lane)
 /* Is a batch of it worth sending: is there something, and is it full, or has it waited long enough? */
 static bool is_ripe(struct destination *d, struct lane *lane, int64_t *wait_until_us)
 {
-	uint64_t end = lane->stream->end(d->shared), ahead = end > lane->end ? end - lane->end : 0;
-	if (!ahead && !lane_has_waiting(lane)) {
+	uint64_t end = lane->stream->end(d->shared);
+	uint64_t ahead = end > lane->end ? lane_records(lane, end - lane->end) : 0;
+	if (end <= lane->end && !lane_has_waiting(lane)) {
 		lane->waits_since_us = 0;
 		return false;
 	}
