@@ -26,7 +26,7 @@ static int find_airborne(struct destination *d)
 	return rc;
 }
 
-struct view { /* the snapshot that a flight is filled from */
+struct view {                  /* the snapshot that a flight is filled from */
 	uint64_t applied, now; /* when it was begun, and the one that is open */
 	bool is_begun;
 };

@@ -23,9 +23,9 @@ enum lane_state { /* of a record */
 struct lane_window {
 	struct stream_window *window;
 	struct window_people *people; /* whose its records were when it was last looked at; NULL: not yet */
-	size_t first, front; /* records before `first` were not asked for; before `front` all are settled */
+	size_t first, front;          /* records before `first` were not asked for; before `front` all are settled */
 	uint8_t states[WINDOW_RECORDS_MAX];
-	uint8_t tries[WINDOW_RECORDS_MAX];              /* handed over in vain */
+	uint8_t tries[WINDOW_RECORDS_MAX]; /* handed over in vain */
 };
 
 struct lane {

@@ -160,7 +160,7 @@ static size_t read_ids(struct json list, struct fragment_id *ids)
 }
 
 /* The receipt of the newest erasure of a fragment: what was erased again since is told again. */
-static int read_receipt(struct stream_reader *r, const struct fragment_id *id, char out[2 * RECEIPT_SIZE + 1])
+static int read_receipt(struct stream_reader *r, const struct fragment_id *id, uint8_t out[RECEIPT_SIZE])
 {
 	struct erased_row row = {.seq = 0};
 	uint64_t applied;
@@ -168,29 +168,25 @@ static int read_receipt(struct stream_reader *r, const struct fragment_id *id, c
 	if (rc) return rc;
 	rc = people_erased(r->people, id, &row);
 	people_read_end(r->people);
-	hex_encode(row.receipt, RECEIPT_SIZE, out);
+	memcpy(out, row.receipt, RECEIPT_SIZE);
 	return rc == ERR_NOT_FOUND ? OK : rc;
 }
 
-struct erased_ids {
-	const struct fragment_id *ids;
-	size_t count;
-	bool is_whole;
-	char receipt[2 * RECEIPT_SIZE + 1];
-};
-
-static int add_erased(struct stream_reader *r, struct stream_window *window, const struct stream *stream,
-		      uint64_t position, const struct change *change, const struct erased_ids *erased, size_t i)
+int feed_add_erased(struct stream_reader *r, struct stream_window *window, const struct stream *stream,
+		    uint64_t position, const struct change *change, const struct feed_erased *erased,
+		    const struct fragment_id *id)
 {
 	struct stream_record *record;
+	char receipt[2 * RECEIPT_SIZE + 1];
 	int rc = feed_record(r, window, stream, position, change, &record);
 	if (rc) return rc;
+	hex_encode(erased->receipt, RECEIPT_SIZE, receipt);
 	record->notice = NOTICE_ERASED;
 	record->type = STR("erased");
-	memcpy(record->fragment, erased->ids[i].bytes, sizeof record->fragment);
-	if ((rc = name_notice(window, record, &erased->ids[i]))) return rc;
-	if ((rc = arena_str(&window->arena, str_from(erased->receipt), &record->message_id))) return rc;
-	rc = record_write_erased(&r->json, str_from(erased->receipt), erased->is_whole, &erased->ids[i], 1, change->t);
+	memcpy(record->fragment, id->bytes, sizeof record->fragment);
+	if ((rc = name_notice(window, record, id))) return rc;
+	if ((rc = arena_str(&window->arena, str_from(receipt), &record->message_id))) return rc;
+	rc = record_write_erased(&r->json, str_from(receipt), erased->is_whole, id, 1, change->t);
 	return rc ? rc : feed_add(r, window, record);
 }
 
@@ -202,15 +198,16 @@ static int tell_erased(struct stream_reader *r, struct stream_window *window, co
 	struct fragment_id *ids = arena_array(&r->scratch, struct fragment_id, FEED_NOTICES);
 	if (!ids) return ERR_NOMEM;
 	if (!json_get(root, STR("fragments"), &fragments)) return OK;
-	struct erased_ids erased = {.ids = ids, .count = read_ids(fragments, ids)};
-	if (!erased.count) return OK;
-	if (window->count + erased.count > WINDOW_RECORDS_MAX && from != to) return ERR_AGAIN;
+	struct feed_erased erased;
+	size_t count = read_ids(fragments, ids);
+	if (!count) return OK;
+	if (window->count + count > WINDOW_RECORDS_MAX && from != to) return ERR_AGAIN;
 	erased.is_whole = !json_get(root, STR("remaining"), &remaining) || json_type(remaining) == JSON_NULL;
 	int rc = read_receipt(r, &ids[0], erased.receipt);
-	for (unsigned i = 0; i < erased.count && rc == OK; i++) {
+	for (unsigned i = 0; i < count && rc == OK; i++) {
 		uint64_t position = feed_position(change->seq, i);
 		if (position >= from && position <= to)
-			rc = add_erased(r, window, stream, position, change, &erased, i);
+			rc = feed_add_erased(r, window, stream, position, change, &erased, &ids[i]);
 	}
 	return rc;
 }

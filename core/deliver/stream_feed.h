@@ -4,6 +4,7 @@
 #pragma once
 
 #include "deliver/stream.h"
+#include "profile/erase.h"
 
 #define FEED_PARTS   UINT64_C(1024)
 #define FEED_NOTICES 1000 /* at most, of one change: the first parts */
@@ -44,6 +45,14 @@ MUST_USE int feed_add(struct stream_reader *reader, struct stream_window *window
 MUST_USE int feed_tell(struct stream_reader *reader, struct stream_window *window, const struct stream *stream,
 		       const struct change *change, uint64_t from, uint64_t to);
 bool feed_may_tell(const struct change *change);
+struct feed_erased {
+	uint8_t receipt[RECEIPT_SIZE];
+	bool is_whole;
+};
+/* The notice of one id, at the time of `change`. */
+MUST_USE int feed_add_erased(struct stream_reader *reader, struct stream_window *window, const struct stream *stream,
+			     uint64_t position, const struct change *change, const struct feed_erased *erased,
+			     const struct fragment_id *id);
 
 struct feed_lost { /* consent that was there */
 	struct str purpose;

@@ -21,7 +21,8 @@ static enum cdpd_verdict export_batch(void *ctx, const struct cdpd_batch *batch,
 		return CDPD_RETRY;
 	}
 	for (size_t i = 0; i < count; i++)
-		if (self.host->batch_record(batch, i, &record) == CDPD_OK) bytes += record.json.len + (size_t)*record.json.ptr;
+		if (self.host->batch_record(batch, i, &record) == CDPD_OK)
+			bytes += record.json.len + (size_t)*record.json.ptr;
 	__atomic_fetch_add(&self.bytes, bytes, __ATOMIC_RELAXED);
 	return CDPD_ACK;
 }
