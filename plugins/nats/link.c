@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "subject.h"
+
 #define JS_MESSAGE_TOO_LARGE 10054 /* the stream's max_msg_size */
 #define JS_WRONG_STREAM      10060
 #define IO_BUFFER            (256 << 10)
@@ -126,30 +128,10 @@ static natsStatus subscribe(struct link *link)
 
 /* ── the stream ──────────────────────────────────────────────────────────── */
 
-static size_t token_len(const char *subject)
-{
-	return strcspn(subject, ".");
-}
-
-bool link_covers(const char *subject, const char *other)
-{
-	for (;;) {
-		size_t len = token_len(subject), other_len = token_len(other);
-		if (len == 1 && *subject == '>') return true;
-		bool is_any = len == 1 && *subject == '*' && !(other_len == 1 && *other == '>');
-		if (!is_any && (len != other_len || memcmp(subject, other, len) != 0)) return false;
-		subject += len;
-		other += other_len;
-		if (!*subject || !*other) return *subject == *other;
-		subject++;
-		other++;
-	}
-}
-
 static bool is_taken(const jsStreamConfig *config, const char *pattern)
 {
 	for (int i = 0; i < config->SubjectsLen; i++)
-		if (link_covers(config->Subjects[i], pattern)) return true;
+		if (subject_covers(config->Subjects[i], pattern)) return true;
 	return false;
 }
 
@@ -160,7 +142,7 @@ static int missing(const struct link *link, unsigned wanted, const jsStreamConfi
 	for (int i = 0; i < LINK_PATTERNS; i++) {
 		const char *pattern = link->options->patterns[i];
 		bool is_wanted = (wanted & 1u << i) && pattern;
-		for (int k = 0; k < count && is_wanted; k++) is_wanted = !link_covers(out[k], pattern);
+		for (int k = 0; k < count && is_wanted; k++) is_wanted = !subject_covers(out[k], pattern);
 		if (is_wanted && !(config && is_taken(config, pattern))) out[count++] = pattern;
 	}
 	return count;

@@ -56,8 +56,6 @@ void link_begin(struct link *link);
 /* Hands one message to the connection. LINK_UNKNOWN: its ack will tell. */
 enum link_verdict link_publish(struct link *link, size_t index, const char *subject, const char *id, const char *data,
 			       size_t len);
-/* Does a subject with wildcards take all that another one takes? */
-bool link_covers(const char *subject, const char *other);
 /* Waits for `pending` answers of the batch: verdicts[index] of each ack, *duplicates of them were stored before. What no stream takes stays
  * LINK_UNKNOWN. false: not all came; link->why says why, then and for what is unknown or has failed. */
 bool link_collect(struct link *link, size_t pending, size_t count, enum link_verdict *verdicts, uint64_t *duplicates);

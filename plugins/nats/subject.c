@@ -106,3 +106,25 @@ void subject_make(const char *template, const struct cdpd_record *record, char o
 	}
 	out[len] = '\0';
 }
+
+/* ── wildcards ───────────────────────────────────────────────────────────── */
+
+static size_t token_len(const char *subject)
+{
+	return strcspn(subject, ".");
+}
+
+bool subject_covers(const char *subject, const char *other)
+{
+	for (;;) {
+		size_t len = token_len(subject), other_len = token_len(other);
+		if (len == 1 && *subject == '>') return true;
+		bool is_any = len == 1 && *subject == '*' && !(other_len == 1 && *other == '>');
+		if (!is_any && (len != other_len || memcmp(subject, other, len) != 0)) return false;
+		subject += len;
+		other += other_len;
+		if (!*subject || !*other) return *subject == *other;
+		subject++;
+		other++;
+	}
+}

@@ -16,3 +16,5 @@ const char *subject_check(const char *template);
 bool subject_pattern(const char *template, char out[SUBJECT_SIZE]);
 /* Of a checked template. What would be no part of one token becomes '_', nothing becomes "_". */
 void subject_make(const char *template, const struct cdpd_record *record, char out[SUBJECT_SIZE]);
+/* Does a subject with wildcards take all that another one takes? */
+bool subject_covers(const char *subject, const char *other);

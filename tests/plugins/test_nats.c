@@ -61,6 +61,8 @@ static void test_options_that_are_refused(void **state)
 	assert_refused("subject", "a.", "empty");
 	assert_refused("subject", "a.*", "tokens");
 	assert_refused("subject", "$JS.API.x", "tokens");
+	assert_refused("profile_subject", "a.{who}", "{type}");
+	assert_refused("change_subject", "a..b", "empty");
 	assert_refused("stream", "a.b", "names");
 	assert_refused("create_stream", "true", "stream");
 	assert_refused("cert_file", "/x", "key_file");
@@ -136,13 +138,43 @@ static void test_patterns(void **state)
 	assert_false(subject_pattern("x{type}", out));
 }
 
+static void test_what_covers_what(void **state)
+{
+	(void)state;
+	static const char *const yes[][2] = {{">", "a"},         {">", "a.>"},   {"a.>", "a.b"},
+					     {"a.>", "a.b.c.>"}, {"a.b", "a.b"}, {"a.*", "a.b"},
+					     {"a.*.c", "a.b.c"}, {"*.b", "a.b"}, {"a.*", "a.*"}};
+	static const char *const no[][2] = {{"a.>", "a"},     {"a.b", "a.>"},   {"a.*", "a.>"},
+					    {"a.*", "a.b.c"}, {"a.b.c", "a.b"}, {"a", "b"},
+					    {"a.b", "a.bc"},  {"ab.>", "a.b"},  {"a.b", "a.*"}};
+	for (size_t i = 0; i < 9; i++) {
+		if (!subject_covers(yes[i][0], yes[i][1])) fail_msg("%s takes %s", yes[i][0], yes[i][1]);
+		if (subject_covers(no[i][0], no[i][1])) fail_msg("%s does not take %s", no[i][0], no[i][1]);
+	}
+}
+
+static void test_subjects_of_kinds(void **state)
+{
+	(void)state;
+	char out[SUBJECT_SIZE];
+	struct cdpd_record one = record("{\"type\":\"change\",\"kind\":\"trait\"}");
+	one.kind = CDPD_RECORD_CHANGE;
+	subject_make("a.{kind}.{change}.{type}", &one, out);
+	assert_string_equal(out, "a.changes.trait.change");
+	one.kind = CDPD_RECORD_PROFILE;
+	one.json = (struct cdpd_str){"{}", 2};
+	subject_make("a.{kind}.{change}.{profile}", &one, out);
+	assert_string_equal(out, "a.profiles._.00112233445566778899aabbccddeeff");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    TEST(test_options_that_are_refused), TEST(test_no_server_is_a_retry_with_the_reason),
-	    cmocka_unit_test(test_subjects),     cmocka_unit_test(test_long_tokens_are_cut_at_a_character),
-	    cmocka_unit_test(test_patterns),
+	    TEST(test_options_that_are_refused),      TEST(test_no_server_is_a_retry_with_the_reason),
+	    cmocka_unit_test(test_subjects),          cmocka_unit_test(test_long_tokens_are_cut_at_a_character),
+	    cmocka_unit_test(test_patterns),          cmocka_unit_test(test_what_covers_what),
+	    cmocka_unit_test(test_subjects_of_kinds),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
