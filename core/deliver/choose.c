@@ -42,7 +42,8 @@ int record_is_withheld(struct people_reader *people, const struct stream_record 
 	if (record->is_notice) return OK;
 	if (record->kind != CDPD_RECORD_EVENT) { /* says something of all that were one person then */
 		struct change told = {.kind = record->change ? record->change->kind : CHANGE_TRAIT,
-				      .cause_seq = record->seq, .body = record->json};
+				      .cause_seq = record->seq,
+				      .body = record->json};
 		memcpy(told.profile, record->fragment, sizeof told.profile);
 		return people_change_is_erased(people, &told, out);
 	}
@@ -115,7 +116,7 @@ static int select_record(struct chooser *c, const struct stream_record *record, 
 /* A withdrawal concerns whom its purpose gates. */
 static bool is_told(const struct chooser *c, const struct stream_record *record)
 {
-	if (!selection_takes_notice(c->gate->selection, record->stream, record->notice)) return false;
+	if (!selection_may_take(c->gate->selection, record)) return false;
 	return !record->purpose.len || people_purpose_gates(c->people, record->purpose, c->gate->name);
 }
 
@@ -138,8 +139,9 @@ int choose(struct chooser *c, const struct stream_record *record, struct arena *
 	*choice = CHOICE_TAKEN;
 	*json = record->json;
 	*why = STR_NONE;
-	if (record->is_notice) {
-		if (!is_told(c, record)) *choice = CHOICE_GONE;
+	bool is_foreign = record->kind == CDPD_RECORD_PROFILE && !selection_may_take(c->gate->selection, record);
+	if (record->is_notice || is_foreign) { /* a repair goes through everybody, whatever is asked for */
+		if (is_foreign || !is_told(c, record)) *choice = CHOICE_GONE;
 		return OK;
 	}
 	if (record->publisher.len && str_eq(record->publisher, c->gate->name)) {

@@ -20,7 +20,7 @@ int deliver_new(struct journal *journal, struct people *people, const struct con
 	};
 	int rc = cursors_open(config->store_path, deliver->shared.epoch, journal_next_seq(journal),
 			      &deliver->shared.cursors);
-	if (rc == OK) rc = windows_new(&deliver->shared.windows);
+	if (rc == OK) rc = windows_new(&deliver->shared, &deliver->shared.windows);
 	if (rc == OK) rc = subscriptions_new(deliver->shared.cursors, &deliver->subscriptions);
 	struct destination **at = &deliver->destinations;
 	for (size_t i = 0; i < config->destination_count && rc == OK; i++) {
@@ -55,6 +55,7 @@ int deliver_start(struct deliver *deliver)
 	int rc = OK;
 	pthread_mutex_lock(&deliver->admin);
 	deliver->is_started = true;
+	rc = windows_start(deliver->shared.windows);
 	for (struct destination *d = deliver->destinations; d && rc == OK; d = d->next) rc = destination_start(d);
 	pthread_mutex_unlock(&deliver->admin);
 	return rc;
@@ -100,6 +101,7 @@ void deliver_stop(struct deliver *deliver)
 	pthread_mutex_lock(&deliver->admin);
 	deliver->is_started = false;
 	end_all(deliver, take_all(deliver));
+	if (deliver->shared.windows) windows_stop(deliver->shared.windows);
 	pthread_mutex_unlock(&deliver->admin);
 }
 

@@ -1,5 +1,6 @@
 #include "deliver/destination.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -224,7 +225,10 @@ static void *run(void *ctx)
 
 int destination_start(struct destination *d)
 {
+	char name[16];
 	if (pthread_create(&d->thread, NULL, run, d)) return ERR_NOMEM;
+	(void)snprintf(name, sizeof name, "to:%.*s", STR_ARG(d->name));
+	(void)pthread_setname_np(d->thread, name);
 	d->has_thread = true;
 	return OK;
 }

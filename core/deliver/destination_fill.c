@@ -26,8 +26,8 @@ static int find_airborne(struct destination *d)
 	return rc;
 }
 
-struct view { /* the snapshot that a flight is filled from */
-	uint64_t applied;
+struct view {                  /* the snapshot that a flight is filled from */
+	uint64_t applied, now; /* when it was begun, and the one that is open */
 	bool is_begun;
 };
 
@@ -38,15 +38,17 @@ static int begin(struct destination *d, struct view *view)
 	int rc = chooser_begin(&d->chooser, &d->gate, &applied);
 	if (rc) return rc;
 	uint64_t renamed = people_renamed(d->shared->people); /* after the snapshot was taken */
-	if (view->is_begun && renamed > view->applied) rc = ERR_AGAIN;
+	if (view->is_begun && view->applied != applied && renamed > view->applied) rc = ERR_AGAIN;
 	if (rc == OK && (d->parked.count || d->parked.is_stale))
 		rc = parked_look(&d->parked, d->reader, renamed, applied, &d->chooser.scratch);
 	if (rc == OK && !view->is_begun) {
-		*view = (struct view){.applied = applied, .is_begun = true};
+		view->applied = applied;
+		view->is_begun = true;
 		person_set_clear(&d->skipped);
 		rc = find_airborne(d);
 	}
 	if (rc) chooser_end(&d->chooser);
+	view->now = applied;
 	return rc;
 }
 
@@ -88,7 +90,7 @@ static int consider(struct destination *d, struct flight *flight, struct lane_wi
 					 [CHOICE_UNMAPPED] = LANE_UNMAPPED};
 	const struct stream_record *record = &w->window->records[i];
 	enum stream_id stream = flight->lane->stream->id;
-	const struct fragment_id *person = &w->persons[i];
+	const struct fragment_id *person = &w->people->persons[i];
 	enum choice choice;
 	struct str json, why;
 	if (parked_has(&d->parked, stream, person) && selection_may_take(&d->selection, record)) {
@@ -113,18 +115,28 @@ static int consider(struct destination *d, struct flight *flight, struct lane_wi
 	return rc;
 }
 
+static int look(struct destination *d, struct lane_window *w, const struct view *view)
+{
+	struct window_people *people;
+	int rc = window_look(w->window, d->shared->people, d->reader, view->now, &d->chooser.scratch, &people);
+	if (rc) return rc;
+	window_people_unref(w->people);
+	w->people = people;
+	return OK;
+}
+
 /* Those of one window, in one snapshot. */
 static int take_window(struct destination *d, struct flight *flight, struct lane_window *w, struct view *view)
 {
 	int rc = begin(d, view);
 	if (rc) return rc;
-	rc = lane_look(w, d->reader, people_renamed(d->shared->people), view->applied, &d->chooser.scratch);
+	rc = look(d, w, view);
 	for (size_t i = w->front; i < w->window->count && rc == OK && !flight_is_full(flight); i++) {
 		if (w->states[i] != LANE_WAITING) continue;
-		if (w->is_withheld[i])
+		if (w->people->is_withheld[i])
 			w->states[i] = LANE_GONE;
-		else if (must_wait(d, &w->persons[i]))
-			rc = person_set_add(&d->skipped, &w->persons[i]);
+		else if (must_wait(d, &w->people->persons[i]))
+			rc = person_set_add(&d->skipped, &w->people->persons[i]);
 		else
 			rc = consider(d, flight, w, i, &w->states[i]);
 	}
@@ -325,8 +337,9 @@ static size_t count_waiting(const struct lane *lane)
 /* Is a batch of it worth sending: is there something, and is it full, or has it waited long enough? */
 static bool is_ripe(struct destination *d, struct lane *lane, int64_t *wait_until_us)
 {
-	uint64_t end = lane->stream->end(d->shared), ahead = end > lane->end ? end - lane->end : 0;
-	if (!ahead && !lane_has_waiting(lane)) {
+	uint64_t end = lane->stream->end(d->shared);
+	uint64_t ahead = end > lane->end ? lane_records(lane, end - lane->end) : 0;
+	if (end <= lane->end && !lane_has_waiting(lane)) {
 		lane->waits_since_us = 0;
 		return false;
 	}

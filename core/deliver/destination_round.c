@@ -175,13 +175,8 @@ static bool skip_to(struct destination *d, struct lane *lane, uint64_t position,
 		  STR_ARG(d->name), (unsigned long long)gap, lane->stream->name, (unsigned long long)from, why);
 	pthread_mutex_lock(&d->lock);
 	lane->row.expired_records += gap;
-	lane->row.next_seq = position;
-	lane->head_t = 0;
 	pthread_mutex_unlock(&d->lock);
-	if (lane->stream->id == STREAM_OF_PROFILES)
-		lanes_repair(d, lane->stream->end(d->shared));
-	else
-		lane_seek(lane, position);
+	lanes_repair(d, lane, position);
 	return destination_write(d);
 }
 

@@ -149,7 +149,7 @@ int destination_status(struct destination *d, struct arena *arena, struct destin
 	const struct cursor_row row = sum_of(d);
 	const struct lag lag = lag_of(d);
 	out->cursor = d->lanes[0].stream->id == STREAM_OF_EVENTS ? d->lanes[0].row.next_seq : 0;
-	out->snapshot = lanes_walked(d);
+	out->snapshot = d->selection.records & CONF_RECORD_PROFILES ? lanes_walked(d) : -1;
 	out->is_failing = d->is_failing;
 	out->is_paused = d->order.is_paused;
 	out->state = d->shown;

@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "deliver/destination.h"
+#include "deliver/lanes.h"
 
 bool destination_has_changes(const struct destination *d)
 {
@@ -133,7 +133,7 @@ static bool is_due(const struct lane *lane, size_t batch, bool is_idle, int64_t 
 	if (lane->row.next_seq == lane->committed && !lane->loose) return false;
 	if (lane->loose) return is_idle || lane->loose >= most || now - lane->committed_at_us >= CURSOR_BUSY_US;
 	/* Nothing was handed over: repeating it costs nothing. */
-	return lane->row.next_seq - lane->committed >= CURSOR_IDLE_ROWS ||
+	return lane_records(lane, lane->row.next_seq - lane->committed) >= CURSOR_IDLE_ROWS ||
 	       now - lane->committed_at_us >= CURSOR_IDLE_US;
 }
 

@@ -2,8 +2,6 @@
 
 #include <stdlib.h>
 
-#include "deliver/choose.h"
-
 void lane_init(struct lane *lane, const struct stream *stream, size_t most_windows)
 {
 	*lane =
@@ -13,7 +11,9 @@ void lane_init(struct lane *lane, const struct stream *stream, size_t most_windo
 static void drop(struct lane *lane, struct lane_window *w)
 {
 	window_unref(w->window);
+	window_people_unref(w->people);
 	w->window = NULL;
+	w->people = NULL;
 	if (lane->spare)
 		free(w);
 	else
@@ -57,7 +57,7 @@ static int add_window(struct lane *lane, struct stream_window *window)
 	lane->spare = NULL;
 	w->window = window;
 	w->first = w->front = first_at(window, lane->end);
-	w->looked_at = 0;
+	w->people = NULL;
 	memset(w->states, LANE_WAITING, sizeof w->states);
 	memset(w->tries, 0, sizeof w->tries);
 	lane->windows[lane->count++] = w;
@@ -75,36 +75,11 @@ int lane_pull(struct lane *lane, struct windows *windows, struct stream_reader *
 	uint64_t next = window->next;
 	if (*did && window->count) rc = add_window(lane, window);
 	if (rc || !*did || !window->count) window_unref(window);
-	if (rc == OK && *did) lane->end = next;
-	return rc;
-}
-
-/* A fragment that is no more keeps its own id; notices are nobody's. */
-static int name_person(struct lane_window *w, size_t i, struct people_reader *reader, struct arena *scratch)
-{
-	const struct stream_record *record = &w->window->records[i];
-	struct fragment_id id, person;
-	memcpy(id.bytes, record->fragment, sizeof id.bytes);
-	w->persons[i] = id;
-	w->is_withheld[i] = false;
-	if (person_is_nobody(&id)) return OK;
-	int rc = people_person_of(reader, &id, scratch, &person);
-	if (rc == OK) w->persons[i] = person;
-	if (rc && rc != ERR_NOT_FOUND) return rc;
-	return record_is_withheld(reader, record, &w->is_withheld[i]);
-}
-
-int lane_look(struct lane_window *w, struct people_reader *reader, uint64_t renamed, uint64_t applied,
-	      struct arena *scratch)
-{
-	if (w->looked_at && renamed <= w->looked_at) return OK;
-	for (size_t i = w->front; i < w->window->count; i++) {
-		arena_reset(scratch);
-		int rc = name_person(w, i, reader, scratch);
-		if (rc) return rc;
+	if (rc == OK && *did) {
+		lane->end = next;
+		if (next < lane->stream->end(reader->shared)) windows_ahead(windows, lane->stream, next);
 	}
-	w->looked_at = applied;
-	return OK;
+	return rc;
 }
 
 /* ── settling ────────────────────────────────────────────────────────────── */

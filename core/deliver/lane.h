@@ -22,12 +22,10 @@ enum lane_state { /* of a record */
 
 struct lane_window {
 	struct stream_window *window;
-	size_t first, front; /* records before `first` were not asked for; before `front` all are settled */
-	uint64_t looked_at;  /* the snapshot that persons are of; 0: none yet */
+	struct window_people *people; /* whose its records were when it was last looked at; NULL: not yet */
+	size_t first, front;          /* records before `first` were not asked for; before `front` all are settled */
 	uint8_t states[WINDOW_RECORDS_MAX];
-	uint8_t tries[WINDOW_RECORDS_MAX];              /* handed over in vain */
-	struct fragment_id persons[WINDOW_RECORDS_MAX]; /* of zeros: nobody */
-	bool is_withheld[WINDOW_RECORDS_MAX];           /* erased since: never handed over */
+	uint8_t tries[WINDOW_RECORDS_MAX]; /* handed over in vain */
 };
 
 struct lane {
@@ -53,9 +51,6 @@ void lane_fini(struct lane *lane);
 void lane_seek(struct lane *lane, uint64_t position);
 /* Reads on, unless there is no room. *did: there was something. ERR_GONE: retention was quicker. */
 MUST_USE int lane_pull(struct lane *lane, struct windows *windows, struct stream_reader *reader, bool *did);
-/* Whose the records of a window are, in a snapshot; `applied` and `renamed` of it. Inside people_read_begin/end. */
-MUST_USE int lane_look(struct lane_window *window, struct people_reader *reader, uint64_t renamed, uint64_t applied,
-		       struct arena *scratch);
 /* Moves the cursor of `row` over what is settled and counts it there. */
 void lane_settle(struct lane *lane, struct cursor_row *row);
 bool lane_has_waiting(const struct lane *lane);

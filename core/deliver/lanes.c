@@ -1,18 +1,19 @@
 #include "deliver/lanes.h"
 
+#include "base/clock.h"
 #include "deliver/snapshot.h"
 #include "deliver/stream_feed.h"
 #include "profile/scan.h"
+
+#define REPAIR_EVERY_US (60 * US_PER_SECOND)
 
 size_t lanes_choose(const struct selection *selection, bool is_gated, enum stream_id out[STREAM_COUNT])
 {
 	uint32_t records = selection->records;
 	size_t count = 0;
 	if (records & CONF_RECORD_EVENTS) out[count++] = STREAM_OF_EVENTS;
-	if (records & CONF_RECORD_PROFILES) {
-		out[count++] = STREAM_OF_SNAPSHOT;
-		out[count++] = STREAM_OF_PROFILES;
-	}
+	out[count++] = STREAM_OF_SNAPSHOT;
+	if (records & CONF_RECORD_PROFILES) out[count++] = STREAM_OF_PROFILES;
 	if (records & CONF_RECORD_CHANGES) out[count++] = STREAM_OF_CHANGES;
 	if (is_gated && records == CONF_RECORD_EVENTS) out[count++] = STREAM_OF_NOTICES;
 	return count;
@@ -20,6 +21,7 @@ size_t lanes_choose(const struct selection *selection, bool is_gated, enum strea
 
 static bool begins_with_everybody(const struct selection *selection)
 {
+	if (!(selection->records & CONF_RECORD_PROFILES)) return false;
 	return selection->start == CONF_START_AUTO || selection->start == CONF_START_SNAPSHOT;
 }
 
@@ -69,11 +71,40 @@ uint64_t lane_records(const struct lane *lane, uint64_t positions)
 	}
 }
 
+static void seek(struct destination *d, struct lane *lane, uint64_t position)
+{
+	lane_seek(lane, position);
+	pthread_mutex_lock(&d->lock);
+	lane->row.next_seq = position;
+	lane->head_t = 0;
+	pthread_mutex_unlock(&d->lock);
+}
+
+void lanes_let_go(struct destination *d)
+{
+	people_end_lease(d->shared->people, d->lease);
+	d->lease = -1;
+}
+
+/* Of who takes no profiles: whoever is gated must hear of withdrawals, everybody of erasures. A destination that misses something all the time is not
+ * told all of it all the time. */
+static void begin_repair(struct destination *d)
+{
+	struct lane *snapshot = lane_of(d, STREAM_OF_SNAPSHOT);
+	int64_t now = clock_mono_us();
+	bool is_early = d->repaired_at_us && now - d->repaired_at_us < REPAIR_EVERY_US;
+	if (!d->owes_repair || d->flight_count || is_early || snapshot_is_running(snapshot->row.next_seq)) return;
+	seek(d, snapshot, d->is_gated ? SNAPSHOT_REPAIR : SNAPSHOT_ERASED);
+	d->owes_repair = false;
+	d->repaired_at_us = now;
+}
+
 void lanes_keep(struct destination *d)
 {
 	struct lane *snapshot = lane_of(d, STREAM_OF_SNAPSHOT);
 	const struct lane *profiles = find(d, STREAM_OF_PROFILES);
-	if (!snapshot || !profiles) return;
+	begin_repair(d);
+	if (!profiles) return;
 	snapshot->series = profiles->row.next_seq;
 	if (lanes_walked(d) < 0) {
 		lanes_let_go(d);
@@ -83,22 +114,15 @@ void lanes_keep(struct destination *d)
 	if (d->lease < 0) d->lease = people_lease_changes(d->shared->people, seq ? seq - 1 : 0);
 }
 
-void lanes_let_go(struct destination *d)
+void lanes_repair(struct destination *d, struct lane *missed, uint64_t position)
 {
-	people_end_lease(d->shared->people, d->lease);
-	d->lease = -1;
-}
-
-void lanes_repair(struct destination *d, uint64_t position)
-{
-	struct lane *snapshot = lane_of(d, STREAM_OF_SNAPSHOT), *profiles = lane_of(d, STREAM_OF_PROFILES);
-	lane_seek(snapshot, SNAPSHOT_REPAIR);
-	lane_seek(profiles, position);
-	pthread_mutex_lock(&d->lock);
-	snapshot->row.next_seq = SNAPSHOT_REPAIR;
-	profiles->row.next_seq = position;
-	profiles->head_t = 0;
-	pthread_mutex_unlock(&d->lock);
-	lanes_let_go(d);
+	bool has_profiles = missed->stream->id == STREAM_OF_PROFILES;
+	seek(d, missed, has_profiles ? missed->stream->end(d->shared) : position);
+	if (has_profiles) {
+		seek(d, lane_of(d, STREAM_OF_SNAPSHOT), SNAPSHOT_REPAIR);
+		lanes_let_go(d);
+	} else {
+		d->owes_repair = true;
+	}
 	lanes_keep(d);
 }

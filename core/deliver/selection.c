@@ -127,9 +127,10 @@ bool selection_takes(const struct selection *s, struct str type, struct str name
 
 bool selection_may_take(const struct selection *s, const struct stream_record *record)
 {
+	if (record->kind == CDPD_RECORD_PROFILE) return s->records & CONF_RECORD_PROFILES;
 	if (record->is_notice) return selection_takes_notice(s, record->stream, record->notice);
 	if (record->kind == CDPD_RECORD_CHANGE) return change_filter_wants(&s->changes, record->change->kind);
-	return record->kind == CDPD_RECORD_PROFILE || selection_takes(s, record->type, record->name);
+	return selection_takes(s, record->type, record->name);
 }
 
 bool selection_takes_notice(const struct selection *s, enum stream_id stream, enum stream_notice notice)
@@ -139,8 +140,7 @@ bool selection_takes_notice(const struct selection *s, enum stream_id stream, en
 							       : STREAM_OF_NOTICES;
 	if (notice == NOTICE_ERASED && (s->records & CONF_RECORD_EVENTS)) by = STREAM_OF_EVENTS;
 	/* Who takes everybody anew may have missed it. */
-	if (notice == NOTICE_WITHDRAWN && stream == STREAM_OF_SNAPSHOT) stream = STREAM_OF_PROFILES;
-	return notice == NOTICE_NONE || stream == by;
+	return notice == NOTICE_NONE || stream == by || stream == STREAM_OF_SNAPSHOT;
 }
 
 bool selection_takes_person(const struct selection *s, const struct str *segments, size_t count)

@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 
+#include "deliver/choose.h"
+#include "deliver/person_set.h"
+
 static const struct stream *const STREAMS[STREAM_COUNT] = {
     [STREAM_OF_EVENTS] = &stream_events,   [STREAM_OF_PROFILES] = &stream_profiles,
     [STREAM_OF_CHANGES] = &stream_changes, [STREAM_OF_SNAPSHOT] = &stream_snapshot,
@@ -37,6 +40,7 @@ int window_new(uint64_t from, struct stream_window **out)
 	*out = window;
 	if (!window) return ERR_NOMEM;
 	atomic_init(&window->refs, 1);
+	CHECK(pthread_mutex_init(&window->lock, NULL) == 0);
 	arena_init(&window->arena, 65536, (size_t)32 << 20);
 	window->from = window->next = from;
 	window->records = calloc(WINDOW_RECORDS_MAX, sizeof *window->records);
@@ -55,9 +59,91 @@ struct stream_window *window_ref(struct stream_window *window)
 void window_unref(struct stream_window *window)
 {
 	if (!window || atomic_fetch_sub(&window->refs, 1) != 1) return;
+	window_people_unref(window->people);
+	pthread_mutex_destroy(&window->lock);
 	arena_fini(&window->arena);
 	free(window->records);
 	free(window);
+}
+
+/* ── whose they are ──────────────────────────────────────────────────────── */
+
+struct window_people *window_people_ref(struct window_people *people)
+{
+	atomic_fetch_add(&people->refs, 1);
+	return people;
+}
+
+void window_people_unref(struct window_people *people)
+{
+	if (people && atomic_fetch_sub(&people->refs, 1) == 1) free(people);
+}
+
+static struct window_people *people_new(size_t count)
+{
+	struct window_people *people = malloc(sizeof *people + count * (sizeof *people->persons + 1));
+	if (!people) return NULL;
+	atomic_init(&people->refs, 1);
+	people->persons = (struct fragment_id *)(people + 1);
+	people->is_withheld = (bool *)(people->persons + count);
+	return people;
+}
+
+/* A fragment that is no more keeps its own id; notices are nobody's, or withheld from nobody. */
+static int name_person(const struct stream_record *record, struct people_reader *reader, struct arena *scratch,
+		       struct fragment_id *person, bool *is_withheld)
+{
+	struct fragment_id id;
+	memcpy(id.bytes, record->fragment, sizeof id.bytes);
+	*person = id;
+	*is_withheld = false;
+	if (person_is_nobody(&id)) return OK;
+	int rc = people_person_of(reader, &id, scratch, person);
+	if (rc == ERR_NOT_FOUND) *person = id;
+	if (rc && rc != ERR_NOT_FOUND) return rc;
+	return record_is_withheld(reader, record, is_withheld);
+}
+
+static int look_up(const struct stream_window *window, struct people_reader *reader, uint64_t applied,
+		   struct arena *scratch, struct window_people **out)
+{
+	struct window_people *people = people_new(window->count);
+	int rc = people ? OK : ERR_NOMEM;
+	for (size_t i = 0; i < window->count && rc == OK; i++) {
+		arena_reset(scratch);
+		rc = name_person(&window->records[i], reader, scratch, &people->persons[i], &people->is_withheld[i]);
+	}
+	if (rc) {
+		free(people);
+		return rc;
+	}
+	people->applied = applied;
+	*out = people;
+	return OK;
+}
+
+/* Nobody was renamed between the two snapshots. */
+static bool is_same_naming(struct people *people, uint64_t a, uint64_t b)
+{
+	return a == b || people_renamed(people) <= (a < b ? a : b);
+}
+
+int window_look(struct stream_window *window, struct people *people, struct people_reader *reader, uint64_t applied,
+		struct arena *scratch, struct window_people **out)
+{
+	int rc = OK;
+	pthread_mutex_lock(&window->lock);
+	if (!window->people || !is_same_naming(people, window->people->applied, applied)) {
+		struct window_people *made = NULL;
+		rc = look_up(window, reader, applied, scratch, &made);
+		if (rc == OK) {
+			window_people_unref(window->people);
+			window->people = made;
+		}
+	}
+	if (rc == OK) *out = window_people_ref(window->people);
+	pthread_mutex_unlock(&window->lock);
+	return rc;
 }
 
 void stream_reader_init(struct stream_reader *reader, struct deliver_shared *shared, struct people_reader *people)

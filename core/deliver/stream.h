@@ -6,6 +6,7 @@
  * and `mapping` are the destination's (batch.c). */
 #pragma once
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/json.h"
@@ -38,6 +39,16 @@ struct stream_record { /* all text in the window's arena */
 	int64_t time_us;
 };
 
+/* Whose the records of a window are, in one snapshot of the profiles. Shared, never changed. */
+struct window_people {
+	_Atomic unsigned refs;
+	uint64_t applied;            /* the snapshot */
+	struct fragment_id *persons; /* of zeros: nobody */
+	bool *is_withheld;           /* erased since: never handed over */
+};
+struct window_people *window_people_ref(struct window_people *people);
+void window_people_unref(struct window_people *people); /* NULL is fine */
+
 /* What was looked at: everything in [from, next), of which `records` is what there is to hand over, ascending. */
 struct stream_window {
 	_Atomic unsigned refs; /* shared, and never changed once it is filled */
@@ -45,10 +56,16 @@ struct stream_window {
 	uint64_t from, next;
 	struct stream_record *records; /* room for WINDOW_RECORDS_MAX */
 	size_t count, bytes;
+	pthread_mutex_t lock;
+	struct window_people *people; /* newest that was asked for, under the lock; NULL: none yet */
 };
 MUST_USE int window_new(uint64_t from, struct stream_window **out); /* empty, with one reference */
 struct stream_window *window_ref(struct stream_window *window);
 void window_unref(struct stream_window *window); /* any thread; NULL is fine */
+/* Whose they are in the snapshot that the reader has open, which stands at `applied`; with a reference for the caller. Looked up once for all who
+ * ask, as long as nobody becomes another person. */
+MUST_USE int window_look(struct stream_window *window, struct people *people, struct people_reader *reader,
+			 uint64_t applied, struct arena *scratch, struct window_people **out);
 
 /* A thread's means to read streams. */
 struct stream_reader {
@@ -66,6 +83,7 @@ struct stream {
 	enum stream_id id;
 	const char *name; /* in the configuration (`records`), in listings */
 	enum position_feed feed;
+	bool is_private; /* what it says is as it was when somebody began to ask: windows of it are nobody else's */
 	/* Any thread. The oldest position that is retained, where a new destination begins, and the one behind the newest that may be
 	 * handed over. */
 	uint64_t (*first)(const struct deliver_shared *shared);

@@ -4,7 +4,7 @@
 #include "plugin/instance.h"
 #include "profile/erase.h"
 
-#define CHANGES_MAX ((size_t)WINDOW_RECORDS_MAX / FEED_PARTS)
+#define CHANGES_MAX 500 /* looked at for one window */
 
 /* Nothing is told of it: a body was blanked, or will be. */
 static int is_withheld(struct stream_reader *r, const struct change *change, bool *out)
@@ -34,11 +34,15 @@ static int add_change(struct stream_reader *r, struct stream_window *window, con
 	return rc ? rc : feed_add(r, window, record);
 }
 
+/* ERR_AGAIN: no room; the next window begins at window->next. */
 static int add_parts(struct stream_reader *r, struct stream_window *window, const struct change *change, uint64_t from)
 {
-	int rc = OK;
-	if (feed_position(change->seq, FEED_BEFORE) >= from) rc = feed_tell(r, window, &stream_changes, change);
-	return rc ? rc : add_change(r, window, change);
+	uint64_t first = feed_position(change->seq, FEED_FIRST);
+	window->next = first > from ? first : from;
+	int rc = feed_tell(r, window, &stream_changes, change, from, UINT64_MAX);
+	if (rc) return rc;
+	window->next = feed_position(change->seq, FEED_ITSELF);
+	return window->count < WINDOW_RECORDS_MAX ? add_change(r, window, change) : ERR_AGAIN;
 }
 
 static int gather(struct stream_reader *r, uint64_t from, struct stream_window *window)
@@ -48,7 +52,8 @@ static int gather(struct stream_reader *r, uint64_t from, struct stream_window *
 	int rc = feed_read(r, from, CHANGES_MAX, window, &changes, &count);
 	for (size_t i = 0; i < count && rc == OK; i++) {
 		rc = add_parts(r, window, &changes[i], from);
-		if (rc == OK && window->bytes >= WINDOW_BYTES_MAX) count = i + 1;
+		if (rc == ERR_AGAIN) return OK;
+		if (window->bytes >= WINDOW_BYTES_MAX) count = i + 1;
 	}
 	if (rc == OK) feed_looked(window, changes, count);
 	return rc;
@@ -62,7 +67,8 @@ static int find_one(struct stream_reader *r, uint64_t position, struct stream_wi
 	int rc = feed_read(r, position, 1, window, &changes, &count);
 	if (rc == ERR_GONE) return OK;
 	if (rc || !count || changes[0].seq != feed_seq(position)) return rc;
-	if (position % FEED_PARTS == FEED_BEFORE) return feed_tell(r, window, &stream_changes, &changes[0]);
+	if (feed_part(position) != FEED_ITSELF)
+		return feed_tell(r, window, &stream_changes, &changes[0], position, position);
 	return add_change(r, window, &changes[0]);
 }
 
@@ -100,7 +106,8 @@ static int gather_notices(struct stream_reader *r, uint64_t from, struct stream_
 	size_t count;
 	int rc = feed_read(r, from, CHANGES_MAX, window, &changes, &count);
 	for (size_t i = 0; i < count && rc == OK; i++)
-		if (changes[i].kind == CHANGE_CONSENT) rc = feed_tell(r, window, &stream_notices, &changes[i]);
+		if (changes[i].kind == CHANGE_CONSENT)
+			rc = feed_tell(r, window, &stream_notices, &changes[i], from, UINT64_MAX);
 	if (rc == OK) feed_looked(window, changes, count);
 	return rc;
 }
@@ -114,7 +121,7 @@ static int find_notices(struct stream_reader *r, const uint64_t *positions, size
 		size_t found;
 		rc = feed_read(r, positions[i], 1, window, &changes, &found);
 		if (rc == OK && found && changes[0].seq == feed_seq(positions[i]))
-			rc = feed_tell(r, window, &stream_notices, &changes[0]);
+			rc = feed_tell(r, window, &stream_notices, &changes[0], positions[i], positions[i]);
 		if (rc == ERR_GONE) rc = OK;
 	}
 	return rc;

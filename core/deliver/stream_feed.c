@@ -9,12 +9,12 @@
 
 uint64_t feed_first(const struct deliver_shared *shared)
 {
-	return feed_position(people_trimmed_change(shared->people) + 1, FEED_BEFORE);
+	return feed_position(people_trimmed_change(shared->people) + 1, FEED_FIRST);
 }
 
 uint64_t feed_end(const struct deliver_shared *shared)
 {
-	return feed_position(people_last_change(shared->people) + 1, FEED_BEFORE);
+	return feed_position(people_last_change(shared->people) + 1, FEED_FIRST);
 }
 
 static int read_changes(struct people_reader *people, uint64_t from, size_t max, struct arena *arena,
@@ -56,7 +56,7 @@ int feed_read(struct stream_reader *r, uint64_t from, size_t max, struct stream_
 
 void feed_looked(struct stream_window *window, const struct change *changes, size_t count)
 {
-	if (count) window->next = feed_position(changes[count - 1].seq + 1, FEED_BEFORE);
+	if (count) window->next = feed_position(changes[count - 1].seq + 1, FEED_FIRST);
 }
 
 /* ── records ─────────────────────────────────────────────────────────────── */
@@ -154,13 +154,13 @@ static size_t read_ids(struct json list, struct fragment_id *ids)
 	struct json item;
 	struct json_iter it;
 	size_t count = 0;
-	for (json_iter_start(list, &it); count < FEED_IDS_MAX && json_next_element(&it, &item);)
+	for (json_iter_start(list, &it); count < FEED_NOTICES && json_next_element(&it, &item);)
 		count += read_id(item, &ids[count]);
 	return count;
 }
 
 /* The receipt of the newest erasure of a fragment: what was erased again since is told again. */
-static int read_receipt(struct stream_reader *r, const struct fragment_id *id, char out[2 * RECEIPT_SIZE + 1])
+static int read_receipt(struct stream_reader *r, const struct fragment_id *id, uint8_t out[RECEIPT_SIZE])
 {
 	struct erased_row row = {.seq = 0};
 	uint64_t applied;
@@ -168,32 +168,48 @@ static int read_receipt(struct stream_reader *r, const struct fragment_id *id, c
 	if (rc) return rc;
 	rc = people_erased(r->people, id, &row);
 	people_read_end(r->people);
-	hex_encode(row.receipt, RECEIPT_SIZE, out);
+	memcpy(out, row.receipt, RECEIPT_SIZE);
 	return rc == ERR_NOT_FOUND ? OK : rc;
 }
 
-/* Of each person whom one erasure met, with what it took of her. */
-static int tell_erased(struct stream_reader *r, struct stream_window *window, const struct stream *stream,
-		       const struct change *change, struct json root)
+int feed_add_erased(struct stream_reader *r, struct stream_window *window, const struct stream *stream,
+		    uint64_t position, const struct change *change, const struct feed_erased *erased,
+		    const struct fragment_id *id)
 {
-	struct json fragments, remaining;
 	struct stream_record *record;
 	char receipt[2 * RECEIPT_SIZE + 1];
-	struct fragment_id *ids = arena_array(&r->scratch, struct fragment_id, FEED_IDS_MAX);
-	if (!ids) return ERR_NOMEM;
-	if (!json_get(root, STR("fragments"), &fragments)) return OK;
-	size_t count = read_ids(fragments, ids);
-	if (!count) return OK;
-	bool is_whole = !json_get(root, STR("remaining"), &remaining) || json_type(remaining) == JSON_NULL;
-	int rc = read_receipt(r, &ids[0], receipt);
-	if (rc == OK) rc = feed_record(r, window, stream, feed_position(change->seq, FEED_BEFORE), change, &record);
+	int rc = feed_record(r, window, stream, position, change, &record);
 	if (rc) return rc;
+	hex_encode(erased->receipt, RECEIPT_SIZE, receipt);
 	record->notice = NOTICE_ERASED;
 	record->type = STR("erased");
-	if ((rc = name_notice(window, record, &ids[0]))) return rc;
+	memcpy(record->fragment, id->bytes, sizeof record->fragment);
+	if ((rc = name_notice(window, record, id))) return rc;
 	if ((rc = arena_str(&window->arena, str_from(receipt), &record->message_id))) return rc;
-	rc = record_write_erased(&r->json, str_from(receipt), is_whole, ids, count, change->t);
+	rc = record_write_erased(&r->json, str_from(receipt), erased->is_whole, id, 1, change->t);
 	return rc ? rc : feed_add(r, window, record);
+}
+
+/* Of each id that an erasure took of a person. */
+static int tell_erased(struct stream_reader *r, struct stream_window *window, const struct stream *stream,
+		       const struct change *change, struct json root, uint64_t from, uint64_t to)
+{
+	struct json fragments, remaining;
+	struct fragment_id *ids = arena_array(&r->scratch, struct fragment_id, FEED_NOTICES);
+	if (!ids) return ERR_NOMEM;
+	if (!json_get(root, STR("fragments"), &fragments)) return OK;
+	struct feed_erased erased;
+	size_t count = read_ids(fragments, ids);
+	if (!count) return OK;
+	if (window->count + count > WINDOW_RECORDS_MAX && from != to) return ERR_AGAIN;
+	erased.is_whole = !json_get(root, STR("remaining"), &remaining) || json_type(remaining) == JSON_NULL;
+	int rc = read_receipt(r, &ids[0], erased.receipt);
+	for (unsigned i = 0; i < count && rc == OK; i++) {
+		uint64_t position = feed_position(change->seq, i);
+		if (position >= from && position <= to)
+			rc = feed_add_erased(r, window, stream, position, change, &erased, &ids[i]);
+	}
+	return rc;
 }
 
 int feed_list_ids(struct stream_reader *r, const struct change *change, struct feed_lost *lost)
@@ -206,7 +222,7 @@ int feed_list_ids(struct stream_reader *r, const struct change *change, struct f
 	int rc = people_get(r->people, str_from(ref), PROFILE_IDENTIFIERS, change->t, &r->scratch, &profile);
 	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
 	if (memcmp(&profile.id, &lost->ids[0], sizeof profile.id) != 0) return OK; /* others are hers too by now */
-	for (size_t i = 0; i < profile.identifier_count && lost->count < FEED_IDS_MAX; i++)
+	for (size_t i = 0; i < profile.identifier_count && lost->count < FEED_NOTICES; i++)
 		if (memcmp(&profile.identifiers[i].fragment, &profile.id, sizeof profile.id) != 0)
 			lost->ids[lost->count++] = profile.identifiers[i].fragment;
 	return OK;
@@ -247,23 +263,26 @@ int feed_add_withdrawn(struct stream_reader *r, struct stream_window *window, co
 }
 
 static int tell_withdrawn(struct stream_reader *r, struct stream_window *window, const struct stream *stream,
-			  const struct change *change, struct json root)
+			  const struct change *change, struct json root, uint64_t from)
 {
 	struct feed_lost *lost = arena_alloc(&r->scratch, sizeof *lost);
+	uint64_t position = feed_position(change->seq, FEED_FIRST);
 	if (!lost) return ERR_NOMEM;
+	if (position < from) return OK;
+	if (window->count == WINDOW_RECORDS_MAX) return ERR_AGAIN;
 	int rc = look_at_consent(r, change, root, lost);
 	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
-	return feed_add_withdrawn(r, window, stream, feed_position(change->seq, FEED_BEFORE), change, lost);
+	return feed_add_withdrawn(r, window, stream, position, change, lost);
 }
 
 int feed_tell(struct stream_reader *r, struct stream_window *window, const struct stream *stream,
-	      const struct change *change)
+	      const struct change *change, uint64_t from, uint64_t to)
 {
 	struct json root;
-	if (!feed_may_tell(change)) return OK;
+	if (!feed_may_tell(change) || feed_position(change->seq, FEED_NOTICES) <= from) return OK;
 	arena_reset(&r->scratch);
 	int rc = parse_body(r, change, &root);
 	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
-	return change->kind == CHANGE_ERASED ? tell_erased(r, window, stream, change, root)
-					     : tell_withdrawn(r, window, stream, change, root);
+	return change->kind == CHANGE_ERASED ? tell_erased(r, window, stream, change, root, from, to)
+					     : tell_withdrawn(r, window, stream, change, root, from);
 }

@@ -1,19 +1,27 @@
-/* stream_feed: what the streams over the change feed share. A change may be told in two parts: first what goes with it (somebody joined into
- * another, a notice), then itself or whom it is about: so their positions are twice the change's, plus the part. */
+/* stream_feed: what the streams over the change feed share. A change may be told in several parts: first what goes with it (notices, one for each
+ * id that was erased, so that each keeps its place among that person's records; somebody joined into another), then itself or whom it is about: so their
+ * positions are the change's and the part. */
 #pragma once
 
 #include "deliver/stream.h"
+#include "profile/erase.h"
 
-#define FEED_PARTS 2
-enum feed_part { FEED_BEFORE, FEED_ITSELF };
+#define FEED_PARTS   UINT64_C(1024)
+#define FEED_NOTICES 1000 /* at most, of one change: the first parts */
+enum feed_part { FEED_FIRST = 0, FEED_BEFORE = 1022, FEED_ITSELF = 1023 };
+_Static_assert(FEED_NOTICES <= WINDOW_RECORDS_MAX, "all notices of a change must fit into one window");
 
-static inline uint64_t feed_position(uint64_t seq, enum feed_part part)
+static inline uint64_t feed_position(uint64_t seq, unsigned part)
 {
 	return seq * FEED_PARTS + part;
 }
 static inline uint64_t feed_seq(uint64_t position)
 {
 	return position / FEED_PARTS;
+}
+static inline unsigned feed_part(uint64_t position)
+{
+	return (unsigned)(position % FEED_PARTS);
 }
 
 /* Of struct stream. */
@@ -32,17 +40,24 @@ MUST_USE int feed_record(struct stream_reader *reader, struct stream_window *win
 			 uint64_t position, const struct change *change, struct stream_record **out);
 MUST_USE int feed_add(struct stream_reader *reader, struct stream_window *window, struct stream_record *record);
 
-/* Adds what destinations must be told because of the change: somebody was erased, or does not allow any longer what she had allowed.
- * OK too when that is nothing. */
+/* Adds what destinations must be told because of the change, at positions of [from, to]: somebody was erased, or does not allow any longer what she had
+ * allowed. OK too when that is nothing; ERR_AGAIN: the window has no room for all of it, nothing was added. */
 MUST_USE int feed_tell(struct stream_reader *reader, struct stream_window *window, const struct stream *stream,
-		       const struct change *change);
+		       const struct change *change, uint64_t from, uint64_t to);
 bool feed_may_tell(const struct change *change);
+struct feed_erased {
+	uint8_t receipt[RECEIPT_SIZE];
+	bool is_whole;
+};
+/* The notice of one id, at the time of `change`. */
+MUST_USE int feed_add_erased(struct stream_reader *reader, struct stream_window *window, const struct stream *stream,
+			     uint64_t position, const struct change *change, const struct feed_erased *erased,
+			     const struct fragment_id *id);
 
-#define FEED_IDS_MAX 1000
 struct feed_lost { /* consent that was there */
 	struct str purpose;
 	enum consent_state state;
-	struct fragment_id ids[FEED_IDS_MAX];
+	struct fragment_id ids[FEED_NOTICES];
 	size_t count;
 };
 /* Every id by which a destination may have been handed something of the person of `change`; in the reader's scratch. Inside

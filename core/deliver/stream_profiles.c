@@ -3,11 +3,12 @@
 #include "deliver/stream_persons.h"
 #include "profile/change.h"
 
-#define CHANGES_MAX 2000 /* looked at for one window */
+#define CHANGES_MAX  2000 /* looked at for one window */
+#define ITEMS_OF_ONE 2
 
 struct item {
 	const struct change *change;
-	enum feed_part part;
+	unsigned part;
 	bool is_notice; /* else a person: */
 	struct fragment_id id;
 	bool is_over; /* she changed again later */
@@ -22,10 +23,10 @@ struct coalescing {
 static int prepare(struct coalescing *c, struct arena *arena, size_t changes)
 {
 	size_t size = 16;
-	while (size < 4 * changes * FEED_PARTS) size *= 2;
+	while (size < 4 * changes * ITEMS_OF_ONE) size *= 2;
 	c->count = 0;
 	c->mask = size - 1;
-	c->items = arena_array(arena, struct item, changes * FEED_PARTS + 1);
+	c->items = arena_array(arena, struct item, changes * ITEMS_OF_ONE + 1);
 	c->table = arena_array(arena, uint32_t, size);
 	return c->items && c->table ? OK : ERR_NOMEM;
 }
@@ -40,8 +41,7 @@ static uint32_t *find_slot(struct coalescing *c, const struct fragment_id *id)
 	return &c->table[at];
 }
 
-static void put_person(struct coalescing *c, const struct change *change, enum feed_part part,
-		       const struct fragment_id *id)
+static void put_person(struct coalescing *c, const struct change *change, unsigned part, const struct fragment_id *id)
 {
 	uint32_t *slot = find_slot(c, id);
 	if (*slot) c->items[*slot - 1].is_over = true;
@@ -52,18 +52,21 @@ static void put_person(struct coalescing *c, const struct change *change, enum f
 static int put_change(struct coalescing *c, struct stream_reader *r, const struct change *change, uint64_t from)
 {
 	struct fragment_id id;
-	bool is_whole = feed_position(change->seq, FEED_BEFORE) >= from, found = false;
+	bool found = false;
 	int rc = OK;
-	if (is_whole && feed_may_tell(change))
-		c->items[c->count++] = (struct item){.change = change, .part = FEED_BEFORE, .is_notice = true};
-	if (is_whole && change->kind == CHANGE_MERGED) rc = feed_body_id(r, change, STR("from"), &id, &found);
+	if (feed_may_tell(change))
+		c->items[c->count++] = (struct item){.change = change, .part = FEED_FIRST, .is_notice = true};
+	if (change->kind == CHANGE_MERGED && feed_position(change->seq, FEED_BEFORE) >= from)
+		rc = feed_body_id(r, change, STR("from"), &id, &found);
 	if (found) put_person(c, change, FEED_BEFORE, &id);
 	memcpy(id.bytes, change->profile, sizeof id.bytes);
 	if (rc == OK) put_person(c, change, FEED_ITSELF, &id);
 	return rc;
 }
 
-static int add_item(struct stream_reader *r, struct stream_window *window, const struct item *item)
+/* `from`, `to`: of notices. ERR_AGAIN: no room for them. */
+static int add_item(struct stream_reader *r, struct stream_window *window, const struct item *item, uint64_t from,
+		    uint64_t to)
 {
 	const struct change *change = item->change;
 	const struct person_place place = {.stream = &stream_profiles,
@@ -73,7 +76,7 @@ static int add_item(struct stream_reader *r, struct stream_window *window, const
 					   .cause_seq = change->cause_seq,
 					   .is_split = change->kind == CHANGE_SPLIT,
 					   .t = change->t};
-	if (item->is_notice) return feed_tell(r, window, &stream_profiles, change);
+	if (item->is_notice) return feed_tell(r, window, &stream_profiles, change, from, to);
 	return item->is_over ? OK : person_add(r, window, &place);
 }
 
@@ -87,12 +90,13 @@ static int gather(struct stream_reader *r, uint64_t from, struct stream_window *
 	for (size_t i = 0; i < count && rc == OK; i++) rc = put_change(&c, r, &changes[i], from);
 	if (rc == OK) feed_looked(window, changes, count);
 	for (size_t i = 0; i < c.count && rc == OK; i++) {
-		if (window->count < WINDOW_RECORDS_MAX && window->bytes < WINDOW_BYTES_MAX) {
-			rc = add_item(r, window, &c.items[i]);
-			continue;
-		}
-		window->next = feed_position(c.items[i].change->seq, c.items[i].part);
-		break;
+		rc = ERR_AGAIN;
+		if (window->count < WINDOW_RECORDS_MAX && window->bytes < WINDOW_BYTES_MAX)
+			rc = add_item(r, window, &c.items[i], from, UINT64_MAX);
+		if (rc != ERR_AGAIN) continue;
+		uint64_t position = feed_position(c.items[i].change->seq, c.items[i].part);
+		window->next = position > from ? position : from;
+		return OK;
 	}
 	return rc;
 }
@@ -106,13 +110,11 @@ static int find_one(struct stream_reader *r, uint64_t position, struct stream_wi
 	int rc = feed_read(r, position, 1, window, &changes, &count);
 	if (rc == ERR_GONE) return OK;
 	if (rc || !count || changes[0].seq != feed_seq(position)) return rc;
-	struct item item = {.change = &changes[0],
-			    .part = position % FEED_PARTS == FEED_BEFORE ? FEED_BEFORE : FEED_ITSELF};
+	struct item item = {.change = &changes[0], .part = feed_part(position)};
 	memcpy(item.id.bytes, changes[0].profile, sizeof item.id.bytes);
-	item.is_notice = item.part == FEED_BEFORE && feed_may_tell(&changes[0]);
-	if (item.part == FEED_BEFORE && !item.is_notice)
-		rc = feed_body_id(r, &changes[0], STR("from"), &item.id, &found);
-	return rc || !found ? rc : add_item(r, window, &item);
+	item.is_notice = item.part < FEED_NOTICES;
+	if (item.part == FEED_BEFORE) rc = feed_body_id(r, &changes[0], STR("from"), &item.id, &found);
+	return rc || !found ? rc : add_item(r, window, &item, position, position);
 }
 
 static int find(struct stream_reader *r, const uint64_t *positions, size_t count, struct stream_window *window)

@@ -191,40 +191,64 @@ static int gather_people(struct stream_reader *r, uint64_t from, struct stream_w
 
 /* ── who was erased ──────────────────────────────────────────────────────── */
 
-struct erased_ids {
-	struct fragment_id *ids;
-	uint64_t *seqs, from;
-	size_t count;
+#define ERASED_MAX (WINDOW_RECORDS_MAX / 2) /* each with a notice and a profile that is gone */
+
+struct erased_item {
+	struct fragment_id id;
+	struct erased_row row;
+};
+struct erased_list {
+	struct erased_item *items;
+	size_t count, max;
+	uint64_t from;
 };
 
 /* They come by id. */
 static int take_erased(void *ctx, const struct fragment_id *id, const struct erased_row *row)
 {
-	struct erased_ids *erased = ctx;
-	if (position_of(PHASE_ERASED, id, PART_SELF) < erased->from) return 0;
-	erased->seqs[erased->count] = row->seq;
-	erased->ids[erased->count++] = *id;
-	return erased->count == WINDOW_RECORDS_MAX;
+	struct erased_list *list = ctx;
+	if (position_of(PHASE_ERASED, id, PART_SELF) < list->from) return 0;
+	list->items[list->count++] = (struct erased_item){*id, *row};
+	return list->count == list->max;
+}
+
+static int list_erased(struct stream_reader *r, struct stream_window *window, struct erased_list *list,
+		       struct look *look)
+{
+	*look = (struct look){.t = clock_wall_us()};
+	list->items = arena_array(&window->arena, struct erased_item, list->max);
+	if (!list->items) return ERR_NOMEM;
+	int rc = people_read_begin(r->people, &look->applied);
+	if (rc) return rc;
+	look->change_seq = people_read_last_change(r->people);
+	rc = people_each_erased(r->people, take_erased, list);
+	people_read_end(r->people);
+	return rc;
+}
+
+/* What happened up to then is to go: who came back later is told behind it, if she is a profile. */
+static int add_erased(struct stream_reader *r, struct stream_window *window, const struct erased_item *item)
+{
+	struct change change = {.cause_seq = item->row.seq, .t = item->row.before_us};
+	struct feed_erased erased = {.is_whole = true};
+	memcpy(change.profile, item->id.bytes, sizeof change.profile);
+	memcpy(erased.receipt, item->row.receipt, sizeof erased.receipt);
+	return feed_add_erased(r, window, &stream_snapshot, position_of(PHASE_ERASED, &item->id, 0), &change, &erased,
+			       &item->id);
 }
 
 static int gather_erased(struct stream_reader *r, uint64_t from, struct stream_window *window)
 {
-	struct look look = {.t = clock_wall_us()};
-	struct erased_ids erased = {.ids = arena_array(&window->arena, struct fragment_id, WINDOW_RECORDS_MAX),
-				    .seqs = arena_array(&window->arena, uint64_t, WINDOW_RECORDS_MAX),
-				    .from = from};
-	if (!erased.ids || !erased.seqs) return ERR_NOMEM;
-	int rc = people_read_begin(r->people, &look.applied);
-	if (rc) return rc;
-	look.change_seq = people_read_last_change(r->people);
-	rc = people_each_erased(r->people, take_erased, &erased);
-	people_read_end(r->people);
-	/* Who is there again was met among the people: said once more, it does no harm. */
-	for (size_t i = 0; i < erased.count && rc == OK; i++)
-		rc = add_id(r, window, PHASE_ERASED, &look, &erased.ids[i]);
-	window->next = erased.count == WINDOW_RECORDS_MAX
-			   ? position_of(PHASE_ERASED, &erased.ids[erased.count - 1], PART_SELF) + 1
-			   : SNAPSHOT_DONE;
+	struct look look;
+	struct erased_list list = {.max = ERASED_MAX, .from = from};
+	int rc = list_erased(r, window, &list, &look);
+	for (size_t i = 0; i < list.count && rc == OK; i++) {
+		const struct erased_item *item = &list.items[i];
+		if (position_of(PHASE_ERASED, &item->id, 0) >= from) rc = add_erased(r, window, item);
+		if (rc == OK) rc = add_id(r, window, PHASE_ERASED, &look, &item->id);
+	}
+	window->next = list.count == list.max ? position_of(PHASE_ERASED, &list.items[list.count - 1].id, PART_SELF) + 1
+					      : SNAPSHOT_DONE;
 	return rc;
 }
 
@@ -244,11 +268,23 @@ static int find_gone(struct stream_reader *r, uint64_t position, const struct lo
 	return feed_add_withdrawn(r, window, &stream_snapshot, position, &gone.change, gone.items[part_of(position)]);
 }
 
+static int find_erased(struct stream_reader *r, uint64_t position, struct stream_window *window)
+{
+	struct look look;
+	struct erased_list list = {.max = 1, .from = position};
+	unsigned part = part_of(position);
+	int rc = list_erased(r, window, &list, &look);
+	if (rc || !list.count || position_of(PHASE_ERASED, &list.items[0].id, part) != position) return rc;
+	return part == PART_SELF ? add_id(r, window, PHASE_ERASED, &look, &list.items[0].id)
+				 : add_erased(r, window, &list.items[0]);
+}
+
 static int find_one(struct stream_reader *r, uint64_t position, struct stream_window *window)
 {
 	struct people_scan scan = scan_from(position);
 	struct look look;
 	unsigned part = part_of(position);
+	if (phase_of(position) == PHASE_ERASED) return find_erased(r, position, window);
 	int rc = look_on(r, PHASE_REPAIR, &scan, &look);
 	if (rc || !look.count || position_of(phase_of(position), &look.ids[0], part) != position) return rc;
 	return part == PART_SELF ? add_id(r, window, phase_of(position), &look, &look.ids[0])
@@ -291,6 +327,7 @@ static int no_time(const struct deliver_shared *shared, uint64_t position, struc
 }
 
 const struct stream stream_snapshot = {
+    .is_private = true,
     .id = STREAM_OF_SNAPSHOT,
     .name = "snapshot",
     .feed = POSITION_SNAPSHOT_RECORDS,

@@ -73,6 +73,22 @@ static void a_new_one_takes_everybody_and_then_the_changes(void **state)
 	assert_int_equal(world_lines(&w, "d"), 3);
 }
 
+static void erase(struct str ref)
+{
+	struct people_reader *reader;
+	struct profile profile;
+	uint64_t applied;
+	assert_int_equal(people_reader_new(w.people, &reader), OK);
+	assert_int_equal(people_read_begin(reader, &applied), OK);
+	assert_int_equal(people_get(reader, ref, 0, 1, &w.arena, &profile), OK);
+	people_read_end(reader);
+	people_reader_free(reader);
+	const struct people_erasure erasure = {.receipt = {1}, .fragments = &profile.id, .count = 1, .is_whole = true};
+	assert_int_equal(people_begin(w.people), OK);
+	assert_int_equal(people_erase(w.people, &erasure, people_applied(w.people), clock_wall_us()), OK);
+	assert_int_equal(people_commit(w.people, people_applied(w.people), people_applied_t(w.people)), OK);
+}
+
 static void who_expired_is_told_everybody_anew_and_what_is_gone(void **state)
 {
 	(void)state;
@@ -82,27 +98,16 @@ static void who_expired_is_told_everybody_anew_and_what_is_gone(void **state)
 	world_send_many(&w, 3);
 	wait_quiet("d");
 	assert_int_equal(world_lines(&w, "d"), 3);
-	struct people_reader *reader;
-	struct profile profile;
-	uint64_t applied;
-	assert_int_equal(people_reader_new(w.people, &reader), OK);
-	assert_int_equal(people_read_begin(reader, &applied), OK);
-	assert_int_equal(people_get(reader, STR("user_id:u1"), 0, 1, &w.arena, &profile), OK);
-	people_read_end(reader);
-	people_reader_free(reader);
 	world_stop(&w);
 
 	/* While it is away: somebody is erased, others come, and the feed is trimmed. */
-	const struct people_erasure erasure = {.receipt = {1}, .fragments = &profile.id, .count = 1, .is_whole = true};
-	assert_int_equal(people_begin(w.people), OK);
-	assert_int_equal(people_erase(w.people, &erasure, people_applied(w.people), clock_wall_us()), OK);
-	assert_int_equal(people_commit(w.people, people_applied(w.people), people_applied_t(w.people)), OK);
+	erase(STR("user_id:u1"));
 	uint64_t missed = people_last_change(w.people);
 	trim_all_changes();
 	assert_int_equal(people_trimmed_change(w.people), missed);
 	world_start(&w);
-	for (int i = 0; i < 10000 && count_rows("d", true) < 3; i++) sleep_ms(2);
-	assert_int_equal(count_rows("d", true), 3); /* two people, and one who is no more */
+	for (int i = 0; i < 10000 && count_rows("d", true) < 4; i++) sleep_ms(2);
+	assert_int_equal(count_rows("d", true), 4); /* two people, and of one a notice and that she is no more */
 	wait_quiet("d");
 	assert_true(world_status(&w, "d").expired_records > 0);
 }
@@ -118,18 +123,30 @@ static void define_anew(void)
 	buf_fini(&text);
 }
 
-/* Consent may have gone while nobody could be told. */
-static void who_expired_hears_of_withdrawals_too(void **state)
+static void gate_by_a_purpose(void)
 {
-	(void)state;
 	static struct str gates[] = {{"d", 1}};
 	static struct conf_purpose purposes[] = {
 	    {.default_ = CONSENT_DEFAULT_GRANTED, .gates = gates, .gate_count = 1}};
 	purposes[0].name = STR("ads");
 	w.config.purposes = purposes;
 	w.config.purpose_count = 1;
-	add_profiles("d", CONF_RECORD_PROFILES);
 	define_anew();
+}
+
+static unsigned count_notices(void)
+{
+	unsigned notices = 0;
+	for (const char *line = world_file(&w, "d"); *line; line = strchr(line, '\n') + 1) notices += *line != ' ';
+	return notices;
+}
+
+/* Consent may have gone while nobody could be told. */
+static void who_expired_hears_of_withdrawals_too(void **state)
+{
+	(void)state;
+	add_profiles("d", CONF_RECORD_PROFILES);
+	gate_by_a_purpose();
 	world_start(&w);
 	wait_quiet("d");
 	world_send_many(&w, 3);
@@ -142,11 +159,34 @@ static void who_expired_hears_of_withdrawals_too(void **state)
 	world_start(&w);
 	for (int i = 0; i < 10000 && world_lines(&w, "d") < 6; i++) sleep_ms(2);
 	wait_quiet("d");
-	unsigned notices = 0;
-	for (const char *line = world_file(&w, "d"); *line; line = strchr(line, '\n') + 1) notices += *line != ' ';
-	assert_int_equal(notices, 1);
+	assert_int_equal(count_notices(), 1);
 	assert_int_equal(world_lines(&w, "d"), 3 + 2 + 1);
 	assert_int_equal(world_status(&w, "d").denied, 1);
+}
+
+/* … and to who keeps changes alone; nobody else is told anew. */
+static void who_missed_changes_hears_of_erasures_and_withdrawals(void **state)
+{
+	(void)state;
+	add_profiles("d", CONF_RECORD_CHANGES);
+	gate_by_a_purpose();
+	world_start(&w);
+	wait_quiet("d");
+	world_send_many(&w, 3);
+	wait_quiet("d");
+	unsigned before = world_lines(&w, "d");
+	assert_int_equal(count_notices(), 0);
+	world_stop(&w);
+	(void)world_send(&w, "{\"purpose\":\"ads\",\"state\":\"withdrawn\"}");
+	world_fold(&w);
+	erase(STR("user_id:u1"));
+	trim_all_changes();
+	world_start(&w);
+	for (int i = 0; i < 10000 && count_notices() < 2; i++) sleep_ms(2);
+	wait_quiet("d");
+	assert_int_equal(count_notices(), 2);
+	assert_int_equal(world_lines(&w, "d"), before + 2);
+	assert_true(world_status(&w, "d").expired_records > 0);
 }
 
 /* An older backup of the profiles was put back. */
@@ -166,7 +206,7 @@ static void ahead_of_the_feed_everybody_comes_anew(void **state)
 	for (int i = 0; i < 2; i++) {
 		enum stream_id stream = i ? STREAM_OF_CHANGES : STREAM_OF_PROFILES;
 		assert_int_equal(cursors_get(cursors, STR("d"), stream, &row), OK);
-		row.next_seq += 1000;
+		row.next_seq += 1000 * FEED_PARTS;
 		assert_int_equal(cursors_put(cursors, STR("d"), stream, &row), OK);
 	}
 	cursors_close(cursors);
@@ -230,7 +270,7 @@ static void windows_of_profiles_agree_wherever_they_begin(void **state)
 	assert_int_equal(r.window->count, 3); /* each once */
 	uint64_t places[3];
 	for (size_t i = 0; i < 3; i++) places[i] = r.window->records[i].position;
-	for (uint64_t from = first; from <= end; from++) {
+	for (uint64_t from = first; from <= end; from += from % 7 ? 1 : 93) { /* parts of a change, and others */
 		size_t behind = 0;
 		gather(&r, &stream_profiles, from);
 		for (size_t i = 0; i < 3; i++) behind += places[i] >= from;
@@ -317,6 +357,7 @@ int main(void)
 	    TEST(a_new_one_takes_everybody_and_then_the_changes),
 	    TEST(who_expired_is_told_everybody_anew_and_what_is_gone),
 	    TEST(who_expired_hears_of_withdrawals_too),
+	    TEST(who_missed_changes_hears_of_erasures_and_withdrawals),
 	    TEST(ahead_of_the_feed_everybody_comes_anew),
 	    TEST(windows_of_profiles_agree_wherever_they_begin),
 	    TEST(a_snapshot_goes_on_from_any_place),
