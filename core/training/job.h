@@ -65,6 +65,8 @@ MUST_USE int define_start(struct job *job);
 
 /* replay.c: folds everything. ERR_CLOSED: told to stop. ERR_GONE: retention was faster. */
 MUST_USE int replay_run(struct job *job);
+/* Asked now and then. ERR_CLOSED: told to stop, or nobody wants it any more; ERR_FULL: the disk is needed for more important things. */
+MUST_USE int replay_may_go_on(const struct job *job);
 MUST_USE int replay_begin(struct job *job);  /* opens a transaction of `own` unless there is one */
 MUST_USE int replay_commit(struct job *job); /* ends it, if there is one */
 

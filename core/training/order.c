@@ -36,7 +36,7 @@ static bool is_needed(enum record_kind kind)
 
 static int add_batch(struct job *job, struct sorter *sorter, const struct journal_batch *batch)
 {
-	int rc = atomic_load(&job->should_stop) ? ERR_CLOSED : OK;
+	int rc = replay_may_go_on(job);
 	for (size_t i = 0; i < batch->count && !rc && batch->records[i].seq < job->end; i++) {
 		const struct record *record = &batch->records[i];
 		int64_t at_us;

@@ -239,7 +239,8 @@ int points_advance(struct job *job, int64_t t, uint64_t seq)
 		int64_t over = head_over(job), grid = job->next_grid;
 		int rc;
 		if (grid <= t && grid <= over) {
-			rc = take_grid(job, grid, seq);
+			rc = replay_may_go_on(job);
+			if (!rc) rc = take_grid(job, grid, seq);
 			job->next_grid = grid + job->set.every_us;
 		} else if (over < t) {
 			rc = close_head(job);

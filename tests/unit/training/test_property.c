@@ -333,7 +333,20 @@ static const char SET[] = "training_set:\n"
 			  "  label: {event: Order, value: sum, field: properties.total, horizon: 5d, grace: 1d}\n"
 			  "  features: [events, orders, spend, last_total, rhythm.mean, by_page.p1]\n";
 
-static void run(uint64_t seed, const char *moment)
+/* From then on a person has room for two visitors; who has more stays who they are. */
+static void tighten_identity(struct training_world *t)
+{
+	const struct config *next =
+	    training_config(t, "",
+			    "identity: {namespaces: [{name: user_id, from: userId, max: 1, known: true}, "
+			    "{name: anonymous_id, from: anonymousId, max: 2}]}\n");
+	assert_int_equal(fold_reload(t->world.fold, next), OK);
+	world_settle(&t->world);
+	config_unref(t->config);
+	t->config = next;
+}
+
+static void run(uint64_t seed, const char *moment, bool has_new_rules)
 {
 	struct training_world t;
 	struct training_status status;
@@ -350,6 +363,7 @@ static void run(uint64_t seed, const char *moment)
 	assert_non_null(m->rows);
 	for (int i = 0; i < OPS; i++) {
 		arena_reset(&t.arena);
+		if (has_new_rules && i == OPS / 2) tighten_identity(&t);
 		do_something(m);
 	}
 	m->last_t = people_applied_t(t.world.people);
@@ -377,14 +391,20 @@ static void rows_say_what_was_known_and_what_came(void **state)
 {
 	(void)state;
 	const char *text = getenv("CDPD_SEED");
-	if (text) run(strtoull(text, NULL, 10), "before");
-	for (uint64_t seed = 1; seed <= 3; seed++) run(seed, "before");
+	if (text) run(strtoull(text, NULL, 10), "before", false);
+	for (uint64_t seed = 1; seed <= 3; seed++) run(seed, "before", false);
 }
 
 static void rows_read_after_their_event_have_counted_it(void **state)
 {
 	(void)state;
-	for (uint64_t seed = 11; seed <= 11; seed++) run(seed, "after");
+	for (uint64_t seed = 11; seed <= 11; seed++) run(seed, "after", false);
+}
+
+static void rows_know_the_rules_of_their_time(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 21; seed <= 22; seed++) run(seed, "before", true);
 }
 
 /* ── by the times of events ──────────────────────────────────────────────── */
@@ -477,6 +497,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(rows_say_what_was_known_and_what_came),
 	    cmocka_unit_test(rows_read_after_their_event_have_counted_it),
+	    cmocka_unit_test(rows_know_the_rules_of_their_time),
 	    cmocka_unit_test(history_is_put_in_its_order),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

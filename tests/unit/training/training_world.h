@@ -14,6 +14,7 @@
 #define TRAINING_CONFIG \
 	"store: {path: %s}\n" \
 	"journal: {disk_free_min: 1MiB, ballast: 1MiB%s}\n" \
+	"%s" \
 	"sources: [{id: web, kind: server, write_keys: [k]}]\n" \
 	"consent: {purposes: [{name: ml, default: granted}]}\n" \
 	"features:\n" \
@@ -45,22 +46,31 @@ struct training_world {
 /* 2026-01-05, a Monday, at noon. */
 #define FAKE_START INT64_C(1767614400000000)
 
+/* `more`: further lines. */
+static inline const struct config *training_config(const struct training_world *t, const char *journal_options,
+						   const char *more)
+{
+	const struct config *config;
+	char path[4200], *errors = NULL;
+	(void)snprintf(path, sizeof path, "%s/cdpd.yaml", t->world.path);
+	FILE *file = fopen(path, "we");
+	CHECK(file);
+	(void)fprintf(file, TRAINING_CONFIG, t->world.path, journal_options, more);
+	CHECK(fclose(file) == 0);
+	int rc = config_load(path, NULL, 0, &config, &errors);
+	if (errors) (void)fputs(errors, stderr);
+	CHECK(rc == OK);
+	return config;
+}
+
 static inline void training_world_open(struct training_world *t, const char *journal_options)
 {
-	char path[4200], *errors = NULL;
 	memset(t, 0, sizeof *t);
 	world_init(&t->world);
 	fake_start = FAKE_START;
 	fake_passed = 0;
 	t->world.clock = (struct clock_source){fake_now, fake_now, NULL};
-	(void)snprintf(path, sizeof path, "%s/cdpd.yaml", t->world.path);
-	FILE *file = fopen(path, "we");
-	CHECK(file);
-	(void)fprintf(file, TRAINING_CONFIG, t->world.path, journal_options);
-	CHECK(fclose(file) == 0);
-	int rc = config_load(path, NULL, 0, &t->config, &errors);
-	if (errors) (void)fputs(errors, stderr);
-	CHECK(rc == OK);
+	t->config = training_config(t, journal_options, "");
 	t->world.config = *t->config;
 	CHECK(world_open(&t->world) == OK);
 	world_start(&t->world);
