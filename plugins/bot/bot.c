@@ -132,10 +132,9 @@ static void note_network(struct bot *self, const struct cdpd_event *event, bool 
 		return;
 	}
 	if (get(self, event, self->ip).kind != CDPD_VALUE_STRING || ++self->without_network <= WARN_AFTER) return;
-	self->host->log(
-	    self->instance, CDPD_LOG_WARN,
-	    "datacentre: no network was known for %d events; geo is wanted, with a database of networks",
-	    WARN_AFTER);
+	self->host->log(self->instance, CDPD_LOG_WARN,
+			"datacentre: no network was known for %d events; geo is wanted, with a database of networks",
+			WARN_AFTER);
 }
 
 static bool is_datacentre(struct bot *self, const struct cdpd_event *event)
