@@ -132,10 +132,9 @@ static void note_network(struct bot *self, const struct cdpd_event *event, bool 
 		return;
 	}
 	if (get(self, event, self->ip).kind != CDPD_VALUE_STRING || ++self->without_network <= WARN_AFTER) return;
-	self->host->log(
-	    self->instance, CDPD_LOG_WARN,
-	    "datacentre: no network was known for %d events; list geo, with a database of networks, before bot",
-	    WARN_AFTER);
+	self->host->log(self->instance, CDPD_LOG_WARN,
+			"datacentre: no network was known for %d events; geo is wanted, with a database of networks",
+			WARN_AFTER);
 }
 
 static bool is_datacentre(struct bot *self, const struct cdpd_event *event)
@@ -367,7 +366,7 @@ static const struct cdpd_option options[] = {
 	.name = "datacentre",
 	.type = CDPD_OPTION_BOOL,
 	.default_text = "false",
-	.help = "mark events from networks of data centres; list geo, with a database of networks, before bot",
+	.help = "mark events from networks of data centres; geo is wanted, with a database of networks",
     },
     {
 	.name = "datacentre_asns",
