@@ -157,6 +157,9 @@ static void on_decoded(struct errand *errand)
 	} else if (errand->decode.error == CDPD_ERR_BUSY) {
 		refuse_call(call, PROBLEM_SOURCE_UNAVAILABLE,
 			    STR("the source's plugin cannot take it now, send again"));
+	} else if (errand->decode.error == CDPD_ERR_TOO_LARGE) {
+		charge(call);
+		refuse_call(call, PROBLEM_TOO_LARGE, STR("more than the source's plugin can take at once"));
 	} else if (errand->decode.error != CDPD_OK) {
 		charge(call);
 		refuse_call(call, PROBLEM_INTERNAL, STR("the source's plugin failed on the request"));

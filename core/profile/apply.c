@@ -370,7 +370,7 @@ int people_apply(struct people *people, const struct cdpd_event *event, uint64_t
 	out->verdict = OUTCOME_APPLIED;
 	out->reason = OUTCOME_REASON_NONE;
 	if (people->has_erased || people->has_suppressed) {
-		rc = blocks_judge(people, strongest, event->event_time_us, seq, out);
+		rc = blocks_judge(people, strongest, event, seq, out);
 		if (rc || out->verdict != OUTCOME_APPLIED) return rc;
 	}
 	if (event->flags & EVENT_CONSENT) {

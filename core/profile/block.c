@@ -148,21 +148,36 @@ int blocks_begin(struct people *people)
 	return OK;
 }
 
-static int judge_erased(struct people *people, const struct identifier *strongest, int64_t event_time_us, uint64_t seq,
-			struct apply_result *out)
+/* What a plugin published of somebody who was erased meanwhile and did not come back: she is not to come back by that. */
+static int is_echo(struct people *people, const struct identifier *strongest, const struct cdpd_event *event, bool *out)
+{
+	struct slot *slot;
+	struct row *row;
+	*out = false;
+	if (event->source_kind != SOURCE_PLUGIN) return OK;
+	int rc = cache_slot(&people->cache, &strongest->id, &slot);
+	if (!rc) rc = cache_row(&people->cache, slot, false, &row);
+	*out = rc == ERR_NOT_FOUND;
+	return *out ? OK : rc;
+}
+
+static int judge_erased(struct people *people, const struct identifier *strongest, const struct cdpd_event *event,
+			uint64_t seq, struct apply_result *out)
 {
 	struct erased_row row;
 	int rc = erased_get(people->txn, people->tables.erased, &strongest->id, &row);
 	if (rc) return rc == ERR_NOT_FOUND ? OK : rc;
-	if (event_time_us > row.before_us) return OK;
+	bool is_blocked = event->event_time_us <= row.before_us;
+	if (!is_blocked) rc = is_echo(people, strongest, event, &is_blocked);
+	if (rc || !is_blocked) return rc;
 	out->verdict = OUTCOME_ERASED;
 	out->reason = OUTCOME_REASON_OLDER_THAN_ERASURE;
 	row.late_seq = seq;
 	return erased_put(people->txn, people->tables.erased, &strongest->id, &row);
 }
 
-int blocks_judge(struct people *people, const struct identifier *strongest, int64_t event_time_us, uint64_t seq,
-		 struct apply_result *out)
+int blocks_judge(struct people *people, const struct identifier *strongest, const struct cdpd_event *event,
+		 uint64_t seq, struct apply_result *out)
 {
 	const struct identifiers *all = &people->identifiers;
 	for (size_t i = 0; people->has_suppressed && i < all->count; i++) {
@@ -175,7 +190,7 @@ int blocks_judge(struct people *people, const struct identifier *strongest, int6
 		out->verdict = OUTCOME_SUPPRESSED;
 		return OK;
 	}
-	return people->has_erased ? judge_erased(people, strongest, event_time_us, seq, out) : OK;
+	return people->has_erased ? judge_erased(people, strongest, event, seq, out) : OK;
 }
 
 uint64_t people_changes_floor(const struct people_reader *reader)

@@ -16,7 +16,7 @@
 /* At the start of a transaction: is anything blocked at all? */
 MUST_USE int blocks_begin(struct people *people);
 /* The event of people->identifiers with that strongest identifier: leaves `out` alone or gives the verdict. */
-MUST_USE int blocks_judge(struct people *people, const struct identifier *strongest, int64_t event_time_us,
+MUST_USE int blocks_judge(struct people *people, const struct identifier *strongest, const struct cdpd_event *event,
 			  uint64_t seq, struct apply_result *out);
 MUST_USE int erased_get(struct store_txn *txn, store_db erased, const struct fragment_id *id, struct erased_row *out);
 MUST_USE int erased_put(struct store_txn *txn, store_db erased, const struct fragment_id *id,

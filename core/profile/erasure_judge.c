@@ -197,13 +197,14 @@ static int fill_stub(struct people_reader *reader, struct erasure_view *view, co
 
 /* Only an applied event has a fragment; of others its strongest identifier tells whose it is. */
 static int find_owner(struct people_reader *reader, struct erasure_view *view, uint64_t seq, int64_t event_time_us,
-		      bool *hit, struct erased_row *row)
+		      bool was_blocked, bool *hit, struct erased_row *row)
 {
 	const struct identifier *strongest = strongest_of(&view->identifiers);
 	*hit = false;
 	if (!strongest) return OK;
 	int rc = erased_get(reader->txn, reader->people->tables.erased, &strongest->id, row);
-	*hit = !rc && (seq < row->seq || event_time_us <= row->before_us); /* came later: was blocked */
+	/* Came later: was blocked, by its time or as an echo of whom the erasure found. */
+	*hit = !rc && (seq < row->seq || event_time_us <= row->before_us || was_blocked);
 	return rc == ERR_NOT_FOUND ? OK : rc;
 }
 
@@ -228,7 +229,8 @@ int erasure_judge_event(struct people_reader *reader, struct erasure_view *view,
 	event_view_set(&view->view, &event);
 	rc = identifiers_collect(reader->plan, &reader->people->key, &view->view, &view->identifiers);
 	if (rc) return rc;
-	if (!was_applied) return find_owner(reader, view, seq, event.event_time_us, hit, row);
+	bool was_blocked = outcome && outcome->verdict == OUTCOME_ERASED;
+	if (!was_applied) return find_owner(reader, view, seq, event.event_time_us, was_blocked, hit, row);
 	rc = fill_stub(reader, view, &event, arena, stub);
 	return rc ? rc : hash_stub(reader, seq, arena, stub, &is_hit);
 }

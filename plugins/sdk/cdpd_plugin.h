@@ -487,8 +487,8 @@ struct cdpd_plugin {
 	void (*destroy)(void *self);
 
 	/* Source. One request → events and the exact reply, which is sent when the events are durable. On the instance's own thread; may block, but past the
-	 * source's deadline the client is answered 503 and what was made is lost. CDPD_OK, or an error (500, counted; no event is kept). A webhook is
-	 * delivered again: give events a messageId that is the same every time. */
+	 * source's deadline the client is answered 503 and what was made is lost. CDPD_OK, or an error, counted; no event is kept: CDPD_ERR_BUSY is a 503
+	 * (come again), CDPD_ERR_TOO_LARGE a 413, others a 500. A webhook is delivered again: give events a messageId that is the same every time. */
 	int (*decode)(void *self, const struct cdpd_request *request, struct cdpd_batch_out *out,
 		      struct cdpd_reply *reply);
 	/* Sync enricher: on an io thread, before the journal, in microseconds, without I/O. CDPD_OK, CDPD_ENRICH_DROP, or an error: then

@@ -70,8 +70,13 @@ def process_of(daemon, name="source:hook"):
 # ── sources ──
 
 
+SANITIZED = "asan" in str(BUILD) or "tsan" in str(BUILD)
+
+
 @pytest.mark.parametrize("mode, cause", [("crash", "signal 11"), ("exit", "exit 7"), ("spin", "a call did not return in time"), ("shout", "no frame of ours")])
 def test_a_request_that_ends_the_process_costs_that_request(stopped, mode, cause):
+    if SANITIZED and mode == "crash":
+        pytest.skip("the sanitizer ends it otherwise")
     add_rogue(stopped)
     with_source(stopped, rogue(", deadline: 3s"), hooked(name="other")).start()
     assert wait_for(lambda: ask(stopped, EVENT)).status == 200
@@ -103,6 +108,17 @@ def test_a_hung_process_is_ended_at_the_deadline(stopped):
     wait_for(lambda: ask(stopped, "many 1").status == 200)
     assert process_of(stopped)["deaths"] >= 1 and "did not return in time" in process_of(stopped)["lastDeath"]
     assert stopped.stop() == 0
+
+
+def test_a_request_has_a_bound(stopped):
+    with_source(stopped, hooked())
+    text = stopped.config_file.read_text().replace("{", "{{").replace("}", "}}")
+    stopped.write_config(text + "limits: {{body_bytes: 32MiB}}\n")
+    stopped.start()
+    wait_for(lambda: ask(stopped, "many 1").status == 200)
+    answer = ask(stopped, "x" * (9 << 20))
+    assert answer.status == 413 and answer.json["code"] == "too_large", answer
+    assert ask(stopped, "many 1").status == 200 and process_of(stopped)["deaths"] == 0
 
 
 # ── exporters ──
@@ -138,6 +154,8 @@ def test_an_exporter_in_a_process_of_its_own(stopped):
 
 @pytest.mark.parametrize("mode, cause", [("crash", "signal 11"), ("exit", "exit 7"), ("shout", "no frame of ours")])
 def test_a_record_that_ends_the_process_becomes_a_dead_letter(stopped, mode, cause):
+    if SANITIZED and mode == "crash":
+        pytest.skip("the sanitizer ends it otherwise")
     with_rogue(stopped).start()
     for n in range(20):
         stopped.track("u1", f"rogue {mode}" if n == 10 else "A", f"m{n}")

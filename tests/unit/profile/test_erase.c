@@ -364,6 +364,50 @@ static void test_suppression(void **state)
 	world_close(&world);
 }
 
+/* A score that was on its way while its person was erased: she does not come back by it, and its bytes go too. */
+static void test_what_plugins_publish_brings_nobody_back(void **state)
+{
+	(void)state;
+	struct world world;
+	struct arena arena;
+	struct act act = {.is_whole = true};
+	struct erasure_view *view;
+	struct erased_event stub;
+	struct str payload;
+	struct cdpd_event score = world_event(EVENT_IDENTIFY, "u", "");
+	world_open(&world);
+	arena_init(&arena, 4096, 0);
+	assert_int_equal(erasure_view_new(&view), OK);
+	score.source_kind = SOURCE_PLUGIN;
+	score.flags = EVENT_INFERRED | EVENT_INACTIVE;
+	score.traits = STR("{\"churn\":0.5}");
+	score.event_time_us = WORLD_T0 + 1000000; /* newer than the erasure */
+	score.message_id = STR("s1");
+	assert_int_equal(event_encode(&score, &arena, &payload), OK);
+	struct cdpd_event own = world_event(EVENT_TRACK, "u", "");
+	own.event_time_us = WORLD_T0 + 2000000;
+	assert_int_equal(world_one(&world, &score).verdict,
+			 OUTCOME_APPLIED); /* nobody was erased: it may be the first of her */
+	act.seq = ++world.seq;
+	identifier_of(&world, "user_id:u", &act.id);
+	erase(&world, &act);
+	score.message_id = STR("s2");
+	assert_int_equal(world_one(&world, &score).verdict, OUTCOME_ERASED);
+	uint64_t blocked = world.seq;
+	assert_true(judge(&world, view, blocked, payload, &arena, &stub));
+	struct profile profile;
+	view_begin(&world);
+	assert_int_equal(view_get(&world, "user_id:u", &profile), ERR_NOT_FOUND);
+	view_end(&world);
+	assert_int_equal(world_one(&world, &own).verdict, OUTCOME_APPLIED); /* she came back by herself */
+	score.message_id = STR("s3");
+	assert_int_equal(world_one(&world, &score).verdict, OUTCOME_APPLIED);
+	assert_false(judge(&world, view, world.seq, payload, &arena, &stub));
+	erasure_view_free(view);
+	arena_fini(&arena);
+	world_close(&world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -373,6 +417,7 @@ int main(void)
 	    cmocka_unit_test(test_an_aborted_erasure_leaves_nothing),
 	    cmocka_unit_test(test_texts_are_searched_for_erased_identifiers),
 	    cmocka_unit_test(test_suppression),
+	    cmocka_unit_test(test_what_plugins_publish_brings_nobody_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
