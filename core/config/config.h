@@ -24,14 +24,6 @@ enum source_right {
 	RIGHT_CONSENT = 1 << 4,    /* state what people consent to (never browsers and mobile apps) */
 };
 
-struct conf_isolation { /* of an instance in a process of its own */
-	bool is_on;
-	uint64_t memory;  /* bytes: 256 MiB */
-	struct str *read; /* files and folders that it may read besides those its options name */
-	size_t read_count;
-	uint32_t deadline_ms; /* as in conf_async */
-};
-
 struct conf_hook {         /* a webhook source's plugin */
 	struct str plugin; /* empty: none */
 	const struct node *options;
@@ -40,7 +32,10 @@ struct conf_hook {         /* a webhook source's plugin */
 	struct str *http_allow; /* these three as in conf_async */
 	size_t http_allow_count;
 	uint32_t http_connections, http_requests_per_second;
-	struct conf_isolation isolation;
+	bool is_isolated; /* these as in conf_isolation */
+	uint64_t memory;
+	struct str *read;
+	size_t read_count;
 	int line;
 };
 
@@ -162,6 +157,14 @@ struct conf_flow {                   /* how a destination is handed records */
 	uint32_t records_per_second; /* 0: no limit */
 	uint32_t max_attempts;       /* at one record, then it is a dead letter; 0: for ever */
 	int64_t max_hold_us;         /* records that have waited for longer are given up; 0: none is */
+};
+
+struct conf_isolation { /* of an enricher in a process of its own */
+	bool is_on;
+	uint64_t memory;  /* bytes: 256 MiB */
+	struct str *read; /* files and folders that it may read besides those its options name */
+	size_t read_count;
+	uint32_t deadline_ms; /* as in conf_async */
 };
 
 struct conf_instance {   /* an enricher or a destination: one instance of a plugin */

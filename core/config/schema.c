@@ -48,9 +48,9 @@ static const struct key source_keys[] = {
     {"http.allow", KEY_TEXTS, FIELDS(struct conf_source, hook.http_allow, hook.http_allow_count)},
     {"http.connections", KEY_INT, SOURCE(hook.http_connections), RANGE("8", "1", "256")},
     {"http.requests_per_second", KEY_INT, SOURCE(hook.http_requests_per_second), RANGE("0", "0", "100000")},
-    {"isolated", KEY_BOOL, SOURCE(hook.isolation.is_on), .fallback = "false"},
-    {"memory", KEY_BYTES, SOURCE(hook.isolation.memory), RANGE("256MiB", "16MiB", "64GiB")},
-    {"read", KEY_TEXTS, FIELDS(struct conf_source, hook.isolation.read, hook.isolation.read_count)},
+    {"isolated", KEY_BOOL, SOURCE(hook.is_isolated), .fallback = "false"},
+    {"memory", KEY_BYTES, SOURCE(hook.memory), RANGE("256MiB", "16MiB", "64GiB")},
+    {"read", KEY_TEXTS, FIELDS(struct conf_source, hook.read, hook.read_count)},
 };
 
 static int *source_line(void *item)

@@ -187,7 +187,10 @@ struct conf_instance source_instance(const struct conf_source *source)
 				      .async = {.http_allow = source->hook.http_allow,
 						.http_allow_count = source->hook.http_allow_count,
 						.deadline_ms = source->hook.deadline_ms},
-				      .isolation = source->hook.isolation,
+				      .isolation = {.is_on = source->hook.is_isolated,
+						    .memory = source->hook.memory,
+						    .read = source->hook.read,
+						    .read_count = source->hook.read_count},
 				      .line = source->hook.line};
 }
 
