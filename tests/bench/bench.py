@@ -614,13 +614,20 @@ def machine():
     return f"{os.cpu_count()} × {cpu.group(1) if cpu else platform.processor()}, Linux {platform.release()}, durability: LMDB default sync (fdatasync + O_DSYNC meta page) per commit"
 
 
+FIGURES = """memory single batch get ack restart fold features read due
+    enrich isolated provider weathered
+    grpc subscribe
+    deliver export webhook
+    training""".split()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
-    parser.add_argument("figures", nargs="*")
+    parser.add_argument("figures", nargs="*", choices=[*FIGURES, []], help=" ".join(FIGURES), metavar="FIGURE")
     parser.add_argument("--quick", action="store_true", help="small and short: shows that the benches run, not how fast cdpd is")
     options = parser.parse_intermixed_args()
-    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "isolated", "provider", "weathered", "grpc", "subscribe", "deliver", "export", "webhook", "training"]
+    figures = options.figures or FIGURES
     base = os.environ.get("CDPD_BENCH_DIR")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=base or ROOT / "build") as folder:
         bench = Bench(options.build, folder, options.quick)
