@@ -1,5 +1,6 @@
 /* Order per person while records are asked for again, while the other side is down, across merges, restarts and several handovers at a time. */
 #include "deliver_world.h"
+#include "profile/erase.h"
 
 static struct world w;
 
@@ -140,6 +141,56 @@ static void after_a_merge_the_old_records_drain_first(void **state)
 	const uint64_t joined[] = {1, 4, 7, 8, 10, 11};
 	for (size_t i = 1; i < COUNT_OF(joined); i++)
 		assert_true(line_of("d", joined[i]) > line_of("d", joined[i - 1]));
+}
+
+static void erase(const char *ref)
+{
+	struct people_reader *reader;
+	struct profile profile;
+	uint64_t applied, seq;
+	assert_int_equal(people_reader_new(w.people, &reader), OK);
+	assert_int_equal(people_read_begin(reader, &applied), OK);
+	assert_int_equal(people_get(reader, str_from(ref), 0, 1, &w.arena, &profile), OK);
+	people_read_end(reader);
+	people_reader_free(reader);
+	const struct people_erasure erasure = {.fragments = &profile.id, .count = 1, .is_whole = true};
+	assert_int_equal(journal_append_wait(w.journal, RECORD_MERGE, STR(""), &seq), OK);
+	assert_int_equal(people_begin(w.people), OK);
+	assert_int_equal(people_erase(w.people, &erasure, seq, clock_wall_us()), OK);
+	assert_int_equal(people_commit(w.people, seq + 1, clock_wall_us()), OK);
+	deliver_wake(w.deliver);
+}
+
+static void what_is_parked_of_somebody_erased_never_comes(void **state)
+{
+	static const _Atomic bool never = false;
+	uint64_t count;
+	(void)state;
+	world_add(&w, "d", "ack");
+	world_tell(&w, "d", ".later", "m1\nm2\n");
+	world_start(&w);
+	world_send_many(&w, 12);
+	wait_parked("d", 8);
+	unsigned before = world_seen(&w, "d", 4);
+	erase("user_id:u1");
+	wait_parked("d", 4); /* withheld when they are due, which takes them out */
+	assert_int_equal(world_seen(&w, "d", 1), 0);
+	assert_int_equal(world_seen(&w, "d", 4), before);
+
+	world_stop(&w); /* or by the sweep, while nobody looks */
+	world_start(&w);
+	wait_parked("d", 4);
+	assert_int_equal(deliver_pause(w.deliver, STR("d"), true), OK);
+	erase("user_id:u2");
+	assert_int_equal(deliver_erase_letters(w.deliver, &never, &count), OK);
+	world_stop(&w);
+	world_start(&w);
+	assert_int_equal(world_status(&w, "d").state.parked, 0);
+	assert_int_equal(deliver_pause(w.deliver, STR("d"), false), OK);
+	world_send_many(&w, 3);
+	world_drain(&w, "d");
+	assert_int_equal(world_seen(&w, "d", 2), 0);
+	assert_int_equal(world_seen(&w, "d", 12), 1);
 }
 
 static void attempts_are_bounded_when_that_is_asked(void **state)
@@ -423,6 +474,7 @@ int main(void)
 	    TEST(parked_records_outlive_restarts),
 	    TEST(a_cursor_behind_parked_records_meets_them_once),
 	    TEST(after_a_merge_the_old_records_drain_first),
+	    TEST(what_is_parked_of_somebody_erased_never_comes),
 	    TEST(attempts_are_bounded_when_that_is_asked),
 	    TEST(when_the_other_side_is_down_nothing_is_parked),
 	    TEST(refusing_everybody_is_being_down),
