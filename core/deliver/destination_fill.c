@@ -69,7 +69,7 @@ static int park_behind(struct destination *d, const struct stream_record *record
 				.person = *person};
 	if (parked_find(&d->parked, stream, record->position)) return OK; /* since before the last start */
 	memcpy(parked.fragment, record->fragment, sizeof parked.fragment);
-	return destination_park(d, &parked, STR_NONE);
+	return destination_park(d, &parked);
 }
 
 static int make_unmapped(struct destination *d, enum stream_id stream, const struct stream_record *record,
