@@ -52,7 +52,7 @@ static void test_wrong_contents(void **state)
 	put_bytes("text.so", "#!/bin/sh\necho this is no shared object\n", 39, 0755);
 	put_bytes("empty.so", "", 0, 0755);
 	refused("wrong_abi", "ABI 2.0");
-	refused("newer_minor", "ABI 1.4");
+	refused("newer_minor", "ABI 1.5");
 	refused("missing_symbol", "does not export the symbol cdpd_plugin");
 	refused("no_callback", "claims enrich without the callback");
 	refused("bad_default", "'retries' must be 0 to 10");
@@ -311,7 +311,7 @@ static void test_inspection_tells_options(void **state)
 	(void)state;
 	struct buf out;
 	assert_int_equal(inspect(PLUGINS, "ndjson", &out), OK);
-	assert_has(buf_str(&out), "ndjson 1.0.0: export (ABI 1.0)");
+	assert_has(buf_str(&out), "ndjson 1.0.0: export (ABI 1.4)");
 	assert_has(buf_str(&out), "rotate_bytes");
 	assert_has(buf_str(&out), "default: 64MB");
 	assert_has(buf_str(&out), "required");
