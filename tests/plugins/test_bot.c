@@ -150,7 +150,7 @@ static void test_data_centres(void **state)
 	assert_int_equal(fake.log_count, 0);
 	for (int i = 0; i < 1000; i++) from_network(NULL, NULL);
 	assert_int_equal(fake.log_count, 1); /* said once */
-	assert_true(fake_has_logged(&fake, "list geo"));
+	assert_true(fake_has_logged(&fake, "geo is wanted"));
 	fake_destroy(&fake);
 	create_with(NULL, 0); /* off unless asked for */
 	from_network("16509", NULL);
