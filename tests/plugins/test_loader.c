@@ -316,7 +316,7 @@ static void test_inspection_tells_options(void **state)
 	(void)state;
 	struct buf out;
 	assert_int_equal(inspect(PLUGINS, "ndjson", &out), OK);
-	assert_has(buf_str(&out), "ndjson 1.0.0: export (ABI 1.0)");
+	assert_has(buf_str(&out), "ndjson 1.0.0: export (ABI 1.4)");
 	assert_has(buf_str(&out), "rotate_bytes");
 	assert_has(buf_str(&out), "default: 64MB");
 	assert_has(buf_str(&out), "required");
