@@ -43,7 +43,7 @@ static int publish(struct cdpd_instance *fake, const struct cdpd_publication *fr
 
 /* ── models ──────────────────────────────────────────────────────────────── */
 
-static char folder[64], path[128];
+static char folder[256], path[320];
 static int serial;
 
 static void check(int rc)
@@ -78,7 +78,7 @@ static BoosterHandle train(size_t width, float sign, const char *objective, cons
 /* Written beside and renamed, as whoever replaces a model should. */
 static void save(BoosterHandle booster, const char *to)
 {
-	char beside[160];
+	char beside[320];
 	snprintf(beside, sizeof beside, "%s/new.json", folder);
 	check(XGBoosterSaveModel(booster, beside));
 	assert_int_equal(rename(beside, to), 0);
@@ -129,7 +129,8 @@ static int setup(void **state)
 	fake_host = &table;
 	published_count = 0;
 	publish_rc = CDPD_OK;
-	snprintf(folder, sizeof folder, "/tmp/cdpd-xgboost-XXXXXX");
+	const char *tmp = getenv("TMPDIR");
+	snprintf(folder, sizeof folder, "%s/cdpd-xgboost-XXXXXX", tmp ? tmp : "/tmp");
 	if (!mkdtemp(folder)) return -1;
 	snprintf(path, sizeof path, "%s/model%d.json", folder, serial++);
 	churn = train(3, 1, "binary:logistic", NULL);
@@ -142,7 +143,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	char command[160];
+	char command[320];
 	if (fake.self) fake_destroy(&fake);
 	fake_close(&fake);
 	check(XGBoosterFree(churn));
@@ -466,7 +467,7 @@ static void test_files_that_are_no_model(void **state)
 {
 	(void)state;
 	size_t len;
-	char *whole = read_file(&len), other[160];
+	char *whole = read_file(&len), other[320];
 	for (size_t i = 0; i < 12; i++) {
 		write_file(path, whole, len * i / 12);
 		refused(NULL, NULL, "model: ");
@@ -487,7 +488,7 @@ static void test_files_that_are_no_model(void **state)
 static void test_the_binary_form(void **state)
 {
 	(void)state;
-	char binary[160];
+	char binary[320];
 	snprintf(binary, sizeof binary, "%s/model%d.ubj", folder, serial);
 	check(XGBoosterSaveModel(churn, binary));
 	snprintf(path, sizeof path, "%s", binary);
