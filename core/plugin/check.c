@@ -67,6 +67,14 @@ static int check_one(struct arena *arena, const struct config *config, const str
 				   STR_ARG(instance->name));
 		return add_error(errors, config, instance->line, error) ? ERR_NOMEM : rc;
 	}
+	if (instance->isolation.is_on && plugin_info(out->plugin)->flags & CDPD_PLUGIN_OWN_IO) {
+		rc = plugin_refuse(
+		    arena, &error,
+		    "%s opens sockets or files of its own and cannot be isolated: an isolated plugin reaches only "
+		    "what cdpd asks for it over HTTP",
+		    plugin_info(out->plugin)->name);
+		return add_error(errors, config, instance->line, error) ? ERR_NOMEM : rc;
+	}
 	rc = plugin_conf_check(arena, out->plugin, instance, config->file, &out->conf, &error);
 	if (rc == OK) out->conf->use = cap;
 	if (rc == OK) return OK;

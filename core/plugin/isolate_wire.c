@@ -286,6 +286,7 @@ int wire_write_table(struct buf *buf, const struct cdpd_plugin *table)
 	wire_text(&wire, str_from(table->version));
 	wire_text(&wire, str_from(table->summary));
 	wire_u32(&wire, table->caps);
+	wire_u32(&wire, table->flags);
 	const struct cdpd_paths uses = plugin_uses(table);
 	write_paths(&wire, &table->needs);
 	write_paths(&wire, &uses);
@@ -374,6 +375,7 @@ int wire_read_table(struct str body, struct arena *arena, struct cdpd_plugin *ou
 	out->version = copy_text(&in, arena);
 	out->summary = copy_text(&in, arena);
 	out->caps = wire_take_u32(&in);
+	out->flags = wire_take_u32(&in);
 	read_paths(&in, arena, &out->needs);
 	read_paths(&in, arena, &out->uses);
 	read_paths(&in, arena, &out->provides);

@@ -221,7 +221,8 @@ static int check_caps(struct arena *arena, const struct cdpd_plugin *table, stru
 	if (table->caps == 0) return plugin_refuse(arena, error, "it claims no capability");
 	if (table->caps & ~known)
 		return plugin_refuse(arena, error, "it claims capabilities that do not exist (0x%x)", table->caps);
-	if (table->flags) return plugin_refuse(arena, error, "its reserved flags are not 0");
+	uint32_t flags = table->abi_minor >= 4 ? CDPD_PLUGIN_OWN_IO : 0;
+	if (table->flags & ~flags) return plugin_refuse(arena, error, "its reserved flags are not 0");
 	for (size_t i = 0; i < COUNT_OF(caps); i++) {
 		if (table->caps & ~has & caps[i].cap) {
 			return plugin_refuse(arena, error, "it claims %s without the callback", caps[i].name);

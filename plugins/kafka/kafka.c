@@ -308,6 +308,7 @@ CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
     .version = "1.1.0",
     .summary = "publishes events, people and changes to Apache Kafka, in order for each person",
     .caps = CDPD_CAP_EXPORT,
+    .flags = CDPD_PLUGIN_OWN_IO,
     .options = {sizeof options[0], sizeof options / sizeof options[0], options},
     .create = create,
     .destroy = destroy,

@@ -466,6 +466,7 @@ CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
     .version = "1.1.0",
     .summary = "publishes events, people and changes to a JetStream stream of NATS",
     .caps = CDPD_CAP_EXPORT,
+    .flags = CDPD_PLUGIN_OWN_IO,
     .options = {sizeof options[0], sizeof options / sizeof options[0], options},
     .create = create,
     .destroy = destroy,

@@ -200,6 +200,7 @@ CDPD_EXPORT const struct cdpd_plugin cdpd_plugin = {
     .version = "1.0.0",
     .summary = "appends events to files, one JSON object a line, with rotation",
     .caps = CDPD_CAP_EXPORT,
+    .flags = CDPD_PLUGIN_OWN_IO,
     .options = {sizeof options[0], sizeof options / sizeof options[0], options},
     .create = create,
     .destroy = destroy,

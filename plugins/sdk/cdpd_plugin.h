@@ -29,7 +29,7 @@
  *      they answer CDPD_ERR_UNSUPPORTED. Nothing was appended.
  * 1.3  runs source: request_info to reply_body are there, and timer, http, the cache and the key-values for sources too. Nothing was appended.
  * 1.4  exporters are handed profile and change records where the configuration asks for them; struct cdpd_record: flags, other_id;
- *      struct cdpd_http_response: why; struct cdpd_http_request: flags; struct cdpd_plugin: uses. event_rename; publish: exporters hand events back to
+ *      struct cdpd_http_response: why; struct cdpd_http_request: flags; struct cdpd_plugin: uses, and its flags have a meaning. event_rename; publish: exporters hand events back to
  *      ingest. */
 
 #if defined(__GNUC__)
@@ -463,6 +463,12 @@ enum cdpd_cap {                                 /* each claimed one needs its ca
 		CDPD_CAP_EXPORT = 1 << 4,       /* export_batch */
 };
 
+enum cdpd_plugin_flag {
+	CDPD_PLUGIN_OWN_IO =
+	    1
+	    << 0, /* it opens sockets or files of its own while it runs: it cannot be isolated, and is refused at load */
+};
+
 #define CDPD_ENRICH_DROP 1 /* enrich's third answer; made by event_drop */
 
 struct cdpd_plugin {
@@ -472,7 +478,7 @@ struct cdpd_plugin {
 	const char *version; /* at most 32 bytes */
 	const char *summary; /* one line, at most 200 bytes */
 	uint32_t caps;       /* enum cdpd_cap */
-	uint32_t flags;      /* reserved: 0 */
+	uint32_t flags;      /* enum cdpd_plugin_flag; 0 before 1.4 */
 
 	/* Enrichers: the fields it reads and the enrichment.… fields it sets. The host sorts the chain by them; a cycle or
 	 * an enrichment.… input that nobody provides is refused. `needs` is what the documents call requires (a C++20 keyword). */

@@ -189,6 +189,12 @@ def test_a_feature_cannot_be_isolated(stopped):
     assert run.returncode != 0 and "it is a feature" in run.stderr, run.stderr
 
 
+def test_one_with_sockets_or_files_of_its_own_cannot_be_isolated(stopped):
+    stopped.config_file.write_text(stopped.config_file.read_text() + "destinations:\n  - {name: out, plugin: ndjson, isolated: true, options: {directory: /tmp}}\n")
+    run = subprocess.run(stopped.command("-n"), capture_output=True, text=True, timeout=60)
+    assert run.returncode != 0 and "ndjson opens sockets or files of its own and cannot be isolated" in run.stderr, run.stderr
+
+
 def test_read_is_for_isolated_ones(stopped):
     with_source(stopped, "{{id: hook, kind: webhook, plugin: hooked, read: [/etc]}}")
     run = subprocess.run(stopped.command("-n"), capture_output=True, text=True, timeout=60)
