@@ -2,12 +2,6 @@
 
 #include "base/hash.h"
 
-const char *breaker_state_name(enum breaker_state state)
-{
-	static const char *const names[] = {"closed", "open", "half_open"};
-	return (size_t)state < COUNT_OF(names) ? names[state] : "unknown";
-}
-
 bool breaker_allows(struct breaker *b, int64_t now_us)
 {
 	if (b->state == BREAKER_OPEN && now_us >= b->until_us) b->state = BREAKER_HALF_OPEN;

@@ -5,7 +5,6 @@
 #include "base/status.h"
 
 enum breaker_state { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_HALF_OPEN };
-const char *breaker_state_name(enum breaker_state state);
 
 #define BREAKER_PROBE   1  /* records of an attempt while it is half open, from the second failure in a row on */
 #define BREAKER_SUSPECT 8  /* records of an attempt after one in which each single record was refused */

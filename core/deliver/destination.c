@@ -79,6 +79,7 @@ int destination_read_cursor(struct destination *d)
 	struct order order = {.is_paused = false};
 	int rc = OK;
 	for (size_t i = 0; i < d->lane_count && rc == OK; i++) rc = read_lane(d, &d->lanes[i]);
+	if (rc == OK) lanes_begin(d);
 	if (rc == OK) rc = order_get(d->shared->cursors, d->name, &order);
 	if (rc == OK) rc = letters_count(d->shared->cursors, d->name, &letters, &queued);
 	if (rc == OK) rc = parked_load(d->shared->cursors, d->name, &d->parked);

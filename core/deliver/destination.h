@@ -53,9 +53,11 @@ struct destination {
 	int64_t repaired_at_us; /* clock_mono_us: when the last began; 0: none did */
 	struct flight *flights;
 	size_t flight_count;
+	bool is_rehearsing;                  /* a test event is with the plugin: it counts as a flight */
 	struct person_set airborne, skipped; /* while a flight is filled: who is on their way, who must wait */
 	struct parked_list parked;
 	struct breaker breaker;
+	unsigned refused_again; /* attempts in a row at parked records, of which none was taken */
 	struct handover *abandoned[ABANDONED_MAX + CONF_CONCURRENCY_MAX];
 	size_t abandoned_count;
 	bool is_broken;                  /* nothing can be made durable any more */
@@ -140,7 +142,7 @@ void destination_cancel(struct destination *destination, struct flight *flight);
 MUST_USE int destination_put_letter(struct destination *destination, const struct letter *letter);
 MUST_USE int destination_end_letter(struct destination *destination, enum stream_id stream, uint64_t position);
 /* In the list too. ERR_FULL: as many as there may be. */
-MUST_USE int destination_park(struct destination *destination, const struct parked *parked, struct str reason);
+MUST_USE int destination_park(struct destination *destination, const struct parked *parked);
 void destination_unpark(struct destination *destination, enum stream_id stream, uint64_t position);
 /* The cursors of all lanes move over what is settled; written when it is time. False: nothing can be made durable any more. */
 MUST_USE bool destination_settle(struct destination *destination, bool is_idle);

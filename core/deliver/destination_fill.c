@@ -69,7 +69,7 @@ static int park_behind(struct destination *d, const struct stream_record *record
 				.person = *person};
 	if (parked_find(&d->parked, stream, record->position)) return OK; /* since before the last start */
 	memcpy(parked.fragment, record->fragment, sizeof parked.fragment);
-	return destination_park(d, &parked, STR_NONE);
+	return destination_park(d, &parked);
 }
 
 static int make_unmapped(struct destination *d, enum stream_id stream, const struct stream_record *record,
@@ -400,12 +400,10 @@ static int fill_parked(struct destination *d, size_t most, struct flight **out, 
 	int rc = OK;
 	if (!d->parked.count) return OK;
 	int64_t now = clock_wall_us(), due = d->parked.is_stale ? now : parked_next_due(&d->parked);
-	if (due > now) {
-		if (due != INT64_MAX) sooner(wait_until_us, clock_mono_us() + (due - now));
-		return OK;
-	}
-	for (size_t i = 0; i < d->lane_count && rc == OK && !*out; i++)
+	for (size_t i = 0; i < d->lane_count && rc == OK && !*out && due <= now; i++)
 		rc = fill(d, FLIGHT_PARKED, &d->lanes[i], most, out);
+	if (!d->parked.is_stale) due = parked_next_due(&d->parked);
+	if (due > now && due != INT64_MAX) sooner(wait_until_us, clock_mono_us() + (due - now));
 	return rc;
 }
 

@@ -96,7 +96,7 @@ static bool park(struct landing *l, struct cargo *cargo, const struct export_ver
 	} else {
 		parked.attempts = 0;
 	}
-	if (destination_park(d, &parked, refused ? refused->reason : STR_NONE)) {
+	if (destination_park(d, &parked)) {
 		put_back(l, cargo);
 		return false;
 	}
@@ -181,23 +181,55 @@ static void fail(struct landing *l, struct str why)
 	destination_note_failure(d, why);
 }
 
+/* Was nobody's record taken since the first of these was parked? */
+static bool is_silent_since(const struct landing *l)
+{
+	const struct destination *d = l->d;
+	int64_t since = INT64_MAX;
+	for (size_t i = 0; i < l->flight->count; i++) {
+		const struct parked *parked =
+		    parked_find(&d->parked, l->flight->lane->stream->id, l->flight->cargo[i].position);
+		if (parked && parked->since_us < since) since = parked->since_us;
+	}
+	for (size_t i = 0; i < d->lane_count; i++)
+		if (d->lanes[i].row.last_success_us >= since) return false;
+	return true;
+}
+
+/* Each record was refused by name. That parked ones are refused again says nothing of the others, and holds up none of them; but when there was no
+ * other since, it is told. */
+static void judge_refused(struct landing *l, struct str why)
+{
+	struct destination *d = l->d;
+	if (l->flight->source == FLIGHT_PARKED && d->breaker.state == BREAKER_CLOSED) {
+		l->may_park = true;
+		if (++d->refused_again >= BREAKER_STREAK && is_silent_since(l))
+			destination_note_failure(d, why);
+		else
+			destination_note_error(d, why);
+		return;
+	}
+	l->may_park = breaker_all_refused(&d->breaker, l->flight->count);
+	if (!l->may_park || d->breaker.streak >= BREAKER_STREAK)
+		fail(l, why);
+	else
+		destination_note_error(d, why);
+}
+
 /* Is the other side down, and if not, may what it refused be parked? */
 static void judge(struct landing *l, const struct sum *sum)
 {
 	struct destination *d = l->d;
 	struct str why = l->retry_reason.len ? l->retry_reason : STR("it asked for a retry");
 	l->may_park = sum->unnamed == 0;
-	if (sum->settled) breaker_succeeded(&d->breaker);
+	if (sum->settled) {
+		breaker_succeeded(&d->breaker);
+		d->refused_again = 0;
+	}
 	if (sum->unnamed) {
 		fail(l, why);
 	} else if (sum->named && !sum->settled) {
-		/* That parked ones are refused again says nothing of the others. */
-		bool is_known = l->flight->source == FLIGHT_PARKED && d->breaker.state == BREAKER_CLOSED;
-		l->may_park = is_known || breaker_all_refused(&d->breaker, l->flight->count);
-		if (!l->may_park || (!is_known && d->breaker.streak >= BREAKER_STREAK))
-			fail(l, why);
-		else
-			destination_note_error(d, why);
+		judge_refused(l, why);
 	} else if (sum->named) {
 		destination_note_error(d, why);
 	}

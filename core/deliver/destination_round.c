@@ -249,7 +249,7 @@ static bool may_launch(struct destination *d)
 {
 	bool is_trying = d->breaker.state != BREAKER_CLOSED;
 	if (!breaker_allows(&d->breaker, clock_mono_us())) return false;
-	return d->flight_count < (is_trying ? 1 : d->flow.concurrency);
+	return d->flight_count + d->is_rehearsing < (is_trying ? 1 : d->flow.concurrency);
 }
 
 static int64_t next_landing(const struct destination *d)

@@ -26,7 +26,7 @@ int destination_end_letter(struct destination *d, enum stream_id stream, uint64_
 
 /* ── parked records ──────────────────────────────────────────────────────── */
 
-static int add_row(struct destination *d, const struct parked *parked, bool is_gone, struct str reason)
+static int add_row(struct destination *d, const struct parked *parked, bool is_gone)
 {
 	if (d->parked_row_count == d->parked_row_room) {
 		size_t room = d->parked_row_room ? 2 * d->parked_row_room : 16;
@@ -35,18 +35,15 @@ static int add_row(struct destination *d, const struct parked *parked, bool is_g
 		d->parked_rows = rows;
 		d->parked_row_room = room;
 	}
-	struct parked_row *row = &d->parked_rows[d->parked_row_count++];
-	size_t len = reason.len < PARKED_REASON_MAX ? reason.len : PARKED_REASON_MAX;
-	*row = (struct parked_row){.parked = *parked, .is_gone = is_gone};
-	memcpy(row->reason, reason.ptr, len);
+	d->parked_rows[d->parked_row_count++] = (struct parked_row){.parked = *parked, .is_gone = is_gone};
 	return OK;
 }
 
-int destination_park(struct destination *d, const struct parked *parked, struct str reason)
+int destination_park(struct destination *d, const struct parked *parked)
 {
 	bool is_new = !parked_find(&d->parked, parked->stream, parked->position);
 	if (is_new && d->parked.count >= PARKED_MAX) return ERR_FULL;
-	int rc = add_row(d, parked, false, reason);
+	int rc = add_row(d, parked, false);
 	if (rc == OK && (rc = parked_put(&d->parked, parked))) d->parked_row_count--;
 	return rc;
 }
@@ -55,7 +52,7 @@ void destination_unpark(struct destination *d, enum stream_id stream, uint64_t p
 {
 	const struct parked parked = {.stream = stream, .position = position};
 	/* Not noted: the row is there after a restart, and it is handed over once more. */
-	(void)!add_row(d, &parked, true, STR_NONE);
+	(void)!add_row(d, &parked, true);
 	parked_take(&d->parked, stream, position);
 }
 

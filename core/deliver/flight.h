@@ -28,7 +28,6 @@ struct flight {
 	struct cargo *cargo; /* in it; in the order of the handover's records */
 	size_t count, most, bytes, bytes_most;
 	int64_t until_us; /* clock_mono_us: when it is given up */
-	bool is_probe;
 };
 
 MUST_USE int flight_new(enum flight_source source, struct lane *lane, size_t most, size_t bytes_most,

@@ -56,7 +56,7 @@ static int add_window(struct lane *lane, struct stream_window *window)
 	if (!w) return ERR_NOMEM;
 	lane->spare = NULL;
 	w->window = window;
-	w->first = w->front = first_at(window, lane->end);
+	w->front = first_at(window, lane->end);
 	w->people = NULL;
 	memset(w->states, LANE_WAITING, sizeof w->states);
 	memset(w->tries, 0, sizeof w->tries);
@@ -128,21 +128,11 @@ void lane_settle(struct lane *lane, struct cursor_row *row)
 		row->next_seq = lane->end;
 }
 
-static bool has_state(const struct lane *lane, enum lane_state state)
+bool lane_has_waiting(const struct lane *lane)
 {
 	for (size_t i = 0; i < lane->count; i++) {
 		const struct lane_window *w = lane->windows[i];
-		if (memchr(w->states + w->front, state, w->window->count - w->front)) return true;
+		if (memchr(w->states + w->front, LANE_WAITING, w->window->count - w->front)) return true;
 	}
 	return false;
-}
-
-bool lane_has_waiting(const struct lane *lane)
-{
-	return has_state(lane, LANE_WAITING);
-}
-
-bool lane_is_idle(const struct lane *lane)
-{
-	return !has_state(lane, LANE_WAITING) && !has_state(lane, LANE_OUT);
 }

@@ -23,7 +23,7 @@ enum lane_state { /* of a record */
 struct lane_window {
 	struct stream_window *window;
 	struct window_people *people; /* whose its records were when it was last looked at; NULL: not yet */
-	size_t first, front;          /* records before `first` were not asked for; before `front` all are settled */
+	size_t front;                 /* before it all records are settled, or were not asked for */
 	uint8_t states[WINDOW_RECORDS_MAX];
 	uint8_t tries[WINDOW_RECORDS_MAX]; /* handed over in vain */
 };
@@ -54,4 +54,3 @@ MUST_USE int lane_pull(struct lane *lane, struct windows *windows, struct stream
 /* Moves the cursor of `row` over what is settled and counts it there. */
 void lane_settle(struct lane *lane, struct cursor_row *row);
 bool lane_has_waiting(const struct lane *lane);
-bool lane_is_idle(const struct lane *lane); /* nothing waits, nothing is out */

@@ -80,6 +80,14 @@ static void seek(struct destination *d, struct lane *lane, uint64_t position)
 	pthread_mutex_unlock(&d->lock);
 }
 
+void lanes_begin(struct destination *d)
+{
+	struct lane *snapshot = lane_of(d, STREAM_OF_SNAPSHOT);
+	const struct lane *profiles = find(d, STREAM_OF_PROFILES);
+	if (!profiles || !profiles->is_new || snapshot->is_new || !begins_with_everybody(&d->selection)) return;
+	seek(d, snapshot, snapshot_is_running(snapshot->row.next_seq) ? SNAPSHOT_REPAIR : SNAPSHOT_START);
+}
+
 void lanes_let_go(struct destination *d)
 {
 	people_end_lease(d->shared->people, d->lease);

@@ -9,6 +9,8 @@ size_t lanes_choose(const struct selection *selection, bool is_gated, enum strea
 /* Where a new destination begins in the stream. */
 uint64_t lanes_start(const struct deliver_shared *shared, const struct selection *selection,
 		     const struct stream *stream);
+/* After they were read: one that took other records so far begins with everybody, too. */
+void lanes_begin(struct destination *destination);
 struct lane *lane_of(struct destination *destination, enum stream_id stream); /* NULL: it does not read that one */
 /* It waits for another one. */
 bool lane_is_held(const struct destination *destination, const struct lane *lane);

@@ -6,11 +6,11 @@
 #include "profile/erase.h"
 
 /* Key: the destination's name, NUL, the stream's number (1 byte), position (8 bytes, big endian). Row: format, 3 zero bytes, attempts (4),
- * due (8), since (8), journal_seq (8), fragment (16), the reason's text. */
-#define FORMAT    1
-#define ROW_FIXED 48
-#define KEY_REST  10
-#define KEY_MAX   (CURSOR_NAME_MAX + KEY_REST)
+ * due (8), since (8), journal_seq (8), fragment (16). What the plugin said is not kept. */
+#define FORMAT   1
+#define ROW_SIZE 48
+#define KEY_REST 10
+#define KEY_MAX  (CURSOR_NAME_MAX + KEY_REST)
 
 static struct str key_of(struct str destination, enum stream_id stream, uint64_t position, uint8_t out[KEY_MAX])
 {
@@ -25,7 +25,7 @@ static struct str key_of(struct str destination, enum stream_id stream, uint64_t
 static int read_row(struct str key, struct str row, struct parked *out)
 {
 	const uint8_t *p = (const uint8_t *)row.ptr, *k = (const uint8_t *)key.ptr;
-	if (row.len < ROW_FIXED || row.len > ROW_FIXED + PARKED_REASON_MAX || key.len < KEY_REST) return ERR_CORRUPT;
+	if (row.len != ROW_SIZE || key.len < KEY_REST) return ERR_CORRUPT;
 	if (p[0] != FORMAT || k[key.len - 9] >= STREAM_COUNT) return ERR_FORMAT;
 	*out = (struct parked){.stream = (enum stream_id)k[key.len - 9],
 			       .position = get_be64(k + key.len - 8),
@@ -185,18 +185,15 @@ int parked_load(struct cursors *cursors, struct str destination, struct parked_l
 	return rc == ERR_NOT_FOUND ? OK : rc;
 }
 
-static void put(struct store_txn *txn, store_db db, struct str key, const struct parked_row *row)
+static void put(struct store_txn *txn, store_db db, struct str key, const struct parked *parked)
 {
-	const struct parked *parked = &row->parked;
-	uint8_t bytes[ROW_FIXED + PARKED_REASON_MAX] = {FORMAT};
-	size_t len = strlen(row->reason);
+	uint8_t bytes[ROW_SIZE] = {FORMAT};
 	put_be32(bytes + 4, parked->attempts);
 	put_be64(bytes + 8, (uint64_t)parked->due_us);
 	put_be64(bytes + 16, (uint64_t)parked->since_us);
 	put_be64(bytes + 24, parked->journal_seq);
 	memcpy(bytes + 32, parked->fragment, sizeof parked->fragment);
-	memcpy(bytes + ROW_FIXED, row->reason, len);
-	(void)!store_put(txn, db, key, str_of(bytes, ROW_FIXED + len)); /* sticky: commit tells */
+	(void)!store_put(txn, db, key, str_of(bytes, sizeof bytes)); /* sticky: commit tells */
 }
 
 static int is_erased(struct people_reader *reader, const struct parked *parked, bool *out)
@@ -225,28 +222,10 @@ int parked_write(struct cursors *cursors, struct store_txn *txn, struct people_r
 		if (rc == OK && is_gone)
 			(void)!store_del(txn, cursors_parked(cursors), key);
 		else if (rc == OK)
-			put(txn, cursors_parked(cursors), key, &rows[i]);
+			put(txn, cursors_parked(cursors), key, parked);
 	}
 	people_read_end(reader);
 	return rc;
-}
-
-int parked_reason(struct cursors *cursors, struct str destination, enum stream_id stream, uint64_t position,
-		  char out[PARKED_REASON_MAX + 1])
-{
-	struct store_txn *txn;
-	struct str row;
-	uint8_t memory[KEY_MAX];
-	out[0] = '\0';
-	int rc = store_begin(cursors_env(cursors), false, &txn);
-	if (rc) return rc;
-	rc = store_get(txn, cursors_parked(cursors), key_of(destination, stream, position, memory), &row);
-	if (rc == OK && row.len >= ROW_FIXED && row.len <= ROW_FIXED + PARKED_REASON_MAX) {
-		memcpy(out, row.ptr + ROW_FIXED, row.len - ROW_FIXED);
-		out[row.len - ROW_FIXED] = '\0';
-	}
-	store_abort(txn);
-	return rc == ERR_NOT_FOUND ? OK : rc;
 }
 
 static int erase_walked(struct store_cursor *cursor, struct people_reader *reader, uint64_t *count)

@@ -6,8 +6,7 @@
 #include "deliver/cursor.h"
 #include "deliver/person_set.h"
 
-#define PARKED_MAX        10000 /* of one destination; beyond, it waits as a whole */
-#define PARKED_REASON_MAX 200
+#define PARKED_MAX 10000 /* of one destination; beyond, it waits as a whole */
 
 struct parked {
 	enum stream_id stream;
@@ -54,13 +53,9 @@ int64_t parked_next_due(const struct parked_list *list);
 struct parked_row { /* to be written */
 	struct parked parked;
 	bool is_gone;
-	char reason[PARKED_REASON_MAX + 1]; /* why it was refused last */
 };
 /* In a transaction of cursors_begin, in order; `reader` is not open: what belongs to somebody erased meanwhile is not kept. */
 MUST_USE int parked_write(struct cursors *cursors, struct store_txn *txn, struct people_reader *reader,
 			  struct str destination, const struct parked_row *rows, size_t count);
-/* Why one was refused last; "" when it was not. */
-MUST_USE int parked_reason(struct cursors *cursors, struct str destination, enum stream_id stream, uint64_t position,
-			   char out[PARKED_REASON_MAX + 1]);
 /* Takes out those of erased persons; what is on disk of them stays until cursors_compact. */
 MUST_USE int parked_erase(struct cursors *cursors, struct people_reader *reader, uint64_t *count);

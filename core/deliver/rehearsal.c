@@ -174,6 +174,7 @@ static void tell(struct destination *d, struct rehearsal *r)
 {
 	static const char *const names[] = {[CDPD_RETRY] = "retry", [CDPD_ACK] = "ack", [CDPD_DROP] = "drop"};
 	struct handover *handover = r->handover;
+	d->is_rehearsing = false;
 	struct export_verdict verdict = handover_verdict(handover, 0);
 	r->handover = NULL;
 	r->retry_after_us = verdict.retry_after_us;
@@ -198,6 +199,7 @@ static void start(struct destination *d, struct rehearsal *r)
 		return;
 	}
 	r->handover = handover;
+	d->is_rehearsing = true;
 	if (destination_hand_over(d, handover) == OK) tell(d, r);
 }
 
@@ -205,6 +207,7 @@ static void give_up(struct destination *d, struct rehearsal *r, struct str why)
 {
 	struct handover *handover = r->handover;
 	r->handover = NULL;
+	d->is_rehearsing = false;
 	finish(d, r, "no_answer", why);
 	if (!handover) return;
 	handover_give_up(handover);
@@ -220,8 +223,10 @@ void rehearsal_run(struct destination *d)
 	struct rehearsal *r = d->rehearsal;
 	pthread_mutex_unlock(&d->lock);
 	if (!r) return;
-	if (!r->handover)
+	if (!r->handover && d->flight_count < d->flow.concurrency)
 		start(d, r);
+	else if (!r->handover)
+		return; /* as many are under way as may be */
 	else if (handover_poll(r->handover) == OK)
 		tell(d, r);
 	else if (clock_mono_us() - r->began_us > d->shared->tuning.answer_us)

@@ -3,7 +3,7 @@
  * promised within a stream, not across.
  *
  * A stream knows no destination: it gives every record that there is, rendered once for whoever wants it. Consent, `segments`, `where`
- * and `mapping` are the destination's (batch.c). */
+ * and `mapping` are the destination's (choose.c). */
 #pragma once
 
 #include <pthread.h>
@@ -17,7 +17,7 @@
 #define WINDOW_RECORDS_MAX 1000
 #define WINDOW_BYTES_MAX   ((size_t)1 << 20)
 
-/* A notice that several streams tell: a destination is told by one of them (batch.c). NONE: it is the stream's own affair. */
+/* A notice that several streams tell: a destination is told by one of them (choose.c). NONE: it is the stream's own affair. */
 enum stream_notice { NOTICE_NONE, NOTICE_ERASED, NOTICE_WITHDRAWN };
 
 struct stream_record { /* all text in the window's arena */

@@ -316,13 +316,6 @@ void handover_give_up(struct handover *h)
 	pthread_mutex_unlock(&h->lock);
 }
 
-void handover_wake(struct handover *h)
-{
-	pthread_mutex_lock(&h->lock);
-	wake_locked(h);
-	pthread_mutex_unlock(&h->lock);
-}
-
 struct export_verdict handover_verdict(const struct handover *h, size_t index)
 {
 	CHECK(h->is_closed && index < h->count);

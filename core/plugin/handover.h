@@ -43,11 +43,10 @@ size_t handover_count(const struct handover *handover);
 #define HANDOVER_STOP_GRACE_US (2 * US_PER_SECOND)
 
 /* Calls export_batch, and when it answers PENDING waits until receipt_done, but no longer than `span_us`, and when *stop
- * is set (then handover_wake) no longer than HANDOVER_STOP_GRACE_US from then. OK: every record has a verdict. ERR_TIMEOUT: none came; the
+ * is set no longer than HANDOVER_STOP_GRACE_US from then. OK: every record has a verdict. ERR_TIMEOUT: none came; the
  * plugin still holds the handover, and what it answers later is ignored. On the instance's thread. */
 MUST_USE int handover_run(struct handover *handover, struct cdpd_instance *instance, int64_t span_us,
 			  const _Atomic(bool) *stop);
-void handover_wake(struct handover *handover); /* any thread */
 /* The same without waiting. OK: every record has a verdict. ERR_AGAIN: it is pending; `on_done` is called when the plugin has answered, from any
  * thread, under a lock: only to wake whoever asks handover_poll. On the instance's thread. */
 MUST_USE int handover_begin(struct handover *handover, struct cdpd_instance *instance, void (*on_done)(void *ctx),

@@ -208,7 +208,7 @@ struct cdpd_feature_type {
 
 /* Zero is the answer that loses nothing. */
 enum cdpd_verdict {
-	CDPD_RETRY,   /* hand it over again, later */
+	CDPD_RETRY,   /* hand it over again, later: by name this person's records wait, of the rest everybody's */
 	CDPD_ACK,     /* it is safe on the other side: never hand it over again */
 	CDPD_DROP,    /* it can never be taken (counted, with the reason) */
 	CDPD_PENDING, /* receipt_done will tell, from any thread */
@@ -456,7 +456,8 @@ struct cdpd_plugin {
 	int (*enrich_async)(void *self, struct cdpd_ticket *ticket);
 	/* Feature. */
 	const struct cdpd_feature_type *feature;
-	/* Export: on the destination's own thread; may block. At most 500 records and about 1 MB, in order. The returned verdict is for
+	/* Export: on the destination's own thread; may block. As many records and bytes as the destination's `batch` says (500 and about 1 MB by
+	 * default, at most 5,000), in order. Called again while an earlier batch is pending only where its `concurrency` is more than 1. The returned verdict is for
 	 * every record not named through the receipt. */
 	enum cdpd_verdict (*export_batch)(void *self, const struct cdpd_batch *batch, struct cdpd_receipt *receipt);
 };

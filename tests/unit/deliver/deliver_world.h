@@ -258,7 +258,11 @@ static inline void world_drain(struct world *w, const char *name)
 		if (status.lag == 0 && status.state.parked == 0) return;
 		sleep_ms(2);
 	}
-	fail_msg("destination %s did not catch up", name);
+	const struct destination_status status = world_status(w, name);
+	fail_msg("destination %s did not catch up: lag %llu, parked %llu, delivered %llu, retries %llu, %s, %.*s", name,
+		 (unsigned long long)status.lag, (unsigned long long)status.state.parked,
+		 (unsigned long long)status.delivered, (unsigned long long)status.retries,
+		 destination_condition_name(status.state.condition), STR_ARG(status.last_error));
 }
 
 static inline char *world_file(struct world *w, const char *name)

@@ -224,6 +224,28 @@ static void refusing_everybody_is_being_down(void **state)
 	assert_int_equal(world_lines(&w, "d"), 200);
 }
 
+/* A few persons, all of whom are refused by name: they are all parked, and it is told that nobody's records get through. Somebody new is tried at
+ * once all the same. */
+static void when_all_there_are_are_parked_it_is_told(void **state)
+{
+	(void)state;
+	world_add(&w, "d", "ack");
+	world_tell(&w, "d", ".later", "m0\nm1\nm2\n");
+	world_start(&w);
+	world_send_many(&w, 3);
+	while (!world_status(&w, "d").is_failing) sleep_ms(1);
+	assert_int_equal(world_status(&w, "d").state.parked, 3);
+	world_send_many(&w, 3);
+	wait_parked("d", 6);
+	w.users = 100;
+	world_send_many(&w, 1); /* m6 of u6 */
+	while (world_seen(&w, "d", 6) == 0) sleep_ms(1);
+	while (world_status(&w, "d").is_failing) sleep_ms(1);
+	world_tell(&w, "d", ".later", NULL);
+	world_drain(&w, "d");
+	assert_int_equal(world_status(&w, "d").delivered, 7);
+}
+
 static void a_batch_waits_to_be_filled(void **state)
 {
 	(void)state;
@@ -404,6 +426,7 @@ int main(void)
 	    TEST(attempts_are_bounded_when_that_is_asked),
 	    TEST(when_the_other_side_is_down_nothing_is_parked),
 	    TEST(refusing_everybody_is_being_down),
+	    TEST(when_all_there_are_are_parked_it_is_told),
 	    TEST(a_batch_waits_to_be_filled),
 	    TEST(a_rate_is_kept),
 	    TEST(what_waits_too_long_is_given_up_visibly),
