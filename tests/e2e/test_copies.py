@@ -6,10 +6,9 @@ import io
 import json
 import os
 import random
-import re
 
 import pytest
-from cdpd import CONFIG, ROOT
+from cdpd import CONFIG
 from kafka import Mock
 from nats_server import Nats
 from postgres_server import PASSWORD, Postgres
@@ -143,29 +142,6 @@ def test_people_come_change_join_part_and_go(stopped, servers):
     assert len(changes) == len(set(changes)) and kept <= set(changes)
     features = csv_rows(stopped, "features")
     assert {row["profileId"] for row in features} >= set(people(stopped)) and {row["feature"] for row in features} >= {"events"}
-
-
-def test_the_pages_example(stopped, servers):
-    """The configuration and the questions of docs/destinations.md, as they stand there."""
-    page = (ROOT / "docs" / "destinations.md").read_text()
-    example = next(text for text in re.findall(r"```yaml\n(.*?)```", page, re.S) if "plugin: postgres" in text)
-    places = {"host=/var/run/postgresql dbname=crm": servers["postgres"].connection(), "nats://127.0.0.1:4222": servers["nats"].url, "./data/lake": f"{stopped.folder}/lake"}
-    for place, there in places.items():
-        assert place in example
-        example = example.replace(place, there)
-    stopped.env["PGPASSWORD"] = PASSWORD
-    stopped.write_config(CONFIG + example.replace("{", "{{").replace("}", "}}"))
-    stopped.start()
-    identify(stopped, "you", plan="pro")
-    stopped.settled()
-    for name in ("crm", "stream", "lake"):
-        wait_for(stopped, lambda: status_of(stopped, name)["lag"] == 0 and status_of(stopped, name)["snapshot"] is None, timeout=120)
-    who, changes = [statement for statement in re.search(r"```sql\n(.*?)```", page, re.S).group(1).split(";") if statement.strip()]
-    assert [row[1:3] for row in servers["postgres"].sql(who)] == [['["you"]', "pro"]]
-    assert "trait" in [row[0] for row in servers["postgres"].sql(changes)]
-    assert [body["traits"] for subject, _, body in servers["nats"].messages("PEOPLE") if subject.startswith("cdpd.profiles.")][-1] == {"plan": "pro"}
-    wait_for(stopped, lambda: (stopped.folder / "lake" / "profiles-manifest.ndjson").exists(), timeout=60)
-    assert json.loads((stopped.folder / "lake" / "profiles-manifest.ndjson").read_text().splitlines()[0])["file"].endswith(".avro")
 
 
 def test_who_withdraws_is_told(stopped, servers):

