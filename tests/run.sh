@@ -68,7 +68,8 @@ if has_suite tsan; then
 fi
 if has_suite e2e; then
 	build build/release -DCMAKE_BUILD_TYPE=Release -DCDPD_TESTS=ON
-	run_suite e2e /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e tests/unit --junitxml="$RESULTS/e2e.xml"
+	# Each test has a daemon, a folder and ports of its own, and mostly waits for them: two of them share a core well.
+	run_suite e2e /usr/bin/python3 -m pytest -q -p no:cacheprovider -n "$JOBS" --dist loadfile tests/e2e tests/unit --junitxml="$RESULTS/e2e.xml"
 fi
 if has_suite fuzz; then
 	run_suite fuzz tests/fuzz/run.sh quick
