@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <zstd.h>
 
-#include "shared/records.h"
+#include "../shared/records.h"
 
 #define ZSTD_EFFORT 3
 

@@ -1,6 +1,6 @@
 /* NDJSON, and CSV by RFC 4180. */
+#include "../shared/records.h"
 #include "files.h"
-#include "shared/records.h"
 
 /* ── NDJSON ──────────────────────────────────────────────────────────────── */
 

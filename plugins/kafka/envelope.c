@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "shared/records.h"
+#include "../shared/records.h"
 
 /* Protobuf's wire format: a key is the field's number and how its value is written. Without `out` it is only counted. */
 struct wire {

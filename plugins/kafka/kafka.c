@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../shared/records.h"
 #include "envelope.h"
-#include "shared/records.h"
 
 /* ── order ───────────────────────────────────────────────────────────────── */
 

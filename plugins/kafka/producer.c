@@ -3,8 +3,8 @@
 #include <syslog.h>
 #include <time.h>
 
+#include "../shared/records.h"
 #include "kafka.h"
-#include "shared/records.h"
 
 #define US_PER_MS  1000
 #define SLICE_MS   100

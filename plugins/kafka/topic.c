@@ -1,8 +1,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../shared/records.h"
 #include "kafka.h"
-#include "shared/records.h"
 
 #define LEGAL "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 

@@ -4,10 +4,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "../shared/records.h"
 #include "again.h"
 #include "cdpd_plugin.h"
 #include "link.h"
-#include "shared/records.h"
 #include "subject.h"
 
 #define SERVERS_MAX 16

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "shared/records.h"
+#include "../shared/records.h"
 
 /* ── templates ───────────────────────────────────────────────────────────── */
 

@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../shared/records.h"
 #include "cdpd_plugin.h"
 #include "latest.h"
 #include "link.h"
 #include "rows.h"
-#include "shared/records.h"
 #include "tables.h"
 
 _Static_assert(PUT_EVENT == 0 && PUT_PROFILE == 1 && MARK_PROFILE == 2 && DROP_PROFILE == 3 && PUT_CHANGE == 4 &&
