@@ -339,6 +339,12 @@ static void test_signals_by_the_kernel_are_refused(void **state)
 	refused("signal", EPERM);
 }
 
+static void test_others_keep_their_processors(void **state)
+{
+	(void)state;
+	refused("pin", EPERM);
+}
+
 static void read_file(const char *name, const char *mode, bool is_named, struct ticket_answer *answer)
 {
 	struct node nodes[2] = {scalar("mode", mode, 1), scalar("file", outside, 2)};
@@ -450,6 +456,7 @@ int main(int argc, char **argv)
 	    TEST(test_processes_are_refused),
 	    TEST(test_signals_to_others_are_refused),
 	    TEST(test_signals_by_the_kernel_are_refused),
+	    TEST(test_others_keep_their_processors),
 	    TEST(test_files_outside_are_refused),
 	    TEST(test_files_that_an_option_names_are_read),
 	    TEST(test_nothing_is_written),
