@@ -528,9 +528,11 @@ static enum log_level plugin_level(void)
 	return level;
 }
 
+/* "/" alone is the path of some URL: as a folder it would be every file there is. */
 static bool is_named_path(const struct cdpd_option *option, const struct option_value *value)
 {
-	return option->type == CDPD_OPTION_STRING && value->is_set && memchr(value->text.ptr, '/', value->text.len);
+	return option->type == CDPD_OPTION_STRING && value->is_set && value->text.len > 1 &&
+	       memchr(value->text.ptr, '/', value->text.len);
 }
 
 /* What its options name, and what the configuration says besides. */

@@ -383,6 +383,20 @@ static void test_files_that_an_option_names_are_read(void **state)
 	assert_has(answer.patch, "\"error\":0,\"result\":6");
 }
 
+static void test_a_slash_names_no_folder(void **state)
+{
+	(void)state;
+	struct node nodes[2] = {scalar("mode", "file", 1), scalar("file", "/", 2)};
+	struct node options = map_of(nodes, 2);
+	struct conf_instance conf = conf_of("rooted", "villain");
+	struct str error;
+	conf.options = &options;
+	if (rig_make(&rig, str_from(folder), &conf, &error)) fail_msg("%.*s", STR_ARG(error));
+	ask("Bad");
+	assert_true(rig_wait(&rig, 1));
+	assert_has(answer_of(0).patch, "\"error\":13,\"result\":-1");
+}
+
 static void test_nothing_is_written(void **state)
 {
 	struct ticket_answer answer;
@@ -459,6 +473,7 @@ int main(int argc, char **argv)
 	    TEST(test_others_keep_their_processors),
 	    TEST(test_files_outside_are_refused),
 	    TEST(test_files_that_an_option_names_are_read),
+	    TEST(test_a_slash_names_no_folder),
 	    TEST(test_nothing_is_written),
 	    TEST(test_an_event_cannot_be_refused_after_the_ack),
 	    TEST(test_a_constructor_hurts_nobody),
