@@ -7,7 +7,6 @@
 
 #define LINE_US       (US_PER_SECOND / 20) /* a line of its log this often, and a burst of so many */
 #define LINE_BURST    100
-#define OUT_ENOUGH    ((size_t)4 << 20) /* what it has not read; more is not asked meanwhile */
 #define BATCH_ENOUGH  ((size_t)1 << 20)
 #define FRAMES_MOST   4096 /* in one turn */
 #define CALL_LEAST_US (100 * US_PER_MS)
@@ -124,7 +123,7 @@ static int send_questions(struct isolate *isolate)
 	if (isolate->state != ISOLATE_UP) return OK;
 	if (isolate->suspects.count) /* alone, so that it is known which one it dies of */
 		return isolate->sent == 0 ? send_batch(isolate, &isolate->suspects, 1) : OK;
-	while (!rc && isolate->fresh.count && isolate->process.out.len < OUT_ENOUGH)
+	while (!rc && isolate->fresh.count && isolate->process.out.len < ISOLATE_OUT_ENOUGH)
 		rc = send_batch(isolate, &isolate->fresh, WIRE_BATCH_MAX);
 	return rc;
 }
@@ -216,14 +215,15 @@ static int take_values(struct isolate *isolate, struct wire_in *in, const struct
 {
 	struct enrich_view *view =
 	    ticket_view(isolate->instance, (const struct cdpd_event *)(const void *)question->ticket);
-	for (uint32_t i = 0; i < count; i++) {
+	int rc = OK;
+	for (uint32_t i = 0; i < count; i++) { /* to the end: the next answer lies behind them */
 		struct enrich_value value;
 		wire_take_value(in, &value);
 		if (in->is_bad) return ERR_INVALID;
-		int rc = view ? set_value(isolate, view, &value) : OK;
-		if (rc) return rc;
+		int set = view ? set_value(isolate, view, &value) : OK;
+		if (!rc || set == ERR_INVALID) rc = set;
 	}
-	return OK;
+	return rc;
 }
 
 static int take_answer(struct isolate *isolate, struct wire_in *in, bool *is_full)
@@ -528,9 +528,11 @@ static enum log_level plugin_level(void)
 	return level;
 }
 
+/* "/" alone is the path of some URL: as a folder it would be every file there is. */
 static bool is_named_path(const struct cdpd_option *option, const struct option_value *value)
 {
-	return option->type == CDPD_OPTION_STRING && value->is_set && memchr(value->text.ptr, '/', value->text.len);
+	return option->type == CDPD_OPTION_STRING && value->is_set && value->text.len > 1 &&
+	       memchr(value->text.ptr, '/', value->text.len);
 }
 
 /* What its options name, and what the configuration says besides. */

@@ -81,6 +81,7 @@ static int send_part(struct isolate *isolate, struct isolate_batch *batch)
 	return rc;
 }
 
+/* No more than fits: a record must not be called too large because those before it are not read yet. */
 int isolate_send_batches(struct isolate *isolate)
 {
 	int rc = OK;
@@ -91,7 +92,7 @@ int isolate_send_batches(struct isolate *isolate)
 		if (!batch->batch || batch->id) continue;
 		if (now >= batch->until_us)
 			finish_with(isolate, batch, STR("its process was not there in time"));
-		else if (isolate->state == ISOLATE_UP)
+		else if (isolate->state == ISOLATE_UP && isolate->process.out.len < ISOLATE_OUT_ENOUGH)
 			rc = send_part(isolate, batch);
 	}
 	return rc;

@@ -12,6 +12,7 @@
 
 #define ISOLATE_QUESTIONS   2048                 /* at a time; the enricher's concurrency is below */
 #define ISOLATE_BATCHES_MAX 64                   /* held by one exporter */
+#define ISOLATE_OUT_ENOUGH  ((size_t)4 << 20)    /* what it has not read; more is not sent meanwhile */
 #define ISOLATE_CALLS_MAX   1024                 /* HTTP requests and questions to the cache of one process */
 #define ISOLATE_SLOTS_MAX   4096                 /* values it is to fetch */
 #define ISOLATE_START_US    (60 * US_PER_SECOND) /* to load the plugin and create the instance */

@@ -27,7 +27,7 @@ enum frame_type {                  /* d: the daemon says it, p: the process */
 		  FRAME_DONE,      /* p: how many frames it has dealt with u32 */
 		  FRAME_LOG,       /* p: level u8 · text */
 		  FRAME_METRICS,   /* p: count u32 · (number u32 · value i64)… */
-		  FRAME_HTTP, /* p: id u32 · timeout u32 · most u64 · method · url · body · count u32 · (name · value)… */
+		  FRAME_HTTP, /* p: id u32 · timeout u32 · flags u32 · most i64 · method · url · body · count u32 · (name · value)… */
 		  FRAME_HTTP_DONE, /* d: id u32 · error i32 · status i32 · retry after i64 · body · why · count u32 · (name · value)… */
 		  FRAME_CACHE,      /* p: id u32 · ttl i64 · negative ttl i64 · stale i64 · key */
 		  FRAME_CACHE_DONE, /* d: id u32 · slot u32 (0: nothing to fetch) · is answered u8 · error i32 · value */

@@ -61,7 +61,7 @@ static const int allowed[] = {
 
 /* What a plugin that works takes besides. */
 static const int allowed_at_work[] = {
-    SYS_ppoll, SYS_nanosleep, SYS_clock_getres, SYS_getrusage, SYS_fadvise64, SYS_sched_setaffinity,
+    SYS_ppoll, SYS_nanosleep, SYS_clock_getres, SYS_getrusage, SYS_fadvise64,
 #ifdef SYS_poll
     SYS_poll,
 #endif
@@ -204,6 +204,7 @@ static int filter_calls(const struct sandbox *sandbox)
 	n += allow_fcntl(&code[n]);
 	n += answer_all(&code[n], allowed, COUNT_OF(allowed), SECCOMP_RET_ALLOW);
 	if (sandbox->works) {
+		n += allow_with(&code[n], SYS_sched_setaffinity, 0); /* the daemon's threads are the same user's */
 		n += answer_all(&code[n], allowed_at_work, COUNT_OF(allowed_at_work), SECCOMP_RET_ALLOW);
 		n += answer_all(&code[n], refused_quietly, COUNT_OF(refused_quietly), SECCOMP_RET_ERRNO | EPERM);
 		n += allow_threads(&code[n]);

@@ -208,14 +208,16 @@ static void choose(struct choosing *c, struct str text)
 static void check_twice(struct choosing *c)
 {
 	const struct columns *columns = c->out;
+	if (columns->count > COLUMNS_MAX) {
+		complain(c->reading->complaints, c->line, "training_set.features: more than %d columns", COLUMNS_MAX);
+		return;
+	}
 	for (size_t i = 0; i < columns->count; i++)
 		for (size_t k = 0; k < i; k++)
 			if (str_eq(columns->items[i].name, columns->items[k].name))
 				complain(c->reading->complaints, c->line,
 					 "training_set.features: '%.*s' is there twice",
 					 STR_ARG(columns->items[i].name));
-	if (columns->count > COLUMNS_MAX)
-		complain(c->reading->complaints, c->line, "training_set.features: more than %d columns", COLUMNS_MAX);
 }
 
 int columns_make(struct reading *reading, const struct training_set *set, const struct config *config,
@@ -225,7 +227,7 @@ int columns_make(struct reading *reading, const struct training_set *set, const 
 	*out = (struct columns){.count = 0};
 	out->features = arena_array(reading->arena, const struct conf_feature *, config->feature_count + 1);
 	if (!out->features) return ERR_NOMEM;
-	for (size_t i = 0; i < set->feature_count; i++) {
+	for (size_t i = 0; i < set->feature_count && out->count <= COLUMNS_MAX; i++) {
 		c.line = line_of_item(set->root, "training_set.features", i);
 		choose(&c, set->features[i]);
 	}

@@ -30,7 +30,7 @@ struct training {
 /* job.c: reads the definition. ERR_INVALID: *errors. */
 MUST_USE int job_make(const struct training *training, const struct config *config, struct str yaml, const char *file,
 		      struct job **out, char **errors);
-/* Makes the rows; afterwards only they are left. */
+/* Makes the rows; afterwards only they are left, and not even they when it failed. */
 MUST_USE int job_run(struct job *job);
 void job_free(struct job *job);     /* and its files */
 void job_clean(const char *folder); /* files of one that is no more */

@@ -109,13 +109,19 @@ static void close_making(struct job *job)
 	remove_env(job->folder, "profiles");
 }
 
+/* Only of one that has made some: they have one name for all. */
+static void drop_files(struct job *job)
+{
+	if (!job->rows) return;
+	rows_close(job->rows);
+	job->rows = NULL;
+	job_clean(job->folder);
+}
+
 void job_free(struct job *job)
 {
 	if (!job) return;
-	if (job->rows) {
-		rows_close(job->rows);
-		job_clean(job->folder);
-	}
+	drop_files(job);
 	event_match_free(job->points);
 	event_match_free(job->label);
 	json_reader_free(job->json);
@@ -183,5 +189,6 @@ int job_run(struct job *job)
 	if (!rc) rc = define_start(job);
 	if (!rc) rc = replay_run(job);
 	close_making(job);
+	if (rc) drop_files(job); /* nobody can read them, and the disk may be what was full */
 	return rc;
 }

@@ -53,7 +53,7 @@ struct job {
 	_Atomic bool should_stop;
 	_Atomic int64_t asked_at;     /* monotonic: when somebody last wanted to know of it */
 	_Atomic uint64_t done, total; /* records */
-	_Atomic uint64_t sampled_out, unknown_verdicts;
+	_Atomic uint64_t sampled_out;
 	_Atomic uint64_t censored;
 };
 

@@ -5,7 +5,8 @@
 #include "profile/row.h"
 #include "profile/scan.h"
 
-#define SCAN_ROWS 256
+#define SCAN_ROWS  256
+#define LOOK_AFTER 64 /* steps of a scan: each may write a row */
 
 /* ── rows ────────────────────────────────────────────────────────────────── */
 
@@ -36,8 +37,11 @@ static int join_cells(struct job *job, const struct str *cells, struct str *out)
 	if (!text) return ERR_NOMEM;
 	for (size_t i = 0; i < job->columns.count; i++) {
 		memcpy(at, cells[i].ptr, cells[i].len);
+		/* Between JSON's words, as a plugin's type may write them, it is a space. */
+		for (size_t k = 0; k < cells[i].len; k++)
+			if (at[k] == '\n') at[k] = ' ';
 		at += cells[i].len;
-		*at++ = '\n'; /* JSON texts of one line have none */
+		*at++ = '\n';
 	}
 	*out = (struct str){text, len};
 	return OK;
@@ -158,8 +162,9 @@ static int take_everybody(struct job *job, struct people_reader *reader, int64_t
 	bool found;
 	int rc = OK;
 	unsigned parts = is_censored(job, at_us) ? 0 : PROFILE_FEATURES | PROFILE_IDENTIFIERS;
-	while (!scan.is_done && !rc) {
-		if (atomic_load(&job->should_stop)) return ERR_CLOSED;
+	for (size_t step = 0; !scan.is_done && !rc; step++) {
+		if (step % LOOK_AFTER == 0) rc = replay_may_go_on(job);
+		if (rc) break;
 		arena_reset(&job->scratch);
 		rc = people_scan_next(reader, &scan, SCAN_ROWS, parts, at_us, &job->scratch, &profile, &found);
 		if (!rc && found) rc = take_profile(job, &profile, at_us, seq);

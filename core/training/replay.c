@@ -76,10 +76,7 @@ static int judge(struct replay *replay, const struct record *record, struct verd
 	*verdict = (struct verdict){.is_applied = false};
 	if (record->kind != RECORD_EVENT) return OK;
 	int rc = people_get_outcome(job->live, record->seq, &verdict->outcome);
-	if (rc == ERR_NOT_FOUND) {
-		atomic_fetch_add(&job->unknown_verdicts, 1);
-		return OK;
-	}
+	if (rc == ERR_NOT_FOUND) return OK;
 	verdict->is_applied = rc == OK && verdict->outcome.verdict == OUTCOME_APPLIED;
 	if (!rc && job->has_erased)
 		rc = erasure_judge_event(job->live, job->view, record->seq, record->payload, &verdict->outcome,
@@ -130,7 +127,6 @@ static int fold_event(struct job *job, struct cdpd_event *event, const struct ve
 	if (verdict->is_unasked) event->flags |= EVENT_UNENRICHED;
 	int rc = people_apply(job->own, event, job->own_seq, job->t, &result);
 	if (rc) return rc;
-	if (result.verdict != OUTCOME_APPLIED) atomic_fetch_add(&job->unknown_verdicts, 1);
 	if (result.verdict != OUTCOME_APPLIED || !people_definitions(job->own)->enricher_count) return OK;
 	/* Answers look for it. */
 	struct outcome outcome = {.verdict = result.verdict, .previous_seq = result.previous_seq};

@@ -99,7 +99,8 @@ int seed_links(struct job *job)
 	struct window window;
 	int rc = OK;
 	while (job->first > 1 && !scan.is_done && !rc) {
-		if (atomic_load(&job->should_stop)) return ERR_CLOSED;
+		rc = replay_may_go_on(job);
+		if (rc) return rc;
 		rc = read_window(job, &scan, &window);
 		for (size_t i = 0; i < window.count && !rc; i++) rc = know_person(job, &window.kin[i]);
 	}

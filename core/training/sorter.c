@@ -61,8 +61,11 @@ static int write_all(int fd, const void *bytes, size_t len)
 static int end_run(struct sorter *sorter)
 {
 	if (sorter->run_count == RUNS_MAX) return ERR_TOO_LARGE;
-	if (sorter->fd < 0) sorter->fd = open(sorter->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (sorter->fd < 0) return errno == ENOSPC || errno == EDQUOT ? ERR_FULL : ERR_IO;
+	if (sorter->fd < 0) {
+		sorter->fd = open(sorter->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (sorter->fd < 0) return errno == ENOSPC || errno == EDQUOT ? ERR_FULL : ERR_IO;
+		(void)unlink(sorter->path); /* its bytes go with the sorter */
+	}
 	struct run *runs = realloc(sorter->runs, (sorter->run_count + 1) * sizeof *runs);
 	if (!runs) return ERR_NOMEM;
 	sorter->runs = runs;

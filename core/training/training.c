@@ -162,9 +162,12 @@ static bool is_busy(const struct training *training)
 /* With the lock. */
 static int begin(struct training *training, struct job *job)
 {
-	if (training->is_stopped) return ERR_CLOSED;
-	if (is_busy(training)) return ERR_BUSY;
-	drop(training);
+	/* While the one before is waited for the lock is let go: somebody else may begin, or stop everything. */
+	do {
+		if (training->is_stopped) return ERR_CLOSED;
+		if (is_busy(training)) return ERR_BUSY;
+		drop(training);
+	} while (training->is_stopped || training->job || training->has_thread);
 	training->job = job;
 	training->generation++;
 	training->state = TRAINING_RUNNING;

@@ -339,6 +339,12 @@ static void test_signals_by_the_kernel_are_refused(void **state)
 	refused("signal", EPERM);
 }
 
+static void test_others_keep_their_processors(void **state)
+{
+	(void)state;
+	refused("pin", EPERM);
+}
+
 static void read_file(const char *name, const char *mode, bool is_named, struct ticket_answer *answer)
 {
 	struct node nodes[2] = {scalar("mode", mode, 1), scalar("file", outside, 2)};
@@ -375,6 +381,20 @@ static void test_files_that_an_option_names_are_read(void **state)
 	(void)state;
 	read_file("reader", "file", true, &answer);
 	assert_has(answer.patch, "\"error\":0,\"result\":6");
+}
+
+static void test_a_slash_names_no_folder(void **state)
+{
+	(void)state;
+	struct node nodes[2] = {scalar("mode", "file", 1), scalar("file", "/", 2)};
+	struct node options = map_of(nodes, 2);
+	struct conf_instance conf = conf_of("rooted", "villain");
+	struct str error;
+	conf.options = &options;
+	if (rig_make(&rig, str_from(folder), &conf, &error)) fail_msg("%.*s", STR_ARG(error));
+	ask("Bad");
+	assert_true(rig_wait(&rig, 1));
+	assert_has(answer_of(0).patch, "\"error\":13,\"result\":-1");
 }
 
 static void test_nothing_is_written(void **state)
@@ -450,8 +470,10 @@ int main(int argc, char **argv)
 	    TEST(test_processes_are_refused),
 	    TEST(test_signals_to_others_are_refused),
 	    TEST(test_signals_by_the_kernel_are_refused),
+	    TEST(test_others_keep_their_processors),
 	    TEST(test_files_outside_are_refused),
 	    TEST(test_files_that_an_option_names_are_read),
+	    TEST(test_a_slash_names_no_folder),
 	    TEST(test_nothing_is_written),
 	    TEST(test_an_event_cannot_be_refused_after_the_ack),
 	    TEST(test_a_constructor_hurts_nobody),

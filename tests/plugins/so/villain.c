@@ -2,6 +2,7 @@
  * enrichment.villain. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +98,11 @@ static int misbehave(struct villain *self, struct cdpd_event *event)
 		return tell(self, event, child);
 	}
 	if (!strcmp(mode, "kill")) return tell(self, event, kill(getppid(), SIGKILL));
+	if (!strcmp(mode, "pin")) { /* by number, as it would name others */
+		cpu_set_t set;
+		if (sched_getaffinity(0, sizeof set, &set)) return CDPD_ERR_IO;
+		return tell(self, event, sched_setaffinity(getpid(), sizeof set, &set));
+	}
 	if (!strcmp(mode, "signal")) { /* fcntl can make the kernel do it */
 		int rc = fcntl(FD_FIRST, F_SETOWN, getppid());
 		return tell(self, event, rc);
@@ -158,7 +164,7 @@ static const struct cdpd_option options[] = {
      .type = CDPD_OPTION_ENUM,
      .default_text = "crash",
      .values = "crash|abort|exit|hang|spin|leak|scribble|garbage|huge|close|chatter|drop|socket|file|write|fork|kill|"
-	       "signal|create",
+	       "signal|pin|create",
      .help = "what it does"},
     {.name = "on", .type = CDPD_OPTION_STRING, .default_text = "Bad", .help = "at events of this name"},
     {.name = "file", .type = CDPD_OPTION_STRING, .help = "what it tries to read or write"},

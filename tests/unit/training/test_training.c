@@ -2,6 +2,7 @@
 #include "training_world.h"
 
 #include <dirent.h>
+#include <pthread.h>
 
 #define DAY US_PER_DAY
 
@@ -534,6 +535,34 @@ static void only_one_is_made_at_a_time_and_a_finished_one_makes_room(void **stat
 	assert_int_equal(training_start(t->training, t->config, str_from(set), "s", second, &errors), ERR_CLOSED);
 }
 
+#define ORDERERS 4
+
+static void *order_again_and_again(void *ctx)
+{
+	const struct training_world *t = ctx;
+	const char *set = HEAD "  points: {event: View}\n  label: {event: Order, horizon: 1h}\n" ORDERS;
+	char id[TRAINING_ID_SIZE], *errors;
+	for (int i = 0; i < 200; i++) {
+		int rc = training_start(t->training, t->config, str_from(set), "s", id, &errors);
+		CHECK(rc == OK || rc == ERR_BUSY);
+	}
+	return NULL;
+}
+
+/* Each waits for the finished one to go: only one of them may take its place. */
+static void orders_that_come_together_do_not_lose_each_other(void **state)
+{
+	struct training_world *t = *state;
+	pthread_t threads[ORDERERS];
+	(void)send(t, (struct sent){.user = "u", .event = "View"});
+	for (int i = 0; i < ORDERERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, order_again_and_again, t), 0);
+	for (int i = 0; i < ORDERERS; i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
+	training_stop(t->training);
+	struct test_path folder = test_dir_path(&t->world.dir, "training");
+	assert_int_not_equal(access(folder.text, F_OK), 0);
+}
+
 static void who_is_erased_while_rows_wait_is_not_handed_out(void **state)
 {
 	struct training_world *t = *state;
@@ -587,6 +616,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(what_retention_took_is_stated_and_links_from_before_it_hold, setup_trimmed,
 					    teardown),
 	    TEST(only_one_is_made_at_a_time_and_a_finished_one_makes_room),
+	    TEST(orders_that_come_together_do_not_lose_each_other),
 	    TEST(who_is_erased_while_rows_wait_is_not_handed_out),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
