@@ -8,8 +8,9 @@
 #include "base/encode.h"
 #include "base/log.h"
 
-/* A row: format u8, 7 zero bytes, then next_seq, delivered, dropped, retries, expired_records, last_success_us, big endian; with
- * format 2, which only rows that need it have, denied too; with format 3 also filtered, unmapped, letters_lost. */
+/* A row: format u8, owes_repair u8, 2 zero bytes, repairs u32, then next_seq, delivered, dropped, retries, expired_records,
+ * last_success_us, big endian; with format 2, which only rows that need it have, denied too; with format 3 also filtered, unmapped,
+ * letters_lost. */
 #define ROW_SIZE        88
 #define ROW_SIZE_DENIED 64
 #define ROW_SIZE_PLAIN  56
@@ -32,6 +33,8 @@ static struct str encode(const struct cursor_row *row, uint8_t out[ROW_SIZE])
 	bool is_whole = row->filtered || row->unmapped || row->letters_lost;
 	memset(out, 0, ROW_SIZE);
 	out[0] = is_whole ? ROW_WHOLE : row->denied ? ROW_WITH_DENIED : CURSOR_FORMAT;
+	out[1] = row->owes_repair != 0;
+	put_be32(out + 4, row->repairs);
 	put_be64(out + 8, row->next_seq);
 	put_be64(out + 16, row->delivered);
 	put_be64(out + 24, row->dropped);
@@ -52,6 +55,8 @@ static int decode(struct str bytes, struct cursor_row *out)
 	if (p[0] < CURSOR_FORMAT || p[0] > ROW_WHOLE) return ERR_FORMAT;
 	if (bytes.len != size_of(p[0])) return ERR_CORRUPT;
 	*out = (struct cursor_row){
+	    .owes_repair = p[1],
+	    .repairs = get_be32(p + 4),
 	    .next_seq = get_be64(p + 8),
 	    .delivered = get_be64(p + 16),
 	    .dropped = get_be64(p + 24),

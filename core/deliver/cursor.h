@@ -25,6 +25,8 @@ struct cursor_row {
 	uint64_t filtered;       /* left out because its selection does not want them */
 	uint64_t unmapped;       /* dead letters because its mapping cannot be filled */
 	uint64_t letters_lost;   /* dead letters that had to make room, or whose record was trimmed */
+	uint32_t owes_repair;    /* of the snapshot: 1: something was missed, and the repair of it is to begin */
+	uint32_t repairs;        /* … how many were begun */
 };
 
 struct cursors;

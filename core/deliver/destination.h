@@ -49,7 +49,6 @@ struct destination {
 	struct chooser chooser;
 	size_t turn;            /* lane that is asked first */
 	int lease;              /* of changes that follow a snapshot; -1: none */
-	bool owes_repair;       /* something was missed, and the repair of it is to begin */
 	int64_t repaired_at_us; /* clock_mono_us: when the last began; 0: none did */
 	struct flight *flights;
 	size_t flight_count;

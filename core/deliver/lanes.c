@@ -101,9 +101,13 @@ static void begin_repair(struct destination *d)
 	struct lane *snapshot = lane_of(d, STREAM_OF_SNAPSHOT);
 	int64_t now = clock_mono_us();
 	bool is_early = d->repaired_at_us && now - d->repaired_at_us < REPAIR_EVERY_US;
-	if (!d->owes_repair || d->flight_count || is_early || snapshot_is_running(snapshot->row.next_seq)) return;
+	if (!snapshot->row.owes_repair || d->flight_count || is_early || snapshot_is_running(snapshot->row.next_seq))
+		return;
 	seek(d, snapshot, d->is_gated ? SNAPSHOT_REPAIR : SNAPSHOT_ERASED);
-	d->owes_repair = false;
+	pthread_mutex_lock(&d->lock);
+	snapshot->row.owes_repair = 0;
+	snapshot->row.repairs++;
+	pthread_mutex_unlock(&d->lock);
 	d->repaired_at_us = now;
 }
 
@@ -112,7 +116,10 @@ void lanes_keep(struct destination *d)
 	struct lane *snapshot = lane_of(d, STREAM_OF_SNAPSHOT);
 	const struct lane *profiles = find(d, STREAM_OF_PROFILES);
 	begin_repair(d);
-	if (!profiles) return;
+	if (!profiles) {
+		snapshot->series = snapshot->row.repairs;
+		return;
+	}
 	snapshot->series = profiles->row.next_seq;
 	if (lanes_walked(d) < 0) {
 		lanes_let_go(d);
@@ -129,8 +136,10 @@ void lanes_repair(struct destination *d, struct lane *missed, uint64_t position)
 	if (has_profiles) {
 		seek(d, lane_of(d, STREAM_OF_SNAPSHOT), SNAPSHOT_REPAIR);
 		lanes_let_go(d);
-	} else {
-		d->owes_repair = true;
+	} else { /* written with the cursor that passes the gap: it is not forgotten at the end */
+		pthread_mutex_lock(&d->lock);
+		lane_of(d, STREAM_OF_SNAPSHOT)->row.owes_repair = 1;
+		pthread_mutex_unlock(&d->lock);
 	}
 	lanes_keep(d);
 }

@@ -83,7 +83,7 @@ static int has_passed(struct deliver *deliver, const struct notice_question *q, 
 		struct cursor_row row = {.next_seq = 0};
 		int rc = cursors_get(shared->cursors, silent->name, stream->id, &row);
 		if (rc && rc != ERR_NOT_FOUND) return rc;
-		*out = rc == OK && row.next_seq >= behind;
+		*out = rc == OK && row.next_seq >= behind && !row.owes_repair;
 	}
 	return OK;
 }

@@ -178,6 +178,38 @@ static int run_mapping(const struct selection *s, struct json root, struct arena
 	return rc == ERR_NOMEM ? rc : OK;
 }
 
+/* Exporters let go of people at the word of a notice. What a mapping made of what a client sent must not read like one. */
+static bool poses_as_notice(struct json root)
+{
+	struct json value;
+	struct json_iter it;
+	struct str name, text;
+	bool has_type = false, has_ids = false;
+	if (json_type(root) != JSON_OBJECT) return false;
+	for (json_iter_start(root, &it); json_next_member(&it, &name, &value);) {
+		has_ids |= str_eq(name, STR("profileIds"));
+		if (!str_eq(name, STR("type")) || !json_str(value, &text)) continue;
+		has_type |= str_eq(text, STR("erased")) || str_eq(text, STR("withdrawn"));
+	}
+	return has_type && has_ids;
+}
+
+static int check_result(struct json_reader *reader, struct selection_result *out)
+{
+	struct json root;
+	const char *why;
+	struct buf buf;
+	buf_init(&buf, (size_t)16 << 20); /* the parser reads past the end */
+	int rc = buf_append_str(&buf, out->json);
+	if (rc == OK) rc = json_parse(reader, buf_str(&buf), &root, &why);
+	if (rc == OK && poses_as_notice(root)) {
+		out->verdict = SELECTION_UNMAPPED;
+		out->why = STR("the mapping makes of it what reads like a notice");
+	}
+	buf_fini(&buf);
+	return rc == ERR_INVALID ? OK : rc;
+}
+
 static int run(const struct selection *s, struct json root, struct str record, struct arena *arena,
 	       struct selection_result *out)
 {
@@ -236,6 +268,8 @@ int selection_run(const struct selection *s, struct json_reader *reader, uint32_
 	int rc = join(kind, record, person, &buf);
 	if (rc == OK) rc = json_parse(reader, buf_str(&buf), &root, &why);
 	if (rc == OK) rc = run(s, root, record, arena, out);
+	if (rc == OK && s->mapping && out->verdict == SELECTION_TAKEN && str_starts(str_trim(out->json), STR("{")))
+		rc = check_result(reader, out);
 	if (rc == ERR_INVALID || rc == ERR_TOO_LARGE) { /* a number that no JSON reader takes: it can never be mapped */
 		out->verdict = SELECTION_UNMAPPED;
 		out->why = *why ? str_from(why) : STR("it is larger than what can be mapped");

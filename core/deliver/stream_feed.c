@@ -42,11 +42,17 @@ int feed_time(const struct deliver_shared *shared, uint64_t position, struct are
 	return rc;
 }
 
+/* The records that are made of them lie in the same arena. */
+static bool is_too_much(int rc, const struct stream_window *window)
+{
+	return rc == ERR_NOMEM || (rc == OK && window->arena.used > window->arena.cap / 2);
+}
+
 int feed_read(struct stream_reader *r, uint64_t from, size_t max, struct stream_window *window, struct change **changes,
 	      size_t *count)
 {
 	int rc = read_changes(r->people, from, max, &window->arena, changes, count);
-	while (rc == ERR_NOMEM && max > 1 && window->count == 0) { /* large ones: fewer of them */
+	while (is_too_much(rc, window) && max > 1 && window->count == 0) { /* large ones: fewer of them */
 		arena_reset(&window->arena);
 		max = max > 8 ? max / 8 : 1;
 		rc = read_changes(r->people, from, max, &window->arena, changes, count);

@@ -1,6 +1,8 @@
-/* Positions: two bits of phase, the first 59 of an id, and three of what of the person it is: in a repair consents that are gone, then she herself. */
+/* Positions: two bits of phase, the first 55 of an id, and seven of what of the person it is: in a repair consents that are gone, each at the
+ * place of its purpose among those that are defined, then she herself. */
 #include "base/clock.h"
 #include "base/encode.h"
+#include "config/config.h"
 #include "deliver/snapshot.h"
 #include "deliver/stream_persons.h"
 #include "profile/erase.h"
@@ -8,11 +10,13 @@
 
 #define PHASE_BITS 62
 #define PLACE_MASK ((UINT64_C(1) << PHASE_BITS) - 1)
-#define PART_BITS  3
+#define PART_BITS  7
 #define PART_SELF  ((1u << PART_BITS) - 1)
-#define LOOK_ROWS  64                            /* identifiers looked at in one read transaction */
-#define LOOKS      256                           /* for one window, when few of them head a profile */
-#define ROOM       (LOOK_ROWS * (PART_SELF + 1)) /* records that one look may make */
+#define LOOK_ROWS  64  /* identifiers looked at in one read transaction */
+#define LOOKS      256 /* for one window, when few of them head a profile */
+
+_Static_assert(CONF_PURPOSES_MAX <= PART_SELF, "every purpose has a part");
+_Static_assert(CONF_PURPOSES_MAX + 1 <= WINDOW_RECORDS_MAX, "all parts of a person must fit into one window");
 
 enum phase { PHASE_PEOPLE, PHASE_REPAIR /* and ids that are others' now */, PHASE_ERASED /* ids that were erased */ };
 
@@ -104,26 +108,34 @@ static int add_id(struct stream_reader *r, struct stream_window *window, enum ph
 
 /* ── consents that are gone ──────────────────────────────────────────────── */
 
-struct gone {                 /* of a person */
-	struct change change; /* as if it were one of the feed */
-	struct feed_lost *items[PART_SELF];
-	size_t count;
+struct gone {                               /* of a person */
+	struct change change;               /* as if it were one of the feed */
+	struct feed_lost *items[PART_SELF]; /* by part; NULL: it is not gone */
 };
+
+/* Of the purpose as a whole: gates ask for that. */
+static const struct profile_consent *find_consent(const struct profile *profile, struct str purpose)
+{
+	for (size_t i = 0; i < profile->consent_count; i++) {
+		const struct consent *record = &profile->consents[i].record;
+		if (!record->channel.len && str_eq(record->purpose, purpose)) return &profile->consents[i];
+	}
+	return NULL;
+}
 
 static int take_gone(struct stream_reader *r, const struct profile *profile, struct gone *gone)
 {
+	struct str purpose;
 	int rc = OK;
-	for (size_t i = 0; i < profile->consent_count && gone->count < PART_SELF && rc == OK; i++) {
-		const struct profile_consent *consent = &profile->consents[i];
-		if (consent->record.channel.len ||
-		    !people_consent_lost(r->people, consent->record.purpose, CONSENT_GRANTED, consent->state))
-			continue;
+	for (unsigned i = 0; i < PART_SELF && people_purpose_at(r->people, i, &purpose) && rc == OK; i++) {
+		const struct profile_consent *consent = find_consent(profile, purpose);
+		if (!consent || !people_consent_lost(r->people, purpose, CONSENT_GRANTED, consent->state)) continue;
 		struct feed_lost *lost = arena_alloc(&r->scratch, sizeof *lost);
 		if (!lost) return ERR_NOMEM;
 		lost->purpose = consent->record.purpose;
 		lost->state = consent->state;
 		rc = feed_list_ids(r, &gone->change, lost);
-		gone->items[gone->count++] = lost;
+		gone->items[i] = lost;
 	}
 	return rc;
 }
@@ -152,22 +164,29 @@ static int add_gone(struct stream_reader *r, struct stream_window *window, const
 {
 	struct gone gone;
 	int rc = look_for_gone(r, look, id, &gone);
-	for (unsigned i = 0; i < gone.count && rc == OK; i++) {
+	for (unsigned i = 0; i < PART_SELF && rc == OK; i++) {
 		uint64_t position = position_of(PHASE_REPAIR, id, i);
-		if (position >= from)
+		if (gone.items[i] && position >= from)
 			rc = feed_add_withdrawn(r, window, &stream_snapshot, position, &gone.change, gone.items[i]);
 	}
 	return rc;
 }
 
+/* Is there room for all of one more? */
+static bool has_room(const struct stream_window *window)
+{
+	return window->bytes < WINDOW_BYTES_MAX && window->count + CONF_PURPOSES_MAX + 1 <= WINDOW_RECORDS_MAX;
+}
+
+/* *done: of the ids that were looked at. */
 static int add_all(struct stream_reader *r, struct stream_window *window, enum phase phase, const struct look *look,
-		   uint64_t from)
+		   uint64_t from, size_t *done)
 {
 	int rc = OK;
-	for (size_t i = 0; i < look->count && rc == OK; i++) {
-		if (phase == PHASE_REPAIR) rc = add_gone(r, window, look, &look->ids[i], from);
-		if (rc == OK && position_of(phase, &look->ids[i], PART_SELF) >= from)
-			rc = add_id(r, window, phase, look, &look->ids[i]);
+	for (*done = 0; *done < look->count && rc == OK && has_room(window); ++*done) {
+		const struct fragment_id *id = &look->ids[*done];
+		if (phase == PHASE_REPAIR) rc = add_gone(r, window, look, id, from);
+		if (rc == OK && position_of(phase, id, PART_SELF) >= from) rc = add_id(r, window, phase, look, id);
 	}
 	return rc;
 }
@@ -178,11 +197,13 @@ static int gather_people(struct stream_reader *r, uint64_t from, struct stream_w
 	struct people_scan scan = scan_from(from);
 	struct look look;
 	int rc = OK;
-	for (int i = 0; i < LOOKS && rc == OK && !scan.is_done && window->bytes < WINDOW_BYTES_MAX &&
-			window->count + ROOM <= WINDOW_RECORDS_MAX;
-	     i++) {
+	for (int i = 0; i < LOOKS && rc == OK && !scan.is_done && has_room(window); i++) {
+		size_t done = 0;
 		rc = look_on(r, phase, &scan, &look);
-		if (rc == OK) rc = add_all(r, window, phase, &look, from);
+		if (rc == OK) rc = add_all(r, window, phase, &look, from, &done);
+		if (rc || done == look.count) continue;
+		window->next = position_of(phase, &look.ids[done], 0);
+		return OK;
 	}
 	uint64_t next = position_of(phase, &scan.after, PART_SELF) + 1;
 	window->next = scan.is_done || phase_of(next) != phase ? end_of(phase) : next;
@@ -264,7 +285,7 @@ static int find_gone(struct stream_reader *r, uint64_t position, const struct lo
 {
 	struct gone gone;
 	int rc = look_for_gone(r, look, &look->ids[0], &gone);
-	if (rc || part_of(position) >= gone.count) return rc;
+	if (rc || !gone.items[part_of(position)]) return rc;
 	return feed_add_withdrawn(r, window, &stream_snapshot, position, &gone.change, gone.items[part_of(position)]);
 }
 

@@ -56,6 +56,14 @@ bool people_gates_destination(const struct people_reader *reader, struct str des
 	return false;
 }
 
+bool people_purpose_at(const struct people_reader *reader, size_t index, struct str *name)
+{
+	const struct consent_rules *rules = rules_of(reader);
+	if (index >= rules->count) return false;
+	*name = rules->purposes[index].name;
+	return true;
+}
+
 bool people_purpose_gates(const struct people_reader *reader, struct str purpose, struct str destination)
 {
 	const struct purpose_rule *rule = purpose_rule_find(rules_of(reader), purpose);

@@ -224,6 +224,8 @@ MUST_USE int people_consent_check(struct people_reader *reader, struct str ref, 
 MUST_USE int people_consent_gate(struct people_reader *reader, const uint8_t fragment[16], struct str destination,
 				 int64_t now, struct arena *arena, bool *is_allowed);
 bool people_gates_destination(const struct people_reader *reader, struct str destination); /* any purpose does */
+bool people_purpose_at(const struct people_reader *reader, size_t index,
+		       struct str *name); /* as defined; false: no more */
 bool people_purpose_gates(const struct people_reader *reader, struct str purpose, struct str destination);
 /* Was one allowed to act on the purpose as long as its consent was `before`, and is no longer now that it is `after`? False too when there is no
  * such purpose any more. Inside read_begin/end. */

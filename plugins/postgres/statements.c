@@ -8,8 +8,14 @@
 #define FROM   " FROM pg_temp.cdpd_incoming WHERE run = $1::int AND action = "
 #define OWN    "raw->>'type' IS NOT DISTINCT FROM " /* else a mapping made it */
 #define PEOPLE "(SELECT jsonb_array_elements_text($1::jsonb->'profileIds'))"
-/* Profiles and changes come by streams of their own: what is newer than the notice is of somebody new. */
-#define BEFORE " AND coalesce(changed_at, '-infinity') <= 'epoch'::timestamptz + $2::bigint * interval '1 microsecond'"
+/* Not all comes by the stream of the notice, and an old notice may be told again: what is newer is of somebody new, or allowed again. */
+#define NOTICED      "'epoch'::timestamptz + $2::bigint * interval '1 microsecond'"
+#define BEFORE       " AND coalesce(changed_at, '-infinity') <= " NOTICED
+#define NOTED_BEFORE " AND coalesce(withdrawn_at, '-infinity') <= " NOTICED
+/* An event may say that it happens minutes after it was received; of what a mapping made only that is known. */
+#define TOLD_BEFORE \
+	" AND coalesce(CASE WHEN received_at IS NULL THEN event_time - interval '5 minutes' ELSE least(received_at, " \
+	"event_time) END, '-infinity') <= " NOTICED
 
 /* %3$s: what is kept whole. */
 static const char *const runs[ACTION_COUNT] = {
@@ -54,24 +60,24 @@ static const char *const runs[ACTION_COUNT] = {
 };
 
 static const char *const deletes[TABLE_COUNT] = {
-    [TABLE_EVENTS] = "DELETE FROM \"%1$s\".\"%2$s\" WHERE $2::bigint IS NOT NULL AND profile_id IN " PEOPLE,
+    [TABLE_EVENTS] = "DELETE FROM \"%1$s\".\"%2$s\" WHERE profile_id IN " PEOPLE TOLD_BEFORE,
     [TABLE_PROFILES] = "DELETE FROM \"%1$s\".\"%2$s\" WHERE id IN " PEOPLE BEFORE,
     [TABLE_CHANGES] = "DELETE FROM \"%1$s\".\"%2$s\" WHERE profile_id IN " PEOPLE BEFORE,
-    [TABLE_WITHDRAWALS] = "DELETE FROM \"%1$s\".\"%2$s\" WHERE $2::bigint IS NOT NULL AND profile_id IN " PEOPLE,
+    [TABLE_WITHDRAWALS] = "DELETE FROM \"%1$s\".\"%2$s\" WHERE profile_id IN " PEOPLE NOTED_BEFORE,
 };
 
 static const char *const anonymisations[TABLE_COUNT] = {
     [TABLE_EVENTS] =
 	"UPDATE \"%1$s\".\"%2$s\" SET profile_id = NULL, message_id = NULL, user_id = NULL, anonymous_id = NULL, "
 	"properties = NULL, traits = NULL, context = NULL, enrichment = NULL, raw = NULL "
-	"WHERE $2::bigint IS NOT NULL AND profile_id IN " PEOPLE,
+	"WHERE profile_id IN " PEOPLE TOLD_BEFORE,
     [TABLE_PROFILES] =
 	"UPDATE \"%1$s\".\"%2$s\" SET identifiers = NULL, traits = NULL, features = NULL, segments = NULL, "
 	"consents = NULL, first_seen = NULL, last_seen = NULL, event_count = NULL, mapped = NULL, "
 	"gone = 'erased', merged_into = NULL, updated_at = now() WHERE id IN " PEOPLE BEFORE,
     [TABLE_CHANGES] =
 	"UPDATE \"%1$s\".\"%2$s\" SET profile_id = NULL, details = NULL WHERE profile_id IN " PEOPLE BEFORE,
-    [TABLE_WITHDRAWALS] = "DELETE FROM \"%1$s\".\"%2$s\" WHERE $2::bigint IS NOT NULL AND profile_id IN " PEOPLE,
+    [TABLE_WITHDRAWALS] = "DELETE FROM \"%1$s\".\"%2$s\" WHERE profile_id IN " PEOPLE NOTED_BEFORE,
 };
 
 static char *make(const struct tables *tables, enum table_kind kind, const char *fmt, const char *whole)

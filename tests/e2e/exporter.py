@@ -47,8 +47,8 @@ def erased(*ids, time_us=1_800_000_000_000_000):
     return record(EVENT, ids[0], {"type": "erased", "messageId": "r1", "scope": "profile", "profileIds": list(ids), "timestamp": "2027-01-15T08:00:00Z"}, time_us=time_us)
 
 
-def withdrawn(purpose, *ids):
-    return record(EVENT, ids[0], {"type": "withdrawn", "purpose": purpose, "state": "withdrawn", "profileIds": list(ids), "at": "2026-11-22T09:00:00Z"})
+def withdrawn(purpose, *ids, time_us=1_700_000_000_000_000):
+    return record(EVENT, ids[0], {"type": "withdrawn", "purpose": purpose, "state": "withdrawn", "profileIds": list(ids), "at": "2026-11-22T09:00:00Z"}, time_us=time_us)
 
 
 class Exporter:

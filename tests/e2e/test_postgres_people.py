@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from exporter import GONE, PROFILE, Exporter, change, erased, event, gone, person, profile, record, withdrawn
+from exporter import EVENT, GONE, PROFILE, Exporter, change, erased, event, gone, person, profile, record, withdrawn
 from postgres_server import PASSWORD, Postgres
 
 
@@ -96,6 +96,19 @@ def test_a_notice_spares_somebody_new_of_another_stream(server, database):
         tool.settle(profile(A, time_us=1_800_000_000_000_001), profile(B, time_us=1_799_999_999_999_999))
         tool.settle(erased(A, B, time_us=1_800_000_000_000_000))
         assert sorted(rows(server, database, "profiles")) == [A]
+
+
+@pytest.mark.parametrize("notice", ["erased", "withdrawn"])
+def test_a_notice_that_is_told_again_spares_what_came_since(server, database, notice):
+    """Who missed something is told old notices anew: the same id may be somebody's again, or she allows it again."""
+    at = 1_800_000_000_000_000
+    with connect(server, database, on_withdraw="delete") as tool:
+        old = {"type": "track", "event": "old", "receivedAt": "2027-01-15T07:59:59Z"}
+        new = {"type": "track", "event": "new", "receivedAt": "2027-01-15T08:00:01Z"}
+        tool.settle(record(EVENT, A, old, time_us=at + 60_000_000), record(EVENT, A, new, time_us=at + 1_000_000),
+                    record(EVENT, A, {"mapped": "old"}, time_us=at + 60_000_000), record(EVENT, A, {"mapped": "new"}, time_us=at + 3_600_000_000))
+        tool.settle(erased(A, time_us=at) if notice == "erased" else withdrawn("ads", A, time_us=at))
+        assert server.sql("SELECT coalesce(event, raw->>'mapped') FROM cdpd.events", database) == [["new"], ["new"]]
 
 
 def test_withdrawals_are_noted(server, database):

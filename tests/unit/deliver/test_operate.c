@@ -116,7 +116,8 @@ static void cursor_rows_of_all_formats(void **state)
 	    {.next_seq = 1, .delivered = 2, .last_success_us = 3},
 	    {.next_seq = 4, .delivered = 5, .last_success_us = 6, .denied = 7},
 	    {.next_seq = 8, .delivered = 9, .denied = 10, .filtered = 11, .unmapped = 12, .letters_lost = 13},
-	    {.next_seq = 8, .letters_lost = 13}};
+	    {.next_seq = 8, .letters_lost = 13},
+	    {.next_seq = 9, .owes_repair = 1, .repairs = 14}};
 	struct cursor_row row;
 	assert_int_equal(world_new(&w), OK);
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {

@@ -164,6 +164,42 @@ static void who_expired_hears_of_withdrawals_too(void **state)
 	assert_int_equal(world_status(&w, "d").denied, 1);
 }
 
+#define MANY_PURPOSES 40
+
+/* However many there are, and whatever of a person fits into one window. */
+static void who_expired_hears_of_every_purpose(void **state)
+{
+	(void)state;
+	static struct str gates[] = {{"d", 1}};
+	static struct conf_purpose purposes[MANY_PURPOSES];
+	static char names[MANY_PURPOSES][16], text[80];
+	w.users = 30;
+	for (unsigned i = 0; i < MANY_PURPOSES; i++) {
+		(void)snprintf(names[i], sizeof names[i], "purpose%02u", i);
+		purposes[i] = (struct conf_purpose){
+		    .name = str_from(names[i]), .default_ = CONSENT_DEFAULT_GRANTED, .gates = gates, .gate_count = 1};
+	}
+	w.config.purposes = purposes;
+	w.config.purpose_count = MANY_PURPOSES;
+	add_profiles("d", CONF_RECORD_CHANGES);
+	define_anew();
+	world_start(&w);
+	world_send_many(&w, w.users);
+	wait_quiet("d");
+	assert_int_equal(count_notices(), 0);
+	world_stop(&w);
+	for (unsigned i = 0; i < MANY_PURPOSES; i++) {
+		(void)snprintf(text, sizeof text, "{\"purpose\":\"%s\",\"state\":\"withdrawn\"}", names[i]);
+		for (unsigned k = 0; k < w.users; k++) (void)world_send(&w, text);
+	}
+	world_fold(&w);
+	trim_all_changes();
+	world_start(&w);
+	for (int i = 0; i < 10000 && count_notices() < MANY_PURPOSES * w.users; i++) sleep_ms(2);
+	wait_quiet("d");
+	assert_int_equal(count_notices(), MANY_PURPOSES * w.users);
+}
+
 /* … and to who keeps changes alone; nobody else is told anew. */
 static void who_missed_changes_hears_of_erasures_and_withdrawals(void **state)
 {
@@ -187,6 +223,60 @@ static void who_missed_changes_hears_of_erasures_and_withdrawals(void **state)
 	assert_int_equal(count_notices(), 2);
 	assert_int_equal(world_lines(&w, "d"), before + 2);
 	assert_true(world_status(&w, "d").expired_records > 0);
+}
+
+/* What was told by an earlier repair comes again: whoever knows delivery ids must not take it for a repetition. */
+static unsigned count_notices_by_id(void)
+{
+	unsigned count = 0;
+	const char *text = world_file(&w, "d");
+	for (const char *line = text; *line; line = strchr(line, '\n') + 1) {
+		char id[100], word[110];
+		if (*line == ' ') continue;
+		assert_int_equal(sscanf(line, "%*s %99s", id), 1);
+		(void)snprintf(word, sizeof word, " %s ", id);
+		count += strstr(text, word) > line;
+	}
+	return count;
+}
+
+static void owe_a_repair(void)
+{
+	struct cursors *cursors;
+	struct cursor_row row;
+	assert_int_equal(
+	    cursors_open(w.config.store_path, journal_epoch(w.journal), journal_next_seq(w.journal), &cursors), OK);
+	assert_int_equal(cursors_get(cursors, STR("d"), STREAM_OF_SNAPSHOT, &row), OK);
+	assert_int_equal(row.repairs, 2);
+	row.owes_repair = 1;
+	assert_int_equal(cursors_put(cursors, STR("d"), STREAM_OF_SNAPSHOT, &row), OK);
+	cursors_close(cursors);
+}
+
+/* One that is not begun yet when the daemon ends is begun after the start. */
+static void each_repair_has_ids_of_its_own_and_none_is_forgotten(void **state)
+{
+	(void)state;
+	add_profiles("d", CONF_RECORD_CHANGES);
+	world_start(&w);
+	world_send_many(&w, 3);
+	wait_quiet("d");
+	for (unsigned i = 1; i <= 3; i++) {
+		world_stop(&w);
+		if (i == 1) erase(STR("user_id:u1"));
+		if (i < 3) {
+			(void)world_send(&w, "{\"n\":1}");
+			world_fold(&w);
+			trim_all_changes();
+		} else {
+			owe_a_repair();
+		}
+		world_start(&w);
+		for (int n = 0; n < 5000 && count_notices() < i; n++) sleep_ms(2);
+		wait_quiet("d");
+		assert_int_equal(count_notices(), i);
+		assert_int_equal(count_notices_by_id(), i);
+	}
 }
 
 /* An older backup of the profiles was put back. */
@@ -357,7 +447,9 @@ int main(void)
 	    TEST(a_new_one_takes_everybody_and_then_the_changes),
 	    TEST(who_expired_is_told_everybody_anew_and_what_is_gone),
 	    TEST(who_expired_hears_of_withdrawals_too),
+	    TEST(who_expired_hears_of_every_purpose),
 	    TEST(who_missed_changes_hears_of_erasures_and_withdrawals),
+	    TEST(each_repair_has_ids_of_its_own_and_none_is_forgotten),
 	    TEST(ahead_of_the_feed_everybody_comes_anew),
 	    TEST(windows_of_profiles_agree_wherever_they_begin),
 	    TEST(a_snapshot_goes_on_from_any_place),

@@ -6,7 +6,9 @@
 
 #include <cmocka.h>
 
+#include "deliver/selection.h"
 #include "deliver/transform.h"
+#include "plugin/instance.h"
 
 static struct arena arena;
 static struct complaints complaints;
@@ -286,6 +288,34 @@ static void test_what_is_refused(void **state)
 	assert_int_equal(complaints.count, 2);
 }
 
+/* A client could have others deleted where the mapping hands on whatever it sent. */
+static void test_what_reads_like_a_notice_is_none(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *yaml, *properties;
+		enum selection_verdict verdict;
+	} rows[] = {
+	    {"$properties", "{\"type\":\"erased\",\"profileIds\":[\"00\"]}", SELECTION_UNMAPPED},
+	    {"$properties", "{\"profileIds\":[],\"x\":1,\"t\\u0079pe\":\"\\u0065rased\"}", SELECTION_UNMAPPED},
+	    {"{type: $properties.a, profileIds: $properties.b}", "{\"a\":\"withdrawn\",\"b\":[\"00\"]}",
+	     SELECTION_UNMAPPED},
+	    {"$properties", "{\"type\":\"withdrawn\",\"amount\":3}", SELECTION_TAKEN},
+	    {"$properties", "{\"type\":\"x\",\"profileIds\":[\"00\"]}", SELECTION_TAKEN},
+	    {"$properties.type", "{\"type\":\"erased\",\"profileIds\":[\"00\"]}", SELECTION_TAKEN},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct selection selection = {.mapping = compile(rows[i].yaml)};
+		struct selection_result out;
+		struct str record;
+		assert_non_null(selection.mapping);
+		assert_int_equal(arena_printf(&arena, &record, "{\"properties\":%s}", rows[i].properties), OK);
+		assert_int_equal(selection_run(&selection, reader, CDPD_RECORD_EVENT, record, STR_NONE, &arena, &out),
+				 OK);
+		if (out.verdict != rows[i].verdict) fail_msg("%s: %.*s", rows[i].properties, STR_ARG(out.json));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -304,6 +334,7 @@ int main(void)
 	    cmocka_unit_test(test_what_it_needs),
 	    cmocka_unit_test(test_a_result_has_a_bound),
 	    cmocka_unit_test(test_what_is_refused),
+	    cmocka_unit_test(test_what_reads_like_a_notice_is_none),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
