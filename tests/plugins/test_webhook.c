@@ -15,6 +15,7 @@
 #include "fake_async.h"
 #include "shared/answer.h"
 #include "shared/writer.h"
+#include "webhook/body.h"
 #include "webhook/signature.h"
 
 static struct cdpd_instance fake;
@@ -917,6 +918,33 @@ static void test_no_token(void **state)
 	}
 }
 
+static void test_ids_stand_in_a_record_once(void **state)
+{
+	static const struct {
+		const char *json, *becomes;
+	} rows[] = {
+	    {"{}", "{\"deliveryId\":\"d\",\"profileId\":\"p\",\"position\":\"at\"}"},
+	    {"{\"a\":\"position\",\"b\":{\"position\":1}}", "{\"a\":\"position\",\"b\":{\"position\":1},"
+							    "\"deliveryId\":\"d\",\"profileId\":\"p\","
+							    "\"position\":\"at\"}"},
+	    {"{\"x\\\"{\":[],\"position\":\"own\"}",
+	     "{\"x\\\"{\":[],\"position\":\"own\",\"deliveryId\":\"d\",\"profileId\":\"p\"}"},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct writer body = {0};
+		const struct cdpd_record record = {.delivery_id = str("d"),
+						   .message_id = str(""),
+						   .profile_id = str("p"),
+						   .position = str("at"),
+						   .json = str(rows[i].json),
+						   .other_id = str("")};
+		body_add(&body, BODY_RECORD, true, &record);
+		assert_written(&body, rows[i].becomes);
+		writer_free(&body);
+	}
+}
+
 /* The other side repeats what it was sent, as some do in their errors. */
 static void test_secrets_are_not_told(void **state)
 {
@@ -1127,6 +1155,7 @@ int main(void)
 	    cmocka_unit_test(test_no_token),
 	    cmocka_unit_test(test_a_token_is_renewed_ahead_of_its_end),
 	    cmocka_unit_test(test_refresh_tokens_succeed_each_other_over_restarts),
+	    cmocka_unit_test(test_ids_stand_in_a_record_once),
 	    cmocka_unit_test(test_secrets_are_not_told),
 	    cmocka_unit_test(test_a_refresh_token_is_kept_without_an_access_token),
 	    cmocka_unit_test(test_a_token_that_ends_at_once),
