@@ -41,9 +41,9 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         except (KeyError, TypeError, ValueError, AttributeError):
             genuine = False  # no signature, or not one
         if genuine and self.headers["webhook-id"] not in self.server.seen:
-            self.server.seen.add(self.headers["webhook-id"])
             self.server.out.write(body + b"\n")
             self.server.out.flush()
+            self.server.seen.add(self.headers["webhook-id"])  # not before it is kept: it would be thrown away when it comes again
         self.reply(204 if genuine else 401)
 
     def log_message(self, *_):

@@ -23,7 +23,7 @@ struct request {
 	struct arena arena;
 	struct str method, url, body, host;
 	struct curl_slist *headers;
-	bool is_once; /* never sent again by itself */
+	bool is_once; /* never sent again by itself; GET and HEAD without a body may be */
 	size_t sent;  /* of body, when is_once */
 	size_t max_body;
 	int64_t deadline_us;
@@ -238,7 +238,9 @@ static void set_method(struct request *request)
 		return;
 	}
 	(void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
-	if (request->is_once) {
+	/* Nothing to rewind: only what was kept open is tried again. */
+	if (request->is_once && !has_body) (void)curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+	if (request->is_once && has_body) {
 		request->sent = 0;
 		(void)curl_easy_setopt(easy, CURLOPT_POST, 1L);
 		(void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_body);
@@ -369,7 +371,7 @@ static int take_request(struct request *request, const struct cdpd_http_request 
 	request->max_body = from->max_body ? from->max_body : HTTP_BODY_DEFAULT;
 	if (request->max_body > HTTP_BODY_MAX) request->max_body = HTTP_BODY_MAX;
 	bool has_flags = from->size >= offsetof(struct cdpd_http_request, flags) + sizeof from->flags;
-	request->is_once = has_flags && (from->flags & CDPD_HTTP_ONCE) && body.len;
+	request->is_once = has_flags && (from->flags & CDPD_HTTP_ONCE);
 	if (arena_str(&request->arena, method, &request->method) || arena_str(&request->arena, body, &request->body) ||
 	    arena_str(&request->arena, url, &copy))
 		return CDPD_ERR_NOMEM;

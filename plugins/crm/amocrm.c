@@ -334,11 +334,14 @@ static enum judgement judge(struct crm *self, const struct answer *answer, struc
 	int status = answer->status;
 	bool is_read = strcmp(self->call.method, "GET") == 0;
 	bool is_fine = status == 200 || status == 201 || status == 202 || (status == 204 && is_read);
-	if (is_fine || status == 400 || status == 422) return JUDGE_TAKE;
+	/* "Nobody" is 204. What cannot be read is no reason to make somebody twice. */
+	bool is_unread = is_fine && status != 204 && !json_is_object(answer->body);
+	if ((is_fine && !is_unread) || status == 400 || status == 422) return JUDGE_TAKE;
 	const char *detail = text_member(answer->body, "detail"), *title = text_member(answer->body, "title");
 	const char *said = detail[0] ? detail : title;
 	const char *meaning = status >= 401 && status <= 403 ? meanings[status - 401]
 			      : status == 429                ? "too many requests"
+			      : is_unread                    ? "an answer that is no JSON"
 							     : "";
 	snprintf(text, sizeof text, "%d %s%s%.80s", status, meaning, meaning[0] && said[0] ? ": " : "", said);
 	delay->after_ms = later_ms(answer);

@@ -223,7 +223,7 @@ static void take_conflict(struct crm *self, struct item *item, const char *messa
 static void take_gone(struct crm *self, struct item *item)
 {
 	crm_gone(self, item);
-	if (item->step == STEP_WRITE && !item->email[0] && !self->unique_property)
+	if (item->kind == KIND_PUT && item->step == STEP_WRITE && !item->email[0] && !self->unique_property)
 		item_settle(item, CDPD_DROP, 0,
 			    "HubSpot: the contact is not there any more, and there is no `key.email` to make it by");
 }

@@ -161,22 +161,31 @@ void crm_not_merged(struct crm *self, struct item *item, const char *why)
 static void begin_erase(struct crm *self, struct item *item)
 {
 	while (next_known(self, item)) {
-		idmap_put_former(self, item->profile, "");
 		if (!self->keeps_erased) {
 			item->step = STEP_ERASE;
 			return;
 		}
+		idmap_put_former(self, item->profile, "");
 		idmap_put(self, item->profile, "");
 		json_array_remove(item->profiles, 0);
 	}
 }
 
+/* Who gave way to another contact still holds what she was before: that one goes, too. */
 void crm_erased(struct crm *self, struct item *item)
 {
+	char former[ID_MAX + 1];
+	count(self, ERASED);
+	idmap_get_former(self, item->profile, former);
+	if (former[0] && strcmp(former, item->id) != 0) {
+		idmap_put(self, item->profile, former);
+		set_id(item->id, former);
+		return; /* its step is the same */
+	}
+	idmap_put_former(self, item->profile, "");
 	idmap_put(self, item->profile, "");
 	idmap_put_lead(self, item->profile, "", "");
 	json_array_remove(item->profiles, 0);
-	count(self, ERASED);
 	begin_erase(self, item);
 }
 
@@ -263,6 +272,15 @@ static bool may_join(const struct run *run, const struct item *item)
 	return true;
 }
 
+/* When it becomes part of `same`: would that one then be looked for by what another one is looked for by? */
+static bool may_fold(const struct run *run, const struct item *same, const struct item *item)
+{
+	for (size_t i = run->from; i < run->to; i++)
+		if (&run->items[i] != same && !run->items[i].leader && item_has_same_key(item, &run->items[i]))
+			return false;
+	return true;
+}
+
 static struct item *same_person(struct run *run, const struct item *item)
 {
 	for (size_t i = run->from; i < run->to; i++)
@@ -285,7 +303,7 @@ static void open_window(struct crm *self, struct run *run)
 		if (!is_open(item)) continue;
 		if (persons && (item->kind != KIND_PUT || run->items[run->from].kind != KIND_PUT)) break;
 		struct item *same = persons ? same_person(run, item) : NULL;
-		if (same && is_open(same) && item_fold(same, item)) continue;
+		if (same && is_open(same) && may_fold(run, same, item) && item_fold(same, item)) continue;
 		if (persons == self->provider->window || (persons && !may_join(run, item))) break;
 		if (!persons) run->from = run->to;
 		persons++;

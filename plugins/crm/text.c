@@ -5,7 +5,6 @@
 #include "crm.h"
 
 #define PHONE_CORE 10 /* digits that tell numbers apart, whatever the country's prefix */
-#define SECRET_MIN 6  /* shorter ones would hide half of a text */
 
 void text_lower(char *text)
 {
@@ -52,16 +51,6 @@ bool text_encode(char *to, size_t size, const char *from)
 	return fits;
 }
 
-static void hide(char *text, const char *secret)
-{
-	size_t len = secret ? strlen(secret) : 0;
-	if (len < SECRET_MIN) return;
-	for (char *at = text; (at = strstr(at, secret)) != NULL;) {
-		memcpy(at, "***", 3);
-		memmove(at + 3, at + len, strlen(at + len) + 1);
-	}
-}
-
 /* Bitrix24's secret is the last part of its URL. */
 static const char *secret_of(const char *url)
 {
@@ -79,10 +68,11 @@ static size_t cut_at_character(const char *text, size_t len, size_t most)
 
 void text_hide(const struct crm *self, char *text)
 {
-	hide(text, self->bearer);
-	hide(text, secret_of(self->url));
-	hide(text, self->client_secret);
-	hide(text, self->refresh_token);
+	writer_hide(text, self->bearer);
+	writer_hide(text, secret_of(self->url));
+	writer_hide(text, self->client_secret);
+	writer_hide(text, self->refresh_token);
+	if (self->oauth2) oauth2_hide(self->oauth2, text);
 }
 
 void text_clean(const struct crm *self, char *text, size_t size, const char *from)

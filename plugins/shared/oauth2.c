@@ -64,9 +64,10 @@ static bool load_refresh(struct oauth2 *o)
 static void keep_refresh(struct oauth2 *o, const char *token)
 {
 	char *copy = strdup(token);
-	if (!copy) return;
-	free(o->refresh);
-	o->refresh = copy;
+	if (copy) {
+		free(o->refresh);
+		o->refresh = copy;
+	}
 	if (o->host->kv_put(o->instance, writer_of(o->key), writer_of(token), 0) != CDPD_OK)
 		o->host->log(o->instance, CDPD_LOG_ERROR,
 			     "the new refresh token was not kept: after a restart it must be configured anew");
@@ -103,10 +104,13 @@ static bool is_header_text(const char *text)
 	return text[0] && strlen(text) <= OAUTH2_TOKEN_MAX;
 }
 
+/* Also when the access token is none: the refresh token before this one is used up. */
 static bool take_token(struct oauth2 *o, const json_t *root)
 {
 	const char *token = json_string_value(json_object_get(root, "access_token"));
 	const char *refresh = json_string_value(json_object_get(root, "refresh_token"));
+	if (refresh && refresh[0] && o->settings.grant == OAUTH2_REFRESH_TOKEN && strcmp(refresh, o->refresh) != 0)
+		keep_refresh(o, refresh);
 	char *copy = token && is_header_text(token) ? strdup(token) : NULL;
 	if (!copy) return false;
 	free(o->token);
@@ -114,17 +118,33 @@ static bool take_token(struct oauth2 *o, const json_t *root)
 	int64_t span = lifetime_s(root) * 1000, now = now_ms();
 	o->ends_ms = now + span;
 	o->renew_ms = o->ends_ms - (span / 5 < AHEAD_MS ? span / 5 : AHEAD_MS);
-	if (refresh && refresh[0] && o->settings.grant == OAUTH2_REFRESH_TOKEN && strcmp(refresh, o->refresh) != 0)
-		keep_refresh(o, refresh);
 	return true;
 }
 
-/* "invalid_client: the secret is wrong", printable and short. */
-static void read_error(const json_t *root, char *out, size_t size)
+void oauth2_hide(const struct oauth2 *o, char *text)
 {
-	const char *error = json_string_value(json_object_get(root, "error"));
-	const char *more = json_string_value(json_object_get(root, "error_description"));
+	writer_hide(text, o->settings.client_secret);
+	writer_hide(text, o->settings.refresh_token);
+	writer_hide(text, o->refresh);
+	writer_hide(text, o->token);
+}
+
+/* A copy, for servers repeat what they were sent. NULL: it is not there. */
+static char *without_secrets(const struct oauth2 *o, const json_t *root, const char *name)
+{
+	const char *text = json_string_value(json_object_get(root, name));
+	char *copy = text ? strdup(text) : NULL;
+	if (copy) oauth2_hide(o, copy);
+	return copy;
+}
+
+/* "invalid_client: the secret is wrong", printable and short. */
+static void read_error(const struct oauth2 *o, const json_t *root, char *out, size_t size)
+{
+	char *error = without_secrets(o, root, "error"), *more = without_secrets(o, root, "error_description");
 	int len = snprintf(out, size, "%s%s%.80s", error ? error : "", error && more ? ": " : "", more ? more : "");
+	free(error);
+	free(more);
 	for (int i = 0; i < len && (size_t)i < size; i++)
 		if (out[i] && ((unsigned char)out[i] < 0x20 || (unsigned char)out[i] >= 0x7f)) out[i] = '?';
 }
@@ -139,7 +159,7 @@ static const char *transport_text(int error)
 static void fail(struct oauth2 *o, const struct cdpd_http_response *response, const json_t *root)
 {
 	char why[OAUTH2_WHY_SIZE], error[120];
-	read_error(root, error, sizeof error);
+	read_error(o, root, error, sizeof error);
 	if (response->error != CDPD_OK)
 		snprintf(why, sizeof why, "no access token: %s", transport_text(response->error));
 	else if (response->status >= 200 && response->status < 300)

@@ -38,4 +38,5 @@ void oauth2_free(struct oauth2 *oauth2);
 void oauth2_ask(struct oauth2 *oauth2, struct oauth2_wait *wait);
 /* This token was refused: the next who asks gets another. */
 void oauth2_refused(struct oauth2 *oauth2, const char *token);
-uint64_t oauth2_requests(const struct oauth2 *oauth2); /* made so far */
+void oauth2_hide(const struct oauth2 *oauth2, char *text); /* its secrets, those of now and the first ones */
+uint64_t oauth2_requests(const struct oauth2 *oauth2);     /* made so far */

@@ -18,7 +18,8 @@ struct outgoing {
 	enum auth auth;
 	char *fixed; /* the authorization header */
 	char *names[OUTGOING_HEADERS_MAX], *values[OUTGOING_HEADERS_MAX];
-	size_t header_count;
+	size_t header_count, secrets_from; /* those behind are secret */
+	char *password;                    /* of auth: basic */
 	char *token_url, *client_id, *client_secret, *scope, *audience, *refresh_token, *redirect_uri;
 	struct oauth2 *oauth2;
 };
@@ -138,6 +139,15 @@ bool outgoing_has(const struct outgoing *o, const char *name)
 	return false;
 }
 
+void outgoing_hide(const struct outgoing *o, char *text)
+{
+	const char *credentials = o->fixed ? strchr(o->fixed, ' ') : NULL;
+	writer_hide(text, credentials ? credentials + 1 : NULL);
+	writer_hide(text, o->password);
+	for (size_t i = o->secrets_from; i < o->header_count; i++) writer_hide(text, o->values[i]);
+	if (o->oauth2) oauth2_hide(o->oauth2, text);
+}
+
 /* ── the configuration ───────────────────────────────────────────────────── */
 
 static int complain(const struct outgoing *o, const char *option, const char *what)
@@ -217,6 +227,7 @@ static int take_headers(struct outgoing *o, const struct cdpd_conf *conf)
 	size_t count = o->host->conf_count(conf, "headers");
 	for (size_t i = 0; i < count && rc == CDPD_OK; i++)
 		rc = add_header(o, "headers", o->host->conf_item(conf, "headers", i));
+	o->secrets_from = o->header_count;
 	struct cdpd_str secret = o->host->conf_text(conf, "secret_headers");
 	for (size_t i = 0; i < secret.len && rc == CDPD_OK;) {
 		const char *end = memchr(secret.ptr + i, '\n', secret.len - i);
@@ -248,16 +259,16 @@ static int use_bearer(struct outgoing *o, const struct cdpd_conf *conf)
 
 static int use_basic(struct outgoing *o, const struct cdpd_conf *conf)
 {
-	char *user = NULL, *password = NULL;
+	char *user = NULL;
 	struct writer pair = {0}, header = {0};
 	int rc = take(o, conf, "user", &user);
-	if (rc == CDPD_OK) rc = take(o, conf, "password", &password);
+	if (rc == CDPD_OK) rc = take(o, conf, "password", &o->password);
 	if (rc == CDPD_OK && (!user || strchr(user, ':')))
 		rc = complain(o, "auth", "basic needs `user`, which holds no colon");
 	if (rc == CDPD_OK) {
 		writer_text(&pair, user);
 		writer_text(&pair, ":");
-		writer_text(&pair, password ? password : "");
+		writer_text(&pair, o->password ? o->password : "");
 		writer_text(&header, "Basic ");
 		writer_base64(&header, writer_get(&pair));
 		writer_put(&header, "", 1);
@@ -267,7 +278,6 @@ static int use_basic(struct outgoing *o, const struct cdpd_conf *conf)
 	}
 	writer_free(&pair);
 	free(user);
-	free(password);
 	return rc;
 }
 
@@ -335,8 +345,8 @@ void outgoing_free(struct outgoing *o)
 {
 	if (!o) return;
 	oauth2_free(o->oauth2);
-	char *const texts[] = {o->fixed, o->token_url, o->client_id,     o->client_secret,
-			       o->scope, o->audience,  o->refresh_token, o->redirect_uri};
+	char *const texts[] = {o->fixed, o->password, o->token_url,     o->client_id,   o->client_secret,
+			       o->scope, o->audience, o->refresh_token, o->redirect_uri};
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) free(texts[i]);
 	for (size_t i = 0; i < o->header_count; i++) {
 		free(o->names[i]);

@@ -35,7 +35,9 @@ void outgoing_free(struct outgoing *outgoing); /* after the host has ended all r
 /* `done` is called exactly once, maybe before this returns. */
 void outgoing_send(struct outgoing *outgoing, struct outgoing_call *call);
 bool outgoing_has(const struct outgoing *outgoing, const char *name); /* a header of the configuration */
-int64_t outgoing_now_ms(void);                                        /* the monotonic clock */
+/* Replaces what says who we are, wherever the other side has repeated it. */
+void outgoing_hide(const struct outgoing *outgoing, char *text);
+int64_t outgoing_now_ms(void); /* the monotonic clock */
 /* Is it http or https, with a host and without user, password and control characters? NULL, or a static text of what is wrong. */
 const char *outgoing_check_url(struct cdpd_str url);
 

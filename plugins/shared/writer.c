@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define FIRST_SIZE 256
+#define SECRET_MIN 6
 
 static bool make_room(struct writer *writer, size_t len)
 {
@@ -109,4 +110,14 @@ struct cdpd_str writer_get(const struct writer *writer)
 {
 	if (writer->is_short || writer->len == 0) return (struct cdpd_str){"", 0};
 	return (struct cdpd_str){writer->ptr, writer->len};
+}
+
+void writer_hide(char *text, const char *secret)
+{
+	size_t len = secret ? strlen(secret) : 0;
+	if (len < SECRET_MIN) return;
+	for (char *at = text; (at = strstr(at, secret)) != NULL;) {
+		memcpy(at, "***", 3);
+		memmove(at + 3, at + len, strlen(at + len) + 1);
+	}
 }

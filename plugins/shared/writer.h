@@ -25,6 +25,9 @@ void writer_free(struct writer *writer);
 /* What was written; "" and 0 when it is short. Valid until the next write. */
 struct cdpd_str writer_get(const struct writer *writer);
 
+/* Replaces `secret` in `text`, wherever others have repeated it. NULL is fine; what is shorter than 6 bytes stays: half of a text would go. */
+void writer_hide(char *text, const char *secret);
+
 static inline struct cdpd_str writer_of(const char *text)
 {
 	return (struct cdpd_str){text, __builtin_strlen(text)};

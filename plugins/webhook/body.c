@@ -1,6 +1,7 @@
 #include "body.h"
 
 #include <stdlib.h>
+#include <string.h>
 #define ZLIB_CONST
 #include <zlib.h>
 
@@ -22,14 +23,38 @@ void body_begin(struct writer *body, enum body_format format, struct cdpd_str id
 	writer_text(body, ",\"records\":[");
 }
 
-static void add_ids(struct writer *body, const struct cdpd_record *record)
+/* At the top of an object, which is sound: the host made it. */
+static bool has_member(struct cdpd_str json, struct cdpd_str name)
 {
-	writer_text(body, "\"deliveryId\":");
-	writer_json(body, record->delivery_id);
-	writer_text(body, ",\"profileId\":");
-	writer_json(body, record->profile_id);
-	writer_text(body, ",\"position\":");
-	writer_json(body, record->position);
+	size_t depth = 0;
+	for (size_t i = 0; i < json.len; i++) {
+		char c = json.ptr[i];
+		if (c == '{' || c == '[') depth++;
+		if (c == '}' || c == ']') depth--;
+		if (c != '"') continue;
+		size_t start = ++i;
+		while (i < json.len && json.ptr[i] != '"') i += json.ptr[i] == '\\' ? 2 : 1;
+		bool is_name = depth == 1 && i + 1 < json.len && json.ptr[i + 1] == ':';
+		if (is_name && i - start == name.len && memcmp(json.ptr + start, name.ptr, name.len) == 0) return true;
+	}
+	return false;
+}
+
+static void add_id(struct writer *body, const char *name, struct cdpd_str value, struct cdpd_str beside)
+{
+	if (has_member(beside, writer_of(name))) return;
+	if (body->len && body->ptr[body->len - 1] != '{') writer_text(body, ",");
+	writer_json(body, writer_of(name));
+	writer_text(body, ":");
+	writer_json(body, value);
+}
+
+/* beside: an object whose members they stand among; what it has itself stays, for nothing may be there twice. */
+static void add_ids(struct writer *body, const struct cdpd_record *record, struct cdpd_str beside)
+{
+	add_id(body, "deliveryId", record->delivery_id, beside);
+	add_id(body, "profileId", record->profile_id, beside);
+	add_id(body, "position", record->position, beside);
 }
 
 void body_add(struct writer *body, enum body_format format, bool has_ids, const struct cdpd_record *record)
@@ -39,14 +64,13 @@ void body_add(struct writer *body, enum body_format format, bool has_ids, const 
 	if ((format == BODY_ARRAY || format == BODY_OBJECT) && !is_first) writer_text(body, ",");
 	if (format == BODY_OBJECT) {
 		writer_text(body, "{");
-		add_ids(body, record);
+		add_ids(body, record, (struct cdpd_str){"", 0});
 		writer_text(body, ",\"record\":");
 		writer_str(body, json);
 		writer_text(body, "}");
 	} else if (has_ids && json.len >= 2 && json.ptr[0] == '{' && json.ptr[json.len - 1] == '}') {
 		writer_put(body, json.ptr, json.len - 1);
-		if (json.len > 2) writer_text(body, ",");
-		add_ids(body, record);
+		add_ids(body, record, json);
 		writer_text(body, "}");
 	} else {
 		writer_str(body, json);

@@ -6,7 +6,7 @@
 enum body_format { BODY_RECORD, BODY_ARRAY, BODY_LINES, BODY_OBJECT };
 
 const char *body_type(enum body_format format); /* its Content-Type */
-/* `id`: of the request. has_ids: deliveryId, profileId and position are added to each record's own members (BODY_OBJECT holds them
+/* `id`: of the request. has_ids: deliveryId, profileId and position are added to each record's own members, unless it has them (BODY_OBJECT holds them
  * beside the record anyway). */
 void body_begin(struct writer *body, enum body_format format, struct cdpd_str id);
 void body_add(struct writer *body, enum body_format format, bool has_ids, const struct cdpd_record *record);

@@ -122,6 +122,20 @@ static size_t take_ready(struct delivery *d)
 
 /* ── verdicts ────────────────────────────────────────────────────────────── */
 
+/* An answer may repeat what we sent: our secrets are taken out before it is cut. */
+static void tell(const struct delivery *d, const struct cdpd_http_response *response, char out[ANSWER_TEXT_SIZE])
+{
+	char *body = response->body.len ? strndup(response->body.ptr, response->body.len) : NULL;
+	struct cdpd_http_response clean = {.size = sizeof clean, .why = {"", 0}};
+	memcpy(&clean, response, response->size < sizeof clean ? response->size : sizeof clean);
+	clean.size = sizeof clean;
+	if (body) outgoing_hide(d->owner->outgoing, body);
+	clean.body = writer_of(body ? body : "");
+	answer_tell(&clean, out);
+	outgoing_hide(d->owner->outgoing, out);
+	free(body);
+}
+
 /* Nothing more is begun: what is not settled comes again. */
 static void stop(struct delivery *d, int64_t retry_after_ms, const char *why)
 {
@@ -194,7 +208,7 @@ static void on_refused(struct delivery *d, const struct request *request, const 
 		cut(d, request, response->status != 413); /* too much of it says nothing of a record */
 		return;
 	}
-	answer_tell(response, why);
+	tell(d, response, why);
 	set_states(d, request, REFUSED);
 	d->lanes[request->lane].suspect_end = 0;
 	(void)d->owner->host->receipt_set(d->receipt, d->order[request->items[0]], CDPD_DROP, 0, why);
@@ -222,7 +236,7 @@ static void on_later(struct delivery *d, const struct request *request, const st
 		cut(d, request, false);
 		return;
 	}
-	answer_tell(response, why);
+	tell(d, response, why);
 	if (!is_alone || ++d->fails_in_row >= FAILS_MAX) {
 		take_back(d, request);
 		stop(d, retry_after_ms, why);
@@ -238,7 +252,7 @@ static void on_later(struct delivery *d, const struct request *request, const st
 static void on_failed(struct delivery *d, const struct request *request, const struct cdpd_http_response *response)
 {
 	char why[ANSWER_TEXT_SIZE];
-	answer_tell(response, why);
+	tell(d, response, why);
 	take_back(d, request);
 	for (struct delivery *each = d->owner->deliveries; each; each = each->next)
 		stop(each, answer_retry_after_ms(response), why);

@@ -570,6 +570,50 @@ static void test_hubspot_erases_all_that_a_person_had(void **state)
 	assert_true(!fake_kept("c/" ADA) || !fake_kept("c/" ADA)[0]);
 }
 
+static void test_hubspot_erases_the_former_contact_too(void **state)
+{
+	(void)state;
+	create("hubspot", NULL, NULL);
+	make_ada("51");
+	export_one(ADA, "{\"contact\":{\"email\":\"bob@b.example\"},\"key\":{\"email\":\"ada@b.example\"}}");
+	fake_answer(next("POST", HUBSPOT "/batch/update"), 409,
+		    "{\"category\":\"CONFLICT\",\"message\":\"Contact already exists. Existing ID: 52\"}", -1);
+	fake_answer(next("POST", HUBSPOT "/batch/update"), 200, "{\"results\":[{\"id\":\"52\"}]}", -1);
+	static const char erased[] = "{\"type\":\"erased\",\"profileIds\":[\"" ADA "\"]}";
+	export_one(ADA, erased);
+	size_t request = next("POST", HUBSPOT "/gdpr-delete");
+	assert_json(request, "{\"objectId\":\"52\"}");
+	fake_answer(request, 204, "", -1);
+	fake_answer(next("POST", HUBSPOT "/gdpr-delete"), 503, "", -1);
+	expect(0, CDPD_RETRY, "answers 503");
+	fake_destroy(&fake);
+	create("hubspot", NULL, NULL);
+	export_one(ADA, erased);
+	request = next("POST", HUBSPOT "/gdpr-delete");
+	assert_json(request, "{\"objectId\":\"51\"}");
+	fake_answer(request, 204, "", -1);
+	expect(0, CDPD_ACK, NULL);
+	nothing_asked();
+	assert_false(fake_kept("c/" ADA) && fake_kept("c/" ADA)[0]);
+	assert_false(fake_kept("f/" ADA) && fake_kept("f/" ADA)[0]);
+}
+
+static void test_hubspot_a_contact_that_is_gone_ends_no_mark(void **state)
+{
+	(void)state;
+	create("hubspot", "withdrawn_field", "withdrawn");
+	make_ada("51");
+	export_one(BOB, BOB_JSON);
+	fake_answer(next("POST", HUBSPOT "/batch/upsert"), 200,
+		    "{\"results\":[{\"id\":\"52\",\"objectWriteTraceId\":\"0\"}]}", -1);
+	export_one(ADA, "{\"type\":\"withdrawn\",\"profileIds\":[\"" ADA "\",\"" BOB "\"]}");
+	fake_answer(next("POST", HUBSPOT "/batch/update"), 404, "{}", -1);
+	size_t request = next("POST", HUBSPOT "/batch/update");
+	assert_non_null(strstr(fake_requests[request].body, "\"52\""));
+	fake_answer(request, 200, "{\"results\":[{\"id\":\"52\"}]}", -1);
+	expect(0, CDPD_ACK, NULL);
+}
+
 /* ── Bitrix24 ────────────────────────────────────────────────────────────── */
 
 #define BITRIX24 "https://shop.bitrix24.com/rest/1/s3cretwebhook"
@@ -723,6 +767,38 @@ static void test_amocrm_who_is_wrong_is_named(void **state)
 	       "says nothing of the contact"); /* it may have been made: it is looked for, never made again at once */
 }
 
+static void test_amocrm_what_cannot_be_read_makes_nobody(void **state)
+{
+	(void)state;
+	create("amocrm", NULL, NULL);
+	export_one(ADA, "{\"contact\":{\"name\":\"Ada\"},\"key\":{\"email\":\"a@b\"}}");
+	fake_answer(next("GET", AMOCRM "/contacts?query=a%40b&limit=50&page=1"), 200, "<html>maintenance</html>", -1);
+	expect(0, CDPD_RETRY, "amoCRM: 200 an answer that is no JSON");
+	nothing_asked();
+}
+
+static void test_who_takes_over_an_address_waits_for_who_had_it(void **state)
+{
+	(void)state;
+	create("amocrm", NULL, NULL);
+	const struct cdpd_record records[] = {
+	    record(ADA, "{\"contact\":{\"name\":\"Ada\"},\"key\":{\"email\":\"a@b\"}}"),
+	    record(BOB, "{\"contact\":{\"name\":\"Bob\"},\"key\":{\"email\":\"x@b\"}}"),
+	    record(ADA, "{\"contact\":{\"name\":\"Ada\"},\"key\":{\"email\":\"x@b\"}}")};
+	export(records, 3);
+	fake_answer(next("GET", AMOCRM "/contacts?query=a%40b&limit=50&page=1"), 204, "", -1);
+	fake_answer(next("GET", AMOCRM "/contacts?query=x%40b&limit=50&page=1"), 204, "", -1);
+	size_t request = next("POST", AMOCRM "/contacts");
+	assert_null(strstr(strstr(fake_requests[request].body, "x@b") + 1, "x@b")); /* one of them, not two */
+	fake_answer(request, 200,
+		    "{\"_embedded\":{\"contacts\":[{\"id\":1,\"request_id\":\"0\"},{\"id\":2,\"request_id\":\"1\"}]}}",
+		    -1);
+	fake_answer(next("GET", AMOCRM "/contacts?limit=250&filter%5Bid%5D%5B%5D=1"), 500, "", -1);
+	expect(0, CDPD_ACK, NULL);
+	expect(1, CDPD_ACK, NULL);
+	expect(2, CDPD_RETRY, NULL);
+}
+
 static void test_amocrm_a_401_without_oauth2_is_told(void **state)
 {
 	(void)state;
@@ -811,6 +887,10 @@ int main(void)
 	    TEST(test_hubspot_a_merge_that_cannot_be),
 	    TEST(test_hubspot_the_former_contact_is_merged),
 	    TEST(test_hubspot_erases_all_that_a_person_had),
+	    TEST(test_hubspot_erases_the_former_contact_too),
+	    TEST(test_hubspot_a_contact_that_is_gone_ends_no_mark),
+	    TEST(test_amocrm_what_cannot_be_read_makes_nobody),
+	    TEST(test_who_takes_over_an_address_waits_for_who_had_it),
 	    TEST(test_bitrix24_finds_reads_and_writes),
 	    TEST(test_bitrix24_each_command_has_its_end),
 	    TEST(test_bitrix24_garbage_is_no_answer),

@@ -15,6 +15,7 @@
 #include "fake_async.h"
 #include "shared/answer.h"
 #include "shared/writer.h"
+#include "webhook/body.h"
 #include "webhook/signature.h"
 
 static struct cdpd_instance fake;
@@ -917,6 +918,80 @@ static void test_no_token(void **state)
 	}
 }
 
+static void test_ids_stand_in_a_record_once(void **state)
+{
+	static const struct {
+		const char *json, *becomes;
+	} rows[] = {
+	    {"{}", "{\"deliveryId\":\"d\",\"profileId\":\"p\",\"position\":\"at\"}"},
+	    {"{\"a\":\"position\",\"b\":{\"position\":1}}", "{\"a\":\"position\",\"b\":{\"position\":1},"
+							    "\"deliveryId\":\"d\",\"profileId\":\"p\","
+							    "\"position\":\"at\"}"},
+	    {"{\"x\\\"{\":[],\"position\":\"own\"}",
+	     "{\"x\\\"{\":[],\"position\":\"own\",\"deliveryId\":\"d\",\"profileId\":\"p\"}"},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct writer body = {0};
+		const struct cdpd_record record = {.delivery_id = str("d"),
+						   .message_id = str(""),
+						   .profile_id = str("p"),
+						   .position = str("at"),
+						   .json = str(rows[i].json),
+						   .other_id = str("")};
+		body_add(&body, BODY_RECORD, true, &record);
+		assert_written(&body, rows[i].becomes);
+		writer_free(&body);
+	}
+}
+
+/* The other side repeats what it was sent, as some do in their errors. */
+static void test_secrets_are_not_told(void **state)
+{
+	(void)state;
+	BEGIN(ONE("auth", "basic"), ONE("user", "u"), ONE("password", "s3cretword"),
+	      ONE("secret_headers", "X-Key: s3cretkey\n"));
+	put_people(1, 1);
+	hand_over(1);
+	fake_answer(0, 403, "you sent X-Key s3cretkey, Basic dTpzM2NyZXR3b3Jk, and s3cretword", -1);
+	assert_non_null(strstr(fake.receipt.all.reason, "you sent X-Key ***, Basic ***, and ***"));
+	hand_over(1);
+	char body[200];
+	memset(body, 'x', 144);
+	memcpy(body + 144, "s3cretkey", 10); /* would be cut in its midst */
+	fake_answer(0, 403, body, -1);
+	assert_null(strstr(fake.receipt.all.reason, "s3c"));
+	end();
+	BEGIN(ONE("auth", "oauth2"), ONE("token_url", TOKEN_URL), ONE("client_id", "me"),
+	      ONE("client_secret", "s3cretclient"), ONE("refresh_token", "s3cretfirst"));
+	hand_over(1);
+	fake_answer(0, 200, "{\"access_token\":\"s3cretaccess\",\"refresh_token\":\"s3cretsecond\"}", -1);
+	fake_answer(1, 500, "no s3cretaccess, no s3cretsecond", -1);
+	assert_non_null(strstr(fake.receipt.named[0].reason, "no ***, no ***"));
+	hand_over(1);
+	fake_answer(0, 401, "", -1);
+	fake_answer(1, 400,
+		    "{\"error\":\"invalid_grant\",\"error_description\":\"s3cretsecond of s3cretclient ended\"}", -1);
+	assert_non_null(strstr(fake.receipt.all.reason, "invalid_grant: *** of *** ended"));
+	end();
+}
+
+/* The one before it is used up, whatever else the answer says. */
+static void test_a_refresh_token_is_kept_without_an_access_token(void **state)
+{
+	(void)state;
+	BEGIN(ONE("auth", "oauth2"), ONE("token_url", TOKEN_URL), ONE("client_id", "me"),
+	      ONE("refresh_token", "first"));
+	put_people(1, 1);
+	hand_over(1);
+	fake_answer(0, 200, "{\"access_token\":\"a b\",\"refresh_token\":\"second\"}", -1);
+	assert_all(1, CDPD_RETRY);
+	hand_over(1);
+	assert_non_null(strstr(fake_requests[0].body, "refresh_token=second"));
+	fake_answer_error(0, CDPD_ERR_IO);
+	end();
+}
+
 static void test_a_token_is_renewed_ahead_of_its_end(void **state)
 {
 	static const char one[] = "{\"access_token\":\"one\",\"expires_in\":600}",
@@ -1080,6 +1155,9 @@ int main(void)
 	    cmocka_unit_test(test_no_token),
 	    cmocka_unit_test(test_a_token_is_renewed_ahead_of_its_end),
 	    cmocka_unit_test(test_refresh_tokens_succeed_each_other_over_restarts),
+	    cmocka_unit_test(test_ids_stand_in_a_record_once),
+	    cmocka_unit_test(test_secrets_are_not_told),
+	    cmocka_unit_test(test_a_refresh_token_is_kept_without_an_access_token),
 	    cmocka_unit_test(test_a_token_that_ends_at_once),
 	    cmocka_unit_test(test_options_that_are_refused),
 	};
