@@ -74,6 +74,15 @@ static int read_lane(struct destination *d, struct lane *lane)
 	return OK;
 }
 
+/* Rows of streams that it reads no more are kept, like those of destinations that the config no longer names. */
+static void leave_unread(struct destination *d)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < d->parked.count; i++)
+		if (lane_of(d, d->parked.items[i].stream)) d->parked.items[kept++] = d->parked.items[i];
+	d->parked.count = kept;
+}
+
 int destination_read_cursor(struct destination *d)
 {
 	uint64_t letters = 0, queued = 0;
@@ -84,6 +93,7 @@ int destination_read_cursor(struct destination *d)
 	if (rc == OK) rc = order_get(d->shared->cursors, d->name, &order);
 	if (rc == OK) rc = letters_count(d->shared->cursors, d->name, &letters, &queued);
 	if (rc == OK) rc = parked_load(d->shared->cursors, d->name, &d->parked);
+	leave_unread(d);
 	pthread_mutex_lock(&d->lock);
 	d->has_queued = queued > 0;
 	d->order = order;
