@@ -108,6 +108,7 @@ static int write_step(struct destination *d, uint64_t *lost)
 	}
 	for (size_t i = 0; i < d->lane_count; i++) {
 		struct cursor_row row = d->lanes[i].row; /* only this thread writes it */
+		row.next_seq = lanes_durable(d, &d->lanes[i]);
 		if (i == 0) row.letters_lost += *lost;
 		cursors_write(cursors, txn, d->name, d->lanes[i].stream->id, &row);
 	}

@@ -1,5 +1,7 @@
 /* Order per person while records are asked for again, while the other side is down, across merges, restarts and several handovers at a time. */
 #include "deliver_world.h"
+
+#include "deliver/snapshot.h"
 #include "profile/erase.h"
 
 static struct world w;
@@ -141,6 +143,24 @@ static void after_a_merge_the_old_records_drain_first(void **state)
 	const uint64_t joined[] = {1, 4, 7, 8, 10, 11};
 	for (size_t i = 1; i < COUNT_OF(joined); i++)
 		assert_true(line_of("d", joined[i]) > line_of("d", joined[i - 1]));
+}
+
+static void an_owed_repair_is_durable(void **state)
+{
+	struct cursor_row row;
+	(void)state;
+	world_add(&w, "d", "ack");
+	assert_int_equal(world_new(&w), OK);
+	struct destination *d = w.deliver->destinations;
+	assert_true(destination_write(d));
+	assert_int_equal(cursors_get(d->shared->cursors, d->name, STREAM_OF_SNAPSHOT, &row), OK);
+	assert_int_equal(row.next_seq, SNAPSHOT_DONE);
+	d->owes_repair = true;
+	assert_true(destination_write(d));
+	assert_int_equal(cursors_get(d->shared->cursors, d->name, STREAM_OF_SNAPSHOT, &row), OK);
+	assert_int_equal(row.next_seq, SNAPSHOT_ERASED);
+	deliver_free(w.deliver);
+	w.deliver = NULL;
 }
 
 static void erase(const char *ref)
@@ -474,6 +494,7 @@ int main(void)
 	    TEST(parked_records_outlive_restarts),
 	    TEST(a_cursor_behind_parked_records_meets_them_once),
 	    TEST(after_a_merge_the_old_records_drain_first),
+	    TEST(an_owed_repair_is_durable),
 	    TEST(what_is_parked_of_somebody_erased_never_comes),
 	    TEST(attempts_are_bounded_when_that_is_asked),
 	    TEST(when_the_other_side_is_down_nothing_is_parked),
