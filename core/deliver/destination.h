@@ -51,8 +51,10 @@ struct destination {
 	int lease;              /* of changes that follow a snapshot; -1: none */
 	bool owes_repair;       /* something was missed, and the repair of it is to begin */
 	int64_t repaired_at_us; /* clock_mono_us: when the last began; 0: none did */
+	int64_t expired_at_us;  /* clock_mono_us: when a lane was last overdue and nothing on its way; 0: never */
 	struct flight *flights;
 	size_t flight_count;
+	bool awaits_landing;                 /* what comes next may not go before all that is on its way has landed */
 	bool is_rehearsing;                  /* a test event is with the plugin: it counts as a flight */
 	struct person_set airborne, skipped; /* while a flight is filled: who is on their way, who must wait */
 	struct parked_list parked;
