@@ -98,7 +98,7 @@ int destination_read_cursor(struct destination *d)
 	d->has_queued = queued > 0;
 	d->order = order;
 	pthread_mutex_unlock(&d->lock);
-	if (rc == OK) destination_show_state(d);
+	if (rc == OK) destination_note_state(d);
 	return rc;
 }
 
@@ -157,8 +157,6 @@ int destination_new(struct deliver_shared *shared, const struct config *config, 
 		destination_free(d);
 		return rc;
 	}
-	destination_show_counters(d);
-	metric_set(d->paused, d->order.is_paused);
 	*out = d;
 	return OK;
 }
@@ -240,6 +238,7 @@ static void *run(void *ctx)
 int destination_start(struct destination *d)
 {
 	char name[16];
+	destination_show_all(d);
 	if (pthread_create(&d->thread, NULL, run, d)) return ERR_NOMEM;
 	(void)snprintf(name, sizeof name, "to:%.*s", STR_ARG(d->name));
 	(void)pthread_setname_np(d->thread, name);

@@ -119,6 +119,10 @@ void destination_make_metrics(struct destination *destination);        /* regist
 void destination_show_counters(const struct destination *destination); /* its thread, or before the start */
 void destination_show_lag(struct destination *destination);
 void destination_show_state(struct destination *destination); /* its thread */
+void destination_note_state(
+    struct destination *destination); /* the same without metrics: one that runs may have its name */
+void destination_show_all(struct destination *destination);   /* from now on they are this one's */
+void destination_hide(const struct destination *destination); /* it has ended: it neither fails nor lags */
 MUST_USE int destination_status(struct destination *destination, struct arena *arena, struct destination_status *out);
 
 /* ── its thread's parts ──────────────────────────────────────────────────── */

@@ -215,6 +215,32 @@ static void letters_go_however_much_is_under_way(void **state)
 	assert_true(line_of("d", 2) < line_of("d", 400));
 }
 
+/* Of whatever has the name: one that was changed begins anew, one that stays goes on, one that is gone does not fail. */
+static void metrics_follow_a_reload(void **state)
+{
+	(void)state;
+	world_add(&w, "d", "ack");
+	world_add(&w, "e", "ack");
+	world_tell(&w, "d", ".down", "");
+	world_tell(&w, "e", ".down", "");
+	world_start(&w);
+	world_send_many(&w, 3);
+	while (!world_status(&w, "d").is_failing || !world_status(&w, "e").is_failing) sleep_ms(1);
+	const struct destination *d = w.deliver->destinations, *e = d->next;
+	struct metric *failing = d->failing, *failing_e = e->failing;
+	assert_int_equal(metric_value(failing), 1);
+	w.config.destination_count = 1;
+	assert_int_equal(deliver_reload(w.deliver, &w.config), OK);
+	assert_int_equal(metric_value(failing), 1);
+	assert_int_equal(metric_value(failing_e), 0);
+	world_tell(&w, "d", ".down", NULL);
+	w.destinations[0].flow.batch_records = 7;
+	assert_int_equal(deliver_reload(w.deliver, &w.config), OK);
+	world_drain(&w, "d");
+	assert_false(world_status(&w, "d").is_failing);
+	assert_int_equal(metric_value(failing), 0);
+}
+
 static void an_owed_repair_is_durable(void **state)
 {
 	struct cursor_row row;
@@ -612,6 +638,7 @@ int main(void)
 	    TEST(after_a_merge_the_old_records_drain_first),
 	    TEST(who_is_renamed_in_the_air_is_parked_by_her_new_name),
 	    TEST(letters_go_however_much_is_under_way),
+	    TEST(metrics_follow_a_reload),
 	    TEST(an_owed_repair_is_durable),
 	    TEST(an_erasure_waits_for_what_is_on_its_way),
 	    TEST(what_is_parked_of_somebody_erased_never_comes),
