@@ -76,7 +76,9 @@ static void end_all(struct deliver *deliver, struct destination *list)
 	int64_t until = clock_mono_us() + deliver->shared.tuning.stop_us;
 	for (struct destination *d = list, *next; d; d = next) {
 		next = d->next;
-		if (destination_join(d, until)) {
+		bool has_ended = destination_join(d, until);
+		destination_hide(d);
+		if (has_ended) {
 			destination_free(d);
 			continue;
 		}

@@ -74,6 +74,15 @@ static int read_lane(struct destination *d, struct lane *lane)
 	return OK;
 }
 
+/* Rows of streams that it reads no more are kept, like those of destinations that the config no longer names. */
+static void leave_unread(struct destination *d)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < d->parked.count; i++)
+		if (lane_of(d, d->parked.items[i].stream)) d->parked.items[kept++] = d->parked.items[i];
+	d->parked.count = kept;
+}
+
 int destination_read_cursor(struct destination *d)
 {
 	uint64_t letters = 0, queued = 0;
@@ -84,11 +93,12 @@ int destination_read_cursor(struct destination *d)
 	if (rc == OK) rc = order_get(d->shared->cursors, d->name, &order);
 	if (rc == OK) rc = letters_count(d->shared->cursors, d->name, &letters, &queued);
 	if (rc == OK) rc = parked_load(d->shared->cursors, d->name, &d->parked);
+	leave_unread(d);
 	pthread_mutex_lock(&d->lock);
 	d->has_queued = queued > 0;
 	d->order = order;
 	pthread_mutex_unlock(&d->lock);
-	if (rc == OK) destination_show_state(d);
+	if (rc == OK) destination_note_state(d);
 	return rc;
 }
 
@@ -147,8 +157,6 @@ int destination_new(struct deliver_shared *shared, const struct config *config, 
 		destination_free(d);
 		return rc;
 	}
-	destination_show_counters(d);
-	metric_set(d->paused, d->order.is_paused);
 	*out = d;
 	return OK;
 }
@@ -230,6 +238,7 @@ static void *run(void *ctx)
 int destination_start(struct destination *d)
 {
 	char name[16];
+	destination_show_all(d);
 	if (pthread_create(&d->thread, NULL, run, d)) return ERR_NOMEM;
 	(void)snprintf(name, sizeof name, "to:%.*s", STR_ARG(d->name));
 	(void)pthread_setname_np(d->thread, name);

@@ -50,8 +50,10 @@ struct destination {
 	size_t turn;            /* lane that is asked first */
 	int lease;              /* of changes that follow a snapshot; -1: none */
 	int64_t repaired_at_us; /* clock_mono_us: when the last began; 0: none did */
+	int64_t expired_at_us;  /* clock_mono_us: when a lane was last overdue and nothing on its way; 0: never */
 	struct flight *flights;
 	size_t flight_count;
+	bool awaits_landing;                 /* what comes next may not go before all that is on its way has landed */
 	bool is_rehearsing;                  /* a test event is with the plugin: it counts as a flight */
 	struct person_set airborne, skipped; /* while a flight is filled: who is on their way, who must wait */
 	struct parked_list parked;
@@ -116,6 +118,10 @@ void destination_make_metrics(struct destination *destination);        /* regist
 void destination_show_counters(const struct destination *destination); /* its thread, or before the start */
 void destination_show_lag(struct destination *destination);
 void destination_show_state(struct destination *destination); /* its thread */
+void destination_note_state(
+    struct destination *destination); /* the same without metrics: one that runs may have its name */
+void destination_show_all(struct destination *destination);   /* from now on they are this one's */
+void destination_hide(const struct destination *destination); /* it has ended: it neither fails nor lags */
 MUST_USE int destination_status(struct destination *destination, struct arena *arena, struct destination_status *out);
 
 /* ── its thread's parts ──────────────────────────────────────────────────── */

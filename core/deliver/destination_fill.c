@@ -133,6 +133,11 @@ static int take_window(struct destination *d, struct flight *flight, struct lane
 	rc = look(d, w, view);
 	for (size_t i = w->front; i < w->window->count && rc == OK && !flight_is_full(flight); i++) {
 		if (w->states[i] != LANE_WAITING) continue;
+		if (d->flight_count && is_told_alone(&w->window->records[i])) {
+			d->awaits_landing = true;
+			rc = ERR_AGAIN;
+			break;
+		}
 		if (w->people->is_withheld[i])
 			w->states[i] = LANE_GONE;
 		else if (must_wait(d, &w->people->persons[i]))
@@ -159,6 +164,7 @@ static int fill_from_lane(struct destination *d, struct flight *flight)
 		pulls++;
 		if (!did) break;
 	}
+	flight->named_at = view.applied;
 	/* Unknown gates are waited for; ERR_AGAIN: it goes with what it has; ERR_GONE: the next round sees the gap. */
 	return rc == ERR_BUSY || rc == ERR_AGAIN || rc == ERR_GONE ? OK : rc;
 }
@@ -249,6 +255,7 @@ static int fill_named(struct destination *d, struct flight *flight, const struct
 	rc = flight->lane->stream->find(&d->streams, named->positions, named->count, window);
 	if (rc == OK) rc = chooser_begin(&d->chooser, &d->gate, &applied);
 	if (rc == OK) {
+		flight->named_at = view ? view->applied : applied;
 		/* Somebody may have become another meanwhile: they are picked anew. */
 		if (!view || people_renamed(d->shared->people) <= view->applied)
 			rc = take_found(d, flight, named, window);
@@ -291,7 +298,11 @@ static int fill_from_letters(struct destination *d, struct flight *flight)
 	if (!named.positions) return ERR_NOMEM;
 	int rc = letters_queued(d->shared->cursors, d->name, flight->lane->stream->id, flight->most, named.positions,
 				&named.count);
-	return rc || !named.count ? rc : fill_named(d, flight, &named, NULL);
+	if (rc || !named.count) return rc;
+	pthread_mutex_lock(&d->lock);
+	d->has_queued = true; /* until a look finds none: the fold may not know of the gate yet */
+	pthread_mutex_unlock(&d->lock);
+	return fill_named(d, flight, &named, NULL);
 }
 
 /* ── when ────────────────────────────────────────────────────────────────── */
@@ -421,6 +432,10 @@ int destination_fill(struct destination *d, struct flight **out, int64_t *wait_u
 		if (lane_is_held(d, lane) || !is_ripe(d, lane, wait_until_us)) continue;
 		rc = fill(d, FLIGHT_LANE, lane, most, out);
 		if (*out) lane->waits_since_us = 0;
+		if (d->awaits_landing) { /* and is the first to go then */
+			d->turn = (size_t)(lane - d->lanes);
+			return rc;
+		}
 	}
 	d->turn = (d->turn + 1) % d->lane_count;
 	if (rc == OK && !*out && is_probe) rc = fill_parked(d, most, out, wait_until_us);

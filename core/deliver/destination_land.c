@@ -291,6 +291,8 @@ void destination_land(struct destination *d, struct flight *flight, bool is_answ
 	judge(&landing, &sum);
 	person_set_clear(&d->skipped);
 	for (size_t i = 0; i < flight->count; i++) has_room = settle_one(&landing, i) && has_room;
+	/* What was parked has the names of when it left: somebody may have become another while it was on its way. */
+	if (flight->named_at < d->parked.looked_at) d->parked.looked_at = flight->named_at;
 	if (!has_room) {
 		landing.retry_after_us = 0;
 		fail(&landing, STR("as many records are parked as may be: all of them wait"));

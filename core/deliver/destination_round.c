@@ -186,16 +186,24 @@ static bool has_max_hold(const struct destination *d, const struct lane *lane)
 	return d->flow.max_hold_us && lane->head_t && lane->stream->id != STREAM_OF_NOTICES && !lane_is_held(d, lane);
 }
 
+static bool is_overdue(const struct destination *d, const struct lane *lane)
+{
+	if (lane->row.next_seq < lane->stream->first(d->shared)) return true;
+	if (lane->stream->id != STREAM_OF_EVENTS && lane->row.next_seq > lane->stream->end(d->shared)) return true;
+	return has_max_hold(d, lane) && clock_wall_us() - lane->head_t > d->flow.max_hold_us;
+}
+
 /* Retention went past the cursor, or its oldest record has waited for longer than the destination may hold any. */
 static bool expire(struct destination *d, struct lane *lane)
 {
 	uint64_t first = lane->stream->first(d->shared), position;
 	int64_t now = clock_wall_us();
+	if (!is_overdue(d, lane)) return true;
+	d->expired_at_us = clock_mono_us();
 	if (lane->row.next_seq < first) return skip_to(d, lane, first, "were trimmed before it took them");
 	/* The start refuses a cursor ahead of the journal; the feed may be of an older backup. */
 	if (lane->stream->id != STREAM_OF_EVENTS && lane->row.next_seq > lane->stream->end(d->shared))
 		return skip_to(d, lane, first, "are not there: the profiles are older than its cursor");
-	if (!has_max_hold(d, lane) || now - lane->head_t <= d->flow.max_hold_us) return true;
 	int rc = stream_position_at(lane->stream, d->shared, now - d->flow.max_hold_us, &position);
 	if (rc || position <= lane->row.next_seq) return true;
 	return skip_to(d, lane, position, "waited for longer than max_hold");
@@ -245,10 +253,28 @@ static void land_all(struct destination *d, bool is_end)
 	}
 }
 
+/* Some things are done only when nothing is on its way, which with several handovers at a time might never be: then what is there lands first.
+ * Lanes may be overdue all the time: a second's worth goes out in between. */
+static bool wants_quiet(struct destination *d)
+{
+	if (!d->flight_count) d->awaits_landing = false;
+	if (!d->flight_count) return false;
+	for (const struct flight *f = d->flights; f; f = f->next)
+		if (f->is_alone) return true;
+	pthread_mutex_lock(&d->lock);
+	bool has_queued = d->has_queued;
+	pthread_mutex_unlock(&d->lock);
+	if (d->awaits_landing || has_queued || lanes_may_repair(d)) return true;
+	if (d->expired_at_us && clock_mono_us() - d->expired_at_us < US_PER_SECOND) return false;
+	for (size_t i = 0; i < d->lane_count; i++)
+		if (is_overdue(d, &d->lanes[i])) return true;
+	return false;
+}
+
 static bool may_launch(struct destination *d)
 {
 	bool is_trying = d->breaker.state != BREAKER_CLOSED;
-	if (!breaker_allows(&d->breaker, clock_mono_us())) return false;
+	if (!breaker_allows(&d->breaker, clock_mono_us()) || wants_quiet(d)) return false;
 	return d->flight_count + d->is_rehearsing < (is_trying ? 1 : d->flow.concurrency);
 }
 

@@ -97,7 +97,7 @@ static bool is_down(enum destination_condition condition)
 	return condition == DESTINATION_WAITING || condition == DESTINATION_TRYING;
 }
 
-void destination_show_state(struct destination *d)
+void destination_note_state(struct destination *d)
 {
 	enum destination_condition now = condition_of(d);
 	int64_t wait = d->breaker.until_us - clock_mono_us();
@@ -108,8 +108,28 @@ void destination_show_state(struct destination *d)
 	d->shown.parked = d->parked.count;
 	d->shown.retry_at_us = now == DESTINATION_WAITING ? clock_wall_us() + (wait > 0 ? wait : 0) : 0;
 	pthread_mutex_unlock(&d->lock);
+}
+
+void destination_show_state(struct destination *d)
+{
+	destination_note_state(d);
 	metric_set(d->parked_count, (int64_t)d->parked.count);
 	metric_set(d->breaker_state, (int64_t)d->breaker.state);
+}
+
+void destination_show_all(struct destination *d)
+{
+	destination_show_counters(d);
+	destination_show_state(d);
+	metric_set(d->paused, d->order.is_paused);
+	metric_set(d->failing, 0);
+}
+
+void destination_hide(const struct destination *d)
+{
+	struct metric *const gauges[] = {d->failing, d->breaker_state, d->parked_count,
+					 d->paused,  d->lag,           d->lag_seconds};
+	for (size_t i = 0; i < COUNT_OF(gauges); i++) metric_set(gauges[i], 0);
 }
 
 /* ── status ──────────────────────────────────────────────────────────────── */

@@ -102,5 +102,6 @@ int flight_add(struct flight *flight, struct stream_window *window, const struct
 	kept->has_notice = record->notice != NOTICE_NONE;
 	memcpy(kept->notice_id, record->notice_id, sizeof kept->notice_id);
 	flight->bytes += json.len;
+	flight->is_alone |= is_told_alone(record);
 	return OK;
 }

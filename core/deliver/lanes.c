@@ -94,21 +94,32 @@ void lanes_let_go(struct destination *d)
 	d->lease = -1;
 }
 
+static uint64_t repair_start(const struct destination *d)
+{
+	const struct lane *snapshot = find(d, STREAM_OF_SNAPSHOT);
+	/* One that is cut short was to bring everybody. */
+	return d->is_gated || snapshot->row.next_seq < SNAPSHOT_ERASED ? SNAPSHOT_REPAIR : SNAPSHOT_ERASED;
+}
+
+bool lanes_may_repair(const struct destination *d)
+{
+	const struct lane *snapshot = find(d, STREAM_OF_SNAPSHOT);
+	bool is_early = d->repaired_at_us && clock_mono_us() - d->repaired_at_us < REPAIR_EVERY_US;
+	return snapshot->row.owes_repair && !is_early && !snapshot_is_running(snapshot->row.next_seq);
+}
+
 /* Of who takes no profiles: whoever is gated must hear of withdrawals, everybody of erasures. A destination that misses something all the time is not
  * told all of it all the time. */
 static void begin_repair(struct destination *d)
 {
 	struct lane *snapshot = lane_of(d, STREAM_OF_SNAPSHOT);
-	int64_t now = clock_mono_us();
-	bool is_early = d->repaired_at_us && now - d->repaired_at_us < REPAIR_EVERY_US;
-	if (!snapshot->row.owes_repair || d->flight_count || is_early || snapshot_is_running(snapshot->row.next_seq))
-		return;
-	seek(d, snapshot, d->is_gated ? SNAPSHOT_REPAIR : SNAPSHOT_ERASED);
+	if (d->flight_count || !lanes_may_repair(d)) return;
+	seek(d, snapshot, repair_start(d));
 	pthread_mutex_lock(&d->lock);
 	snapshot->row.owes_repair = 0;
 	snapshot->row.repairs++;
 	pthread_mutex_unlock(&d->lock);
-	d->repaired_at_us = now;
+	d->repaired_at_us = clock_mono_us();
 }
 
 void lanes_keep(struct destination *d)

@@ -21,6 +21,8 @@ uint64_t lane_records(const struct lane *lane, uint64_t positions);
 /* Lanes were read, or moved: what follows a snapshot is kept while it runs, and says which one it is. */
 void lanes_keep(struct destination *destination);
 void lanes_let_go(struct destination *destination);
+/* The repair that is owed could begin if nothing was on its way. */
+bool lanes_may_repair(const struct destination *destination);
 /* The destination missed what lay before `position` in the lane. It goes on there, or with profiles where they end now, and takes a repair: nobody may
  * be forgotten who was erased or withdrew meanwhile. Nothing is on its way; to be written. */
 void lanes_repair(struct destination *destination, struct lane *missed, uint64_t position);

@@ -1,5 +1,8 @@
 /* Order per person while records are asked for again, while the other side is down, across merges, restarts and several handovers at a time. */
 #include "deliver_world.h"
+
+#include "cdpd/v1/store.pb-c.h"
+#include "deliver/snapshot.h"
 #include "profile/erase.h"
 
 static struct world w;
@@ -143,6 +146,101 @@ static void after_a_merge_the_old_records_drain_first(void **state)
 		assert_true(line_of("d", joined[i]) > line_of("d", joined[i - 1]));
 }
 
+static struct fragment_id profile_of(const char *ref)
+{
+	struct people_reader *reader;
+	struct profile profile;
+	uint64_t applied;
+	assert_int_equal(people_reader_new(w.people, &reader), OK);
+	assert_int_equal(people_read_begin(reader, &applied), OK);
+	assert_int_equal(people_get(reader, str_from(ref), 0, 1, &w.arena, &profile), OK);
+	people_read_end(reader);
+	people_reader_free(reader);
+	return profile.id;
+}
+
+static void wait_state_parked(const char *name, uint64_t count)
+{
+	for (int i = 0; i < 5000 && world_status(&w, name).state.parked != count; i++) sleep_ms(2);
+	assert_int_equal(world_status(&w, name).state.parked, count);
+}
+
+/* Somebody becomes another while a record of hers is on its way, and those that are parked are looked up meanwhile. */
+static void who_is_renamed_in_the_air_is_parked_by_her_new_name(void **state)
+{
+	(void)state;
+	world_add(&w, "d", "hold");
+	w.destinations[0].flow.batch_records = 1;
+	w.destinations[0].flow.concurrency = 4;
+	world_tell(&w, "d", ".later", "m0\n");
+	world_tell(&w, "d", ".hold", "m1\nm2\n");
+	assert_int_equal(world_new(&w), OK);
+	w.deliver->shared.tuning.answer_us = 60 * US_PER_SECOND;
+	w.deliver->shared.tuning.backoff_min_us = w.deliver->shared.tuning.parked_max_us = US_PER_DAY;
+	world_send_many(&w, 3);
+	struct fragment_id before = profile_of("user_id:u1");
+	assert_int_equal(deliver_start(w.deliver), OK);
+	wait_state_parked("d", 1);
+	sleep_ms(100); /* m1 and m2 are with the plugin */
+	world_merge(&w, "user_id:u1", "user_id:u2");
+	struct fragment_id after = profile_of("user_id:u1");
+	world_send_many(&w, 1); /* m3 stays behind m0 */
+	wait_state_parked("d", 2);
+	world_tell(&w, "d", ".later", memcmp(&before, &after, sizeof after) != 0 ? "m0\nm1\n" : "m0\nm2\n");
+	world_tell(&w, "d", ".go", "");
+	wait_parked("d", 3);
+	world_send_many(&w, 2); /* hers, both */
+	wait_parked("d", 5);
+}
+
+static void letters_go_however_much_is_under_way(void **state)
+{
+	uint64_t count;
+	(void)state;
+	world_add(&w, "d", "slow");
+	w.destinations[0].flow.batch_records = 1;
+	w.destinations[0].flow.concurrency = 4;
+	w.users = 50;
+	world_tell(&w, "d", ".refuse", "");
+	world_start(&w);
+	world_send_many(&w, 3);
+	world_drain(&w, "d");
+	world_tell(&w, "d", ".refuse", NULL);
+	world_send_many(&w, 600);
+	while (world_lines(&w, "d") < 20) sleep_ms(1);
+	assert_int_equal(deliver_redrive(w.deliver, STR("d"), STREAM_OF_EVENTS, 0, &count), OK);
+	assert_int_equal(count, 3);
+	world_drain(&w, "d");
+	while (!world_seen(&w, "d", 2)) sleep_ms(1);
+	assert_true(line_of("d", 2) < line_of("d", 400));
+}
+
+/* Of whatever has the name: one that was changed begins anew, one that stays goes on, one that is gone does not fail. */
+static void metrics_follow_a_reload(void **state)
+{
+	(void)state;
+	world_add(&w, "d", "ack");
+	world_add(&w, "e", "ack");
+	world_tell(&w, "d", ".down", "");
+	world_tell(&w, "e", ".down", "");
+	world_start(&w);
+	world_send_many(&w, 3);
+	while (!world_status(&w, "d").is_failing || !world_status(&w, "e").is_failing) sleep_ms(1);
+	const struct destination *d = w.deliver->destinations, *e = d->next;
+	struct metric *failing = d->failing, *failing_e = e->failing;
+	assert_int_equal(metric_value(failing), 1);
+	w.config.destination_count = 1;
+	assert_int_equal(deliver_reload(w.deliver, &w.config), OK);
+	assert_int_equal(metric_value(failing), 1);
+	assert_int_equal(metric_value(failing_e), 0);
+	world_tell(&w, "d", ".down", NULL);
+	w.destinations[0].flow.batch_records = 7;
+	assert_int_equal(deliver_reload(w.deliver, &w.config), OK);
+	world_drain(&w, "d");
+	assert_false(world_status(&w, "d").is_failing);
+	assert_int_equal(metric_value(failing), 0);
+}
+
 static void erase(const char *ref)
 {
 	struct people_reader *reader;
@@ -159,6 +257,52 @@ static void erase(const char *ref)
 	assert_int_equal(people_erase(w.people, &erasure, seq, clock_wall_us()), OK);
 	assert_int_equal(people_commit(w.people, seq + 1, clock_wall_us()), OK);
 	deliver_wake(w.deliver);
+}
+
+/* As a record of its own, which events are followed by. */
+static void erase_told(const char *ref)
+{
+	static uint8_t bytes[400], receipt[RECEIPT_SIZE] = {0xee};
+	struct fragment_id id = profile_of(ref);
+	uint64_t seq;
+	ProtobufCBinaryData ids[] = {{sizeof id.bytes, id.bytes}};
+	Cdpd__V1__StoredErasure stored = CDPD__V1__STORED_ERASURE__INIT;
+	stored.receipt_id = (ProtobufCBinaryData){sizeof receipt, receipt};
+	stored.whole_profile = true;
+	stored.n_fragment_ids = 1;
+	stored.fragment_ids = ids;
+	struct str payload = str_of(bytes, cdpd__v1__stored_erasure__pack(&stored, bytes));
+	const struct people_erasure erasure = {.fragments = &id, .count = 1, .is_whole = true};
+	assert_int_equal(journal_append_wait(w.journal, RECORD_ERASURE, payload, &seq), OK);
+	assert_int_equal(people_begin(w.people), OK);
+	assert_int_equal(people_erase(w.people, &erasure, seq, clock_wall_us()), OK);
+	assert_int_equal(people_note_act(w.people, seq), OK);
+	assert_int_equal(people_commit(w.people, seq + 1, clock_wall_us()), OK);
+	deliver_wake(w.deliver);
+}
+
+/* What the other side still takes of her would be there for ever. */
+static void an_erasure_waits_for_what_is_on_its_way(void **state)
+{
+	(void)state;
+	world_add(&w, "d", "hold");
+	w.destinations[0].flow.batch_records = 1;
+	w.destinations[0].flow.concurrency = 4;
+	world_tell(&w, "d", ".hold", "m1\n");
+	assert_int_equal(world_new(&w), OK);
+	w.deliver->shared.tuning.answer_us = 60 * US_PER_SECOND;
+	world_send_many(&w, 3);
+	assert_int_equal(deliver_start(w.deliver), OK);
+	while (world_lines(&w, "d") < 2) sleep_ms(1);
+	erase_told("user_id:u1");
+	world_send_many(&w, 1);
+	sleep_ms(200);
+	assert_int_equal(world_lines(&w, "d"), 2);
+	world_tell(&w, "d", ".go", "");
+	world_drain(&w, "d");
+	assert_int_equal(world_lines(&w, "d"), 4);
+	assert_non_null(strstr(world_file(&w, "d"), "\nee00"));
+	assert_int_equal(line_of("d", 3), 4);
 }
 
 static void what_is_parked_of_somebody_erased_never_comes(void **state)
@@ -474,6 +618,10 @@ int main(void)
 	    TEST(parked_records_outlive_restarts),
 	    TEST(a_cursor_behind_parked_records_meets_them_once),
 	    TEST(after_a_merge_the_old_records_drain_first),
+	    TEST(who_is_renamed_in_the_air_is_parked_by_her_new_name),
+	    TEST(letters_go_however_much_is_under_way),
+	    TEST(metrics_follow_a_reload),
+	    TEST(an_erasure_waits_for_what_is_on_its_way),
 	    TEST(what_is_parked_of_somebody_erased_never_comes),
 	    TEST(attempts_are_bounded_when_that_is_asked),
 	    TEST(when_the_other_side_is_down_nothing_is_parked),
