@@ -366,8 +366,9 @@ static void on_settled(void *ctx, struct ticket *ticket)
 	struct enrichers *all = question->enricher->all;
 	(void)ticket;
 	(void)pthread_mutex_lock(&all->lock);
-	question->next_settled = all->settled;
-	all->settled = question;
+	question->next_settled = NULL;
+	*(all->settled ? &all->settled_last->next_settled : &all->settled) = question;
+	all->settled_last = question;
 	(void)pthread_cond_broadcast(&all->changed);
 	(void)pthread_mutex_unlock(&all->lock);
 }

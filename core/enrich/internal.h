@@ -99,7 +99,7 @@ struct enrichers {
 	bool has_thread;
 	pthread_mutex_t lock; /* everything below, and `was_ended` */
 	pthread_cond_t changed;
-	struct question *settled;
+	struct question *settled, *settled_last; /* in the order of their answers: errors in a row are counted */
 	bool was_woken, should_stop;
 };
 
