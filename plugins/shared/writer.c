@@ -4,7 +4,7 @@
 #include <string.h>
 
 #define FIRST_SIZE 256
-#define SECRET_MIN 6
+#define HIDDEN_MIN 6 /* bytes: shorter ones are not secrets, and would hide words */
 
 static bool make_room(struct writer *writer, size_t len)
 {
@@ -115,7 +115,7 @@ struct cdpd_str writer_get(const struct writer *writer)
 void writer_hide(char *text, const char *secret)
 {
 	size_t len = secret ? strlen(secret) : 0;
-	if (len < SECRET_MIN) return;
+	if (len < HIDDEN_MIN) return;
 	for (char *at = text; (at = strstr(at, secret)) != NULL;) {
 		memcpy(at, "***", 3);
 		memmove(at + 3, at + len, strlen(at + len) + 1);
