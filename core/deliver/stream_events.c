@@ -106,7 +106,7 @@ static int write_event(struct stream_reader *r, struct arena *arena, const struc
 	return arena_str(arena, event.message_id, &out->message_id);
 }
 
-/* ERR_NOT_FOUND: applied, and nothing to hand over: a merge, a stub. */
+/* ERR_NOT_FOUND: applied, and nothing to hand over: a merge, a husk. */
 static int write_record(struct stream_reader *r, struct stream_window *window, const struct picked *picked,
 			const struct record *record)
 {

@@ -183,7 +183,7 @@ static int judge(struct expiry *expiry, const struct record *record, struct hit 
 	return record->kind == RECORD_EVENT ? judge_event(expiry, record->payload, &out->event, &out->is_one) : OK;
 }
 
-static int make_stub(struct expiry *expiry, uint64_t seq, const struct cdpd_event *event, struct erased_event *stub)
+static int make_husk(struct expiry *expiry, uint64_t seq, const struct cdpd_event *event, struct erased_event *husk)
 {
 	struct outcome outcome;
 	uint64_t applied;
@@ -192,7 +192,7 @@ static int make_stub(struct expiry *expiry, uint64_t seq, const struct cdpd_even
 	rc = people_get_outcome(expiry->reader, seq, &outcome);
 	const struct outcome *known = rc ? NULL : &outcome;
 	if (rc == ERR_NOT_FOUND) rc = OK;
-	if (!rc) rc = erasure_expire_event(expiry->reader, expiry->view, seq, event, known, &expiry->arena, stub);
+	if (!rc) rc = erasure_expire_event(expiry->reader, expiry->view, seq, event, known, &expiry->arena, husk);
 	people_read_end(expiry->reader);
 	return rc;
 }
@@ -200,9 +200,9 @@ static int make_stub(struct expiry *expiry, uint64_t seq, const struct cdpd_even
 static int replace_event(struct expiry *expiry, uint64_t seq, const struct cdpd_event *event,
 			 struct journal_replacement *out)
 {
-	struct erased_event stub;
-	int rc = make_stub(expiry, seq, event, &stub);
-	if (!rc) rc = erased_event_encode(&stub, &expiry->arena, &out->payload);
+	struct erased_event husk;
+	int rc = make_husk(expiry, seq, event, &husk);
+	if (!rc) rc = erased_event_encode(&husk, &expiry->arena, &out->payload);
 	if (rc) return rc;
 	out->flags = RECORD_FLAG_ERASED;
 	expiry->removed++;

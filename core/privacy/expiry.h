@@ -1,5 +1,5 @@
 /* expiry: events of types that are kept for a shorter time than the rest (journal.event_retention) leave the journal. A sealed segment
- * in which everything is older is written anew with stubs in their places (core/journal/rewrite.h): positions, outcomes, counters and
+ * in which everything is older is written anew with husks in their places (core/journal/rewrite.h): positions, outcomes, counters and
  * what people's features have counted stay. How far each rule has come is kept in the list's environment (core/privacy/list.h).
  *
  * The privacy thread alone runs it: one rewriting at a time. */

@@ -333,7 +333,7 @@ static int fold_all(struct work *work)
 		if (erasure->seq >= work->through) work->through = erasure->seq + 1;
 		if (!erasure->folded_us) erasure->folded_us = clock_wall_us();
 		erasure->state = ERASURE_REWRITING;
-		erasure->events = 0; /* counted again when it was cut off: stubs are not */
+		erasure->events = 0; /* counted again when it was cut off: husks are not */
 	}
 	return rc ? rc : put_all(work);
 }

@@ -65,34 +65,34 @@ struct judgement {
 static int judge_event(struct sweeping *s, const struct record *record, const struct outcome *outcome,
 		       struct judgement *out)
 {
-	struct erased_event stub;
+	struct erased_event husk;
 	int rc = erasure_judge_event(s->reader, s->view, record->seq, record->payload, outcome, &s->arena,
-				     &out->is_replaced, &out->row, &stub);
+				     &out->is_replaced, &out->row, &husk);
 	if (rc || !out->is_replaced) return rc;
 	out->has_row = out->is_outcome = true;
 	out->flags = RECORD_FLAG_ERASED;
-	return erased_event_encode(&stub, &s->arena, &out->payload);
+	return erased_event_encode(&husk, &s->arena, &out->payload);
 }
 
 /* Rewritten before; its outcome may not be, if that was cut off. */
-static int judge_stub(struct sweeping *s, const struct record *record, const struct outcome *outcome,
+static int judge_husk(struct sweeping *s, const struct record *record, const struct outcome *outcome,
 		      struct judgement *out)
 {
-	struct erased_event stub;
+	struct erased_event husk;
 	struct fragment_id fragment;
 	struct erased_row row;
 	out->is_outcome = outcome && outcome->verdict != OUTCOME_ERASED;
 	out->flags = RECORD_FLAG_ERASED;
-	int rc = erased_event_decode(record->payload, &s->arena, &stub);
-	if (!rc && stub.is_expired && out->is_outcome) {
+	int rc = erased_event_decode(record->payload, &s->arena, &husk);
+	if (!rc && husk.is_expired && out->is_outcome) {
 		/* Its person may be there still: then it was applied, and stays so. */
 		memcpy(fragment.bytes, outcome->fragment, sizeof fragment.bytes);
 		rc = people_erased(s->reader, &fragment, &row);
 		out->is_outcome = !rc && outcome->verdict == OUTCOME_APPLIED && record->seq < row.seq;
 		if (rc == ERR_NOT_FOUND) rc = OK;
 	}
-	if (!rc) rc = erasure_judge_stub(s->reader, record->seq, &s->arena, &out->is_replaced, &stub);
-	return rc || !out->is_replaced ? rc : erased_event_encode(&stub, &s->arena, &out->payload);
+	if (!rc) rc = erasure_judge_husk(s->reader, record->seq, &s->arena, &out->is_replaced, &husk);
+	return rc || !out->is_replaced ? rc : erased_event_encode(&husk, &s->arena, &out->payload);
 }
 
 /* What an enricher answered about an erased event goes with it. By the event's outcome; when that is not known any more, by its own. */
@@ -133,7 +133,7 @@ static int judge(struct sweeping *s, const struct record *record, struct judgeme
 	int rc = people_get_outcome(s->reader, record->seq, &outcome);
 	if (rc && rc != ERR_NOT_FOUND) return rc;
 	const struct outcome *known = rc ? NULL : &outcome;
-	return record->kind == RECORD_EVENT ? judge_event(s, record, known, out) : judge_stub(s, record, known, out);
+	return record->kind == RECORD_EVENT ? judge_event(s, record, known, out) : judge_husk(s, record, known, out);
 }
 
 static void count_event(struct sweep *sweep, const struct judgement *judgement)

@@ -61,21 +61,21 @@ uint64_t people_changes_floor(
     const struct people_reader *reader); /* changes up to here are gone; inside begin and end */
 /* Does the change tell values of somebody who was erased after it? It may not be blanked yet. */
 MUST_USE int people_change_is_erased(struct people_reader *reader, const struct change *change, bool *out);
-/* What is to be done about one event of the journal: *hit says that it is an erased person's, `row` whose; then *stub is what may stay.
+/* What is to be done about one event of the journal: *hit says that it is an erased person's, `row` whose; then *husk is what may stay.
  * `outcome`: the fold's, NULL when it is not known any more. */
 struct erasure_view; /* parses events; one a thread */
 MUST_USE int erasure_view_new(struct erasure_view **out);
 void erasure_view_free(struct erasure_view *view);
 MUST_USE int erasure_judge_event(struct people_reader *reader, struct erasure_view *view, uint64_t seq,
 				 struct str payload, const struct outcome *outcome, struct arena *arena, bool *hit,
-				 struct erased_row *row, struct erased_event *stub);
-/* The stub of an event whose type is not kept any longer; it keeps its outcome. */
+				 struct erased_row *row, struct erased_event *husk);
+/* The husk of an event whose type is not kept any longer; it keeps its outcome. */
 MUST_USE int erasure_expire_event(struct people_reader *reader, struct erasure_view *view, uint64_t seq,
 				  const struct cdpd_event *event, const struct outcome *outcome, struct arena *arena,
-				  struct erased_event *stub);
-/* The same for a stub: *hit when it still names somebody erased since. */
-MUST_USE int erasure_judge_stub(struct people_reader *reader, uint64_t seq, struct arena *arena, bool *hit,
-				struct erased_event *stub);
+				  struct erased_event *husk);
+/* The same for a husk: *hit when it still names somebody erased since. */
+MUST_USE int erasure_judge_husk(struct people_reader *reader, uint64_t seq, struct arena *arena, bool *hit,
+				struct erased_event *husk);
 /* Does some string in this text (whole or cut JSON) name an erased identifier? For rejects' excerpts. */
 MUST_USE int erasure_names(struct people_reader *reader, struct str text, struct arena *arena, bool *hit);
 /* Is the text "namespace:value" that of an identifier erased after `seq`? Its hashed text then. */

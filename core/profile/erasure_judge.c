@@ -29,7 +29,7 @@ void erasure_view_free(struct erasure_view *view)
 	free(view);
 }
 
-/* ── the stub's bytes ────────────────────────────────────────────────────── */
+/* ── the husk's bytes ────────────────────────────────────────────────────── */
 
 static ProtobufCBinaryData to_bytes(struct str text)
 {
@@ -145,24 +145,24 @@ static int hash_text(struct people_reader *reader, uint64_t seq, struct arena *a
 	return rc;
 }
 
-static int hash_stub(struct people_reader *reader, uint64_t seq, struct arena *arena, struct erased_event *stub,
+static int hash_husk(struct people_reader *reader, uint64_t seq, struct arena *arena, struct erased_event *husk,
 		     bool *hit)
 {
 	bool has_clear = false;
 	int rc = OK;
-	for (size_t i = 0; i < stub->identifier_count && !rc; i++)
-		rc = hash_text(reader, seq, arena, &stub->identifiers[i], hit, &has_clear);
-	if (!rc) rc = hash_text(reader, seq, arena, &stub->previous_anonymous, hit, &has_clear);
-	if (!rc) rc = hash_text(reader, seq, arena, &stub->previous_user, hit, &has_clear);
-	if (!has_clear) stub->event_time_us = 0;
+	for (size_t i = 0; i < husk->identifier_count && !rc; i++)
+		rc = hash_text(reader, seq, arena, &husk->identifiers[i], hit, &has_clear);
+	if (!rc) rc = hash_text(reader, seq, arena, &husk->previous_anonymous, hit, &has_clear);
+	if (!rc) rc = hash_text(reader, seq, arena, &husk->previous_user, hit, &has_clear);
+	if (!has_clear) husk->event_time_us = 0;
 	return rc;
 }
 
-int erasure_judge_stub(struct people_reader *reader, uint64_t seq, struct arena *arena, bool *hit,
-		       struct erased_event *stub)
+int erasure_judge_husk(struct people_reader *reader, uint64_t seq, struct arena *arena, bool *hit,
+		       struct erased_event *husk)
 {
 	*hit = false;
-	return hash_stub(reader, seq, arena, stub, hit);
+	return hash_husk(reader, seq, arena, husk, hit);
 }
 
 /* ── events ──────────────────────────────────────────────────────────────── */
@@ -174,24 +174,24 @@ static const struct identifier *strongest_of(const struct identifiers *all)
 	return NULL;
 }
 
-static int fill_stub(struct people_reader *reader, struct erasure_view *view, const struct cdpd_event *event,
-		     struct arena *arena, struct erased_event *stub)
+static int fill_husk(struct people_reader *reader, struct erasure_view *view, const struct cdpd_event *event,
+		     struct arena *arena, struct erased_event *husk)
 {
 	const struct identifiers *all = &view->identifiers;
 	struct identifier previous;
 	for (size_t i = 0; i < all->count; i++)
-		if (!all->items[i].is_blocked) stub->identifiers[stub->identifier_count++] = all->items[i].text;
-	stub->rights = event->rights;
-	stub->flags = event->flags & EVENT_INACTIVE;
-	stub->event_time_us = event->event_time_us;
+		if (!all->items[i].is_blocked) husk->identifiers[husk->identifier_count++] = all->items[i].text;
+	husk->rights = event->rights;
+	husk->flags = event->flags & EVENT_INACTIVE;
+	husk->event_time_us = event->event_time_us;
 	if (event->type != EVENT_ALIAS || !event->previous_id.len) return OK;
 	const struct plan *plan = reader->plan;
 	const struct hash_key *key = &reader->people->key;
 	int rc = OK;
 	if (identifier_in(plan, key, PART_ANONYMOUS_ID, event->previous_id, &view->identifiers, &previous))
-		rc = arena_str(arena, previous.text, &stub->previous_anonymous);
+		rc = arena_str(arena, previous.text, &husk->previous_anonymous);
 	if (!rc && identifier_in(plan, key, PART_USER_ID, event->previous_id, &view->identifiers, &previous))
-		rc = arena_str(arena, previous.text, &stub->previous_user);
+		rc = arena_str(arena, previous.text, &husk->previous_user);
 	return rc;
 }
 
@@ -210,13 +210,13 @@ static int find_owner(struct people_reader *reader, struct erasure_view *view, u
 
 int erasure_judge_event(struct people_reader *reader, struct erasure_view *view, uint64_t seq, struct str payload,
 			const struct outcome *outcome, struct arena *arena, bool *hit, struct erased_row *row,
-			struct erased_event *stub)
+			struct erased_event *husk)
 {
 	struct cdpd_event event;
 	struct fragment_id fragment;
 	bool was_applied = outcome && outcome->verdict == OUTCOME_APPLIED, is_hit = false;
 	*hit = false;
-	*stub = (struct erased_event){.identifier_count = 0};
+	*husk = (struct erased_event){.identifier_count = 0};
 	CHECK(reader->is_open);
 	if (was_applied) {
 		memcpy(fragment.bytes, outcome->fragment, sizeof fragment.bytes);
@@ -231,23 +231,23 @@ int erasure_judge_event(struct people_reader *reader, struct erasure_view *view,
 	if (rc) return rc;
 	bool was_blocked = outcome && outcome->verdict == OUTCOME_ERASED;
 	if (!was_applied) return find_owner(reader, view, seq, event.event_time_us, was_blocked, hit, row);
-	rc = fill_stub(reader, view, &event, arena, stub);
-	return rc ? rc : hash_stub(reader, seq, arena, stub, &is_hit);
+	rc = fill_husk(reader, view, &event, arena, husk);
+	return rc ? rc : hash_husk(reader, seq, arena, husk, &is_hit);
 }
 
 /* Only an applied event had a part in who is one person with whom. */
 int erasure_expire_event(struct people_reader *reader, struct erasure_view *view, uint64_t seq,
 			 const struct cdpd_event *event, const struct outcome *outcome, struct arena *arena,
-			 struct erased_event *stub)
+			 struct erased_event *husk)
 {
 	bool is_hit = false;
-	*stub = (struct erased_event){.is_expired = true};
+	*husk = (struct erased_event){.is_expired = true};
 	CHECK(reader->is_open);
 	if (!reader->plan || !outcome || outcome->verdict != OUTCOME_APPLIED) return OK;
 	event_view_set(&view->view, event);
 	int rc = identifiers_collect(reader->plan, &reader->people->key, &view->view, &view->identifiers);
-	if (!rc) rc = fill_stub(reader, view, event, arena, stub);
-	return rc ? rc : hash_stub(reader, seq, arena, stub, &is_hit);
+	if (!rc) rc = fill_husk(reader, view, event, arena, husk);
+	return rc ? rc : hash_husk(reader, seq, arena, husk, &is_hit);
 }
 
 /* ── free text ───────────────────────────────────────────────────────────── */

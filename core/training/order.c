@@ -14,7 +14,7 @@ static int64_t earlier(int64_t at_us, int64_t t)
 static int time_of(struct job *job, const struct record *record, int64_t *at_us)
 {
 	struct cdpd_event event;
-	struct erased_event stub;
+	struct erased_event husk;
 	int rc = OK;
 	*at_us = record->t;
 	arena_reset(&job->scratch);
@@ -22,8 +22,8 @@ static int time_of(struct job *job, const struct record *record, int64_t *at_us)
 		rc = event_decode(record->payload, &job->scratch, &event);
 		if (!rc) *at_us = earlier(event.event_time_us, record->t);
 	} else if (record->kind == RECORD_ERASED_EVENT) {
-		rc = erased_event_decode(record->payload, &job->scratch, &stub);
-		if (!rc) *at_us = earlier(stub.event_time_us, record->t);
+		rc = erased_event_decode(record->payload, &job->scratch, &husk);
+		if (!rc) *at_us = earlier(husk.event_time_us, record->t);
 	}
 	return rc == ERR_CORRUPT ? OK : rc;
 }

@@ -19,8 +19,8 @@ struct verdict {
 	struct outcome outcome;
 	bool is_applied;
 	bool is_unasked;          /* no enricher answered it or will */
-	bool is_stub;             /* an erased person's, whom the sweep of the journal has not come to */
-	struct erased_event stub; /* in the verdicts' arena */
+	bool is_husk;             /* an erased person's, whom the sweep of the journal has not come to */
+	struct erased_event husk; /* in the verdicts' arena */
 };
 
 struct replay {
@@ -80,7 +80,7 @@ static int judge(struct replay *replay, const struct record *record, struct verd
 	verdict->is_applied = rc == OK && verdict->outcome.verdict == OUTCOME_APPLIED;
 	if (!rc && job->has_erased)
 		rc = erasure_judge_event(job->live, job->view, record->seq, record->payload, &verdict->outcome,
-					 &replay->arena, &verdict->is_stub, &row, &verdict->stub);
+					 &replay->arena, &verdict->is_husk, &row, &verdict->husk);
 	return rc || !verdict->is_applied ? rc : look_at_asking(job, record->seq, verdict);
 }
 
@@ -166,11 +166,11 @@ static int take_event(struct job *job, const struct record *record, const struct
 
 /* ── other records ───────────────────────────────────────────────────────── */
 
-static int take_stub(struct job *job, const struct record *record)
+static int take_husk(struct job *job, const struct record *record)
 {
-	struct erased_event stub;
-	int rc = erased_event_decode(record->payload, &job->scratch, &stub);
-	return rc ? rc : people_apply_erased(job->own, &stub, job->own_seq, job->t);
+	struct erased_event husk;
+	int rc = erased_event_decode(record->payload, &job->scratch, &husk);
+	return rc ? rc : people_apply_erased(job->own, &husk, job->own_seq, job->t);
 }
 
 static int take_act(struct job *job, const struct record *record)
@@ -219,9 +219,9 @@ static int take_kind(struct job *job, const struct record *record, const struct 
 {
 	switch (record->kind) {
 	case RECORD_EVENT:
-		if (verdict->is_stub) return people_apply_erased(job->own, &verdict->stub, job->own_seq, job->t);
+		if (verdict->is_husk) return people_apply_erased(job->own, &verdict->husk, job->own_seq, job->t);
 		return verdict->is_applied ? take_event(job, record, verdict) : OK;
-	case RECORD_ERASED_EVENT: return take_stub(job, record);
+	case RECORD_ERASED_EVENT: return take_husk(job, record);
 	case RECORD_MERGE:
 	case RECORD_UNMERGE: return take_act(job, record);
 	case RECORD_ERASURE: return take_erasure(job, record);

@@ -13,7 +13,7 @@ static int replace_odd(void *ctx, const struct record *record, struct journal_re
 {
 	uint64_t *count = ctx;
 	if (record->kind != RECORD_EVENT || record->seq % 2 == 0) return OK;
-	*out = (struct journal_replacement){true, RECORD_FLAG_ERASED, STR("stub")};
+	*out = (struct journal_replacement){true, RECORD_FLAG_ERASED, STR("husk")};
 	++*count;
 	return OK;
 }
@@ -38,7 +38,7 @@ static void check_rewritten(const struct record *record)
 	bool is_odd = record->seq % 2;
 	assert_int_equal(record->kind, is_odd ? RECORD_ERASED_EVENT : RECORD_EVENT);
 	if (is_odd)
-		assert_true(str_eq(record->payload, STR("stub")));
+		assert_true(str_eq(record->payload, STR("husk")));
 	else
 		assert_true(payload_number(record->payload) == record->seq - 1);
 }
@@ -66,7 +66,7 @@ static void records_are_replaced_in_their_place(void **state)
 	assert_true(journal_rewritten_are_gone(world.journal));
 	assert_true(read_all(1, 17, 1 << 20, check_rewritten) == 100);
 	assert_int_equal(rewrite(first, &count), OK);
-	assert_int_equal(count, 0); /* stubs are no events */
+	assert_int_equal(count, 0); /* husks are no events */
 	struct journal_counters before, after;
 	journal_counters(world.journal, &before);
 	world_restart(&world);

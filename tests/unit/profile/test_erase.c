@@ -103,18 +103,18 @@ static void live(struct world *world, struct script *script)
 
 /* What the sweep would make of the event at `seq`. */
 static bool judge(struct world *world, struct erasure_view *view, uint64_t seq, struct str payload, struct arena *arena,
-		  struct erased_event *stub)
+		  struct erased_event *husk)
 {
 	struct outcome outcome;
 	struct erased_row row;
 	bool hit;
 	view_begin(world);
 	assert_int_equal(people_get_outcome(world->reader, seq, &outcome), OK);
-	assert_int_equal(erasure_judge_event(world->reader, view, seq, payload, &outcome, arena, &hit, &row, stub), OK);
+	assert_int_equal(erasure_judge_event(world->reader, view, seq, payload, &outcome, arena, &hit, &row, husk), OK);
 	struct str bytes;
 	if (hit) {
-		assert_int_equal(erased_event_encode(stub, arena, &bytes), OK);
-		assert_int_equal(erased_event_decode(bytes, arena, stub), OK);
+		assert_int_equal(erased_event_encode(husk, arena, &bytes), OK);
+		assert_int_equal(erased_event_decode(bytes, arena, husk), OK);
 	}
 	view_end(world);
 	return hit;
@@ -124,14 +124,14 @@ static void replay_one(struct world *copy, struct world *original, struct script
 		       size_t i, uint64_t *hits, size_t *hit_count)
 {
 	struct apply_result result;
-	struct erased_event stub;
+	struct erased_event husk;
 	uint64_t seq = copy->seq + 1;
-	bool hit = judge(original, view, seq, script->payloads[i], &script->arena, &stub);
+	bool hit = judge(original, view, seq, script->payloads[i], &script->arena, &husk);
 	world_begin(copy);
 	if (hit) {
 		const struct outcome erased = {.verdict = OUTCOME_ERASED};
 		copy->seq++;
-		assert_int_equal(people_apply_erased(copy->people, &stub, seq, WORLD_T0 + (int64_t)seq), OK);
+		assert_int_equal(people_apply_erased(copy->people, &husk, seq, WORLD_T0 + (int64_t)seq), OK);
 		assert_int_equal(people_put_outcome(copy->people, seq, &erased), OK);
 		hits[(*hit_count)++] = seq;
 	} else {
@@ -172,7 +172,7 @@ static void open_copy(struct world *copy, const struct world *original)
 	world_define(copy, world_definitions);
 }
 
-static void test_a_replay_over_stubs_gives_the_same_people(void **state)
+static void test_a_replay_over_husks_gives_the_same_people(void **state)
 {
 	(void)state;
 	const char *rounds = getenv("CDPD_ERASE_ROUNDS");
@@ -372,7 +372,7 @@ static void test_what_plugins_publish_brings_nobody_back(void **state)
 	struct arena arena;
 	struct act act = {.is_whole = true};
 	struct erasure_view *view;
-	struct erased_event stub;
+	struct erased_event husk;
 	struct str payload;
 	struct cdpd_event score = world_event(EVENT_IDENTIFY, "u", "");
 	world_open(&world);
@@ -394,7 +394,7 @@ static void test_what_plugins_publish_brings_nobody_back(void **state)
 	score.message_id = STR("s2");
 	assert_int_equal(world_one(&world, &score).verdict, OUTCOME_ERASED);
 	uint64_t blocked = world.seq;
-	assert_true(judge(&world, view, blocked, payload, &arena, &stub));
+	assert_true(judge(&world, view, blocked, payload, &arena, &husk));
 	struct profile profile;
 	view_begin(&world);
 	assert_int_equal(view_get(&world, "user_id:u", &profile), ERR_NOT_FOUND);
@@ -402,7 +402,7 @@ static void test_what_plugins_publish_brings_nobody_back(void **state)
 	assert_int_equal(world_one(&world, &own).verdict, OUTCOME_APPLIED); /* she came back by herself */
 	score.message_id = STR("s3");
 	assert_int_equal(world_one(&world, &score).verdict, OUTCOME_APPLIED);
-	assert_false(judge(&world, view, world.seq, payload, &arena, &stub));
+	assert_false(judge(&world, view, world.seq, payload, &arena, &husk));
 	erasure_view_free(view);
 	arena_fini(&arena);
 	world_close(&world);
@@ -411,7 +411,7 @@ static void test_what_plugins_publish_brings_nobody_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_a_replay_over_stubs_gives_the_same_people),
+	    cmocka_unit_test(test_a_replay_over_husks_gives_the_same_people),
 	    cmocka_unit_test(test_one_identifier_leaves_the_rest_one_person),
 	    cmocka_unit_test(test_older_events_are_blocked_and_newer_ones_are_not),
 	    cmocka_unit_test(test_an_aborted_erasure_leaves_nothing),
